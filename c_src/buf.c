@@ -1,0 +1,64 @@
+/* buf.c - a growing byte buffer with a sticky error; see buf.h. */
+#include "buf.h"
+
+#include "mem.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define BUF_MIN 64
+
+void buf_free(struct buf *b)
+{
+	mem_free(b->data);
+	*b = (struct buf){ .limit = b->limit };
+}
+
+void buf_reset(struct buf *b, size_t keep)
+{
+	if (b->cap > keep) {
+		buf_free(b);
+	} else {
+		b->len = 0;
+		b->err = 0;
+	}
+}
+
+int buf_reserve(struct buf *b, size_t n)
+{
+	size_t cap = b->cap > BUF_MIN ? b->cap : BUF_MIN;
+	uint8_t *data;
+
+	if (b->err != 0)
+		return b->err;
+	if (n > SIZE_MAX / 2 - b->len || (b->limit != 0 && b->len + n > b->limit))
+		return b->err = -EMSGSIZE;
+	if (b->cap - b->len >= n)
+		return 0;
+	while (cap - b->len < n)
+		cap *= 2;
+	if (b->limit != 0 && cap > b->limit)
+		cap = b->limit;
+	if ((data = mem_realloc(b->data, cap)) == NULL)
+		return b->err = -ENOMEM;
+	b->data = data;
+	b->cap = cap;
+	return 0;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+	assert(n <= b->len);
+	if (n > 0 && n < b->len)
+		memmove(b->data, b->data + n, b->len - n);
+	b->len -= n;
+}
+
+void buf_put_slow(struct buf *b, const void *data, size_t n)
+{
+	if (buf_reserve(b, n) != 0)
+		return;
+	if (n > 0)
+		memcpy(b->data + b->len, data, n);
+	b->len += n;
+}

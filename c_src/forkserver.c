@@ -1,0 +1,559 @@
+/* forkserver.c - the preloaded Python process that workers are forked from; see forkserver.h.
+ *
+ * The happy path: spawn -> "setup" -> "ready" -> "start" ... -> "forked" ... -> "exited" -> "reap".
+ * What can go wrong: the preload raises ("failed", then its end); a fork fails ("fork_failed"); its
+ * socket is full (packets wait in order, with their descriptors); it dies (on_down, its workers die with
+ * it); it says something that is not in the specification (it is killed). */
+#include "forkserver.h"
+
+#include "children.h"
+#include "guard.h"
+#include "lines.h"
+#include "list.h"
+#include "log.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <msgpack.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PACKET_MAX (64 * 1024) /* longest packet from the fork server */
+
+/* A packet that waits for room in the socket. */
+struct packet {
+	struct list link;
+	int fds[3]; /* -1: none */
+	size_t len;
+	char data[];
+};
+
+struct output {
+	uv_pipe_t pipe;
+	struct forkserver *fs;
+	bool is_stderr;
+	struct lines lines;
+};
+
+struct forkserver {
+	const struct forkserver_callbacks *callbacks;
+	void *arg;
+	uv_process_t process;
+	uv_poll_t control;
+	int fd; /* our end of the control socket */
+	struct output out, err;
+	struct list waiting; /* packets */
+	unsigned open;       /* handles not yet closed */
+	bool down, closing;
+};
+
+/* ---- what we say ---- */
+
+static void pack_str(msgpack_packer *pk, const char *text, size_t len)
+{
+	msgpack_pack_str(pk, len);
+	msgpack_pack_str_body(pk, text, len);
+}
+
+static void pack_text(msgpack_packer *pk, const char *text)
+{
+	pack_str(pk, text, strlen(text));
+}
+
+static void pack_list(msgpack_packer *pk, const char *key, const struct config_list *list)
+{
+	pack_text(pk, key);
+	msgpack_pack_array(pk, list->count);
+	for (uint64_t i = 0; i < list->count; i++)
+		pack_text(pk, list->item[i]);
+}
+
+static void pack_expose(msgpack_packer *pk, const struct config_list *list)
+{
+	struct config_expose e;
+
+	pack_text(pk, "expose");
+	msgpack_pack_array(pk, list->count);
+	for (uint64_t i = 0; i < list->count; i++) {
+		(void)config_split_expose(list->item[i], &e);
+		msgpack_pack_array(pk, 3);
+		pack_str(pk, e.name, e.name_len);
+		pack_str(pk, e.module, e.module_len);
+		pack_str(pk, e.attr, e.attr_len);
+	}
+}
+
+static void pack_setup(msgpack_packer *pk, const struct forkserver_options *o)
+{
+	const struct config *c = o->config;
+
+	msgpack_pack_array(pk, 2);
+	pack_text(pk, "setup");
+	msgpack_pack_map(pk, 11);
+	pack_text(pk, "node");
+	pack_text(pk, o->node);
+	pack_text(pk, "node_pid");
+	msgpack_pack_int64(pk, getpid());
+	pack_text(pk, "pool");
+	pack_text(pk, c->pool);
+	pack_text(pk, "method");
+	pack_text(pk, c->start_method == START_SPAWN ? "spawn" : "fork");
+	pack_list(pk, "preload", &c->preload);
+	pack_expose(pk, &c->expose);
+	pack_list(pk, "allow", &c->allow);
+	pack_list(pk, "path", &c->pythonpath);
+	pack_text(pk, "max_depth");
+	msgpack_pack_uint64(pk, c->max_depth);
+	pack_text(pk, "max_result_bytes");
+	msgpack_pack_uint64(pk, c->max_result_bytes);
+	pack_text(pk, "utf8");
+	if (c->strings == STRINGS_UTF8)
+		msgpack_pack_true(pk);
+	else
+		msgpack_pack_false(pk);
+}
+
+static void close_fds(int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static void packet_free(struct packet *p)
+{
+	list_remove(&p->link);
+	close_fds(p->fds);
+	mem_free(p);
+}
+
+/* One packet into the socket. 0, or a negative errno. */
+static int send_packet(int fd, struct packet *p)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof p->fds)];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec iov = { .iov_base = p->data, .iov_len = p->len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (p->fds[0] >= 0) {
+		struct cmsghdr *cmsg;
+
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof control.bytes;
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof p->fds);
+		memcpy(CMSG_DATA(cmsg), p->fds, sizeof p->fds);
+	}
+	do {
+		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static void on_control(uv_poll_t *handle, int status, int events);
+
+static void watch(struct forkserver *fs)
+{
+	int events = UV_READABLE | (list_empty(&fs->waiting) ? 0 : UV_WRITABLE);
+
+	(void)!uv_poll_start(&fs->control, events, on_control);
+}
+
+static void flush(struct forkserver *fs)
+{
+	while (!list_empty(&fs->waiting)) {
+		struct packet *p = list_entry(fs->waiting.next, struct packet, link);
+		int rc = send_packet(fs->fd, p);
+
+		/* ETOOMANYREFS: too many descriptors are in flight to a server that still preloads */
+		if (rc == -EAGAIN || rc == -ETOOMANYREFS || rc == -ENOBUFS)
+			return;
+		packet_free(p); /* sent, or its process is gone, which is told otherwise */
+	}
+}
+
+/* Queues a packet; takes over the descriptors in every case. */
+static int post(struct forkserver *fs, const msgpack_sbuffer *data, const int fds[3])
+{
+	struct packet *p = mem_alloc(sizeof *p + data->size);
+	int none[3] = { -1, -1, -1 };
+
+	if (p == NULL) {
+		memcpy(none, fds, sizeof none);
+		close_fds(none);
+		return -ENOMEM;
+	}
+	memcpy(p->fds, fds, sizeof p->fds);
+	memcpy(p->data, data->data, data->size);
+	p->len = data->size;
+	list_append(&fs->waiting, &p->link);
+	flush(fs);
+	if (!fs->down && !fs->closing)
+		watch(fs);
+	return 0;
+}
+
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+{
+	msgpack_sbuffer data;
+	msgpack_packer pk;
+	int rc;
+
+	msgpack_sbuffer_init(&data);
+	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
+	msgpack_pack_array(&pk, 3);
+	pack_text(&pk, "start");
+	msgpack_pack_uint64(&pk, worker_id);
+	msgpack_pack_uint64(&pk, index);
+	rc = post(fs, &data, fds);
+	msgpack_sbuffer_destroy(&data);
+	return rc;
+}
+
+void forkserver_reap(struct forkserver *fs, int os_pid)
+{
+	static const int none[3] = { -1, -1, -1 };
+	msgpack_sbuffer data;
+	msgpack_packer pk;
+
+	if (fs->down)
+		return;
+	msgpack_sbuffer_init(&data);
+	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
+	msgpack_pack_array(&pk, 2);
+	pack_text(&pk, "reap");
+	msgpack_pack_int64(&pk, os_pid);
+	(void)!post(fs, &data, none); /* without memory one zombie stays until the server ends */
+	msgpack_sbuffer_destroy(&data);
+}
+
+/* ---- what we hear ---- */
+
+static bool is_text(const msgpack_object *o, const char *text)
+{
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+	       memcmp(o->via.str.ptr, text, o->via.str.size) == 0;
+}
+
+static bool is_uint(const msgpack_object *o)
+{
+	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+}
+
+/* "python 3.11.2, krait 0.1.0" of a map of texts. */
+static void versions_text(const msgpack_object *map, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
+		const msgpack_object_kv *kv = &map->via.map.ptr[i];
+
+		if (kv->key.type != MSGPACK_OBJECT_STR || kv->val.type != MSGPACK_OBJECT_STR ||
+		    len + 1 >= size)
+			continue;
+		len += (size_t)snprintf(text + len, size - len, "%s%.*s %.*s", i > 0 ? ", " : "",
+					(int)kv->key.via.str.size, kv->key.via.str.ptr,
+					(int)kv->val.via.str.size, kv->val.via.str.ptr);
+	}
+}
+
+/* One packet, an array of `n` elements. False: not in the specification. */
+static bool take_packet(struct forkserver *fs, const msgpack_object *e, uint32_t n)
+{
+	const struct forkserver_callbacks *cb = fs->callbacks;
+	char versions[256];
+
+	if (n == 3 && is_text(&e[0], "ready") && is_uint(&e[1])) {
+		versions_text(&e[2], versions, sizeof versions);
+		cb->on_ready(fs->arg, (int)e[1].via.u64, versions);
+	} else if (n == 2 && is_text(&e[0], "failed") && e[1].type == MSGPACK_OBJECT_STR) {
+		cb->on_failed(fs->arg, e[1].via.str.ptr, e[1].via.str.size);
+	} else if (n == 3 && is_text(&e[0], "forked") && is_uint(&e[1]) && is_uint(&e[2])) {
+		cb->on_forked(fs->arg, e[1].via.u64, (int)e[2].via.u64);
+	} else if (n == 3 && is_text(&e[0], "fork_failed") && is_uint(&e[1]) &&
+		   e[2].type == MSGPACK_OBJECT_STR) {
+		cb->on_fork_failed(fs->arg, e[1].via.u64, e[2].via.str.ptr, e[2].via.str.size);
+	} else if (n == 4 && is_text(&e[0], "exited") && is_uint(&e[1]) && is_uint(&e[2]) &&
+		   is_uint(&e[3])) {
+		cb->on_exited(fs->arg, (int)e[1].via.u64, (int)e[2].via.u64, (int)e[3].via.u64);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void garbage(struct forkserver *fs)
+{
+	log_line(LOG_ERROR, "forkserver", "pid %d said something that is not in the protocol: killed",
+		 fs->process.pid);
+	uv_poll_stop(&fs->control);
+	forkserver_kill(fs);
+}
+
+static void read_packets(struct forkserver *fs)
+{
+	static char data[PACKET_MAX]; /* one loop; used up before the next read */
+	msgpack_unpacked packet;
+	bool good = true;
+	ssize_t n = -1;
+
+	while (good && !fs->closing && (n = recv(fs->fd, data, sizeof data, MSG_DONTWAIT)) > 0) {
+		msgpack_unpacked_init(&packet);
+		good = msgpack_unpack_next(&packet, data, (size_t)n, NULL) == MSGPACK_UNPACK_SUCCESS &&
+		       packet.data.type == MSGPACK_OBJECT_ARRAY &&
+		       take_packet(fs, packet.data.via.array.ptr, packet.data.via.array.size);
+		msgpack_unpacked_destroy(&packet);
+	}
+	if (!good)
+		garbage(fs);
+	else if (!fs->closing && n == 0)
+		uv_poll_stop(&fs->control); /* it is ending: on_exit follows */
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+	struct forkserver *fs = handle->data;
+
+	if (status < 0 || (events & UV_READABLE) != 0)
+		read_packets(fs);
+	if (!fs->closing && !fs->down && (events & UV_WRITABLE) != 0) {
+		flush(fs);
+		watch(fs);
+	}
+}
+
+/* ---- its output, its end ---- */
+
+static void on_line(void *arg, const char *line, size_t len)
+{
+	struct output *o = arg;
+
+	o->fs->callbacks->on_line(o->fs->arg, o->is_stderr, line, len);
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+	static char shared[16 * 1024];
+
+	(void)h;
+	(void)suggested;
+	*buf = uv_buf_init(shared, sizeof shared);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct output *o = stream->data;
+
+	if (n > 0) {
+		lines_put(&o->lines, buf->base, (size_t)n);
+	} else if (n < 0) {
+		lines_end(&o->lines);
+		uv_read_stop(stream);
+	}
+}
+
+static void drain(struct output *o)
+{
+	char data[4096];
+	uv_os_fd_t fd;
+	ssize_t n;
+
+	if (uv_fileno((uv_handle_t *)&o->pipe, &fd) != 0)
+		return;
+	while ((n = read(fd, data, sizeof data)) > 0)
+		lines_put(&o->lines, data, (size_t)n);
+	lines_end(&o->lines);
+}
+
+static void on_exit_cb(uv_process_t *process, int64_t status, int signal)
+{
+	struct forkserver *fs = process->data;
+
+	children_remove(process->pid);
+	if (fs->closing)
+		return;
+	read_packets(fs); /* what it said last */
+	drain(&fs->out);
+	drain(&fs->err);
+	fs->down = true;
+	uv_poll_stop(&fs->control);
+	fs->callbacks->on_down(fs->arg, (int)status, signal);
+}
+
+static void on_handle_closed(struct forkserver *fs)
+{
+	if (--fs->open > 0)
+		return;
+	close(fs->fd);
+	while (!list_empty(&fs->waiting))
+		packet_free(list_entry(fs->waiting.next, struct packet, link));
+	if (fs->callbacks != NULL)
+		fs->callbacks->on_closed(fs->arg);
+	mem_free(fs);
+}
+
+static void on_own_closed(uv_handle_t *h)
+{
+	on_handle_closed(h->data);
+}
+
+static void on_output_closed(uv_handle_t *h)
+{
+	on_handle_closed(((struct output *)h->data)->fs);
+}
+
+void forkserver_kill(struct forkserver *fs)
+{
+	if (!fs->down)
+		uv_process_kill(&fs->process, SIGKILL);
+}
+
+void forkserver_close(struct forkserver *fs)
+{
+	if (fs->closing)
+		return;
+	forkserver_kill(fs);
+	children_remove(fs->process.pid); /* a closed handle does not wait: whoever reaps others does */
+	fs->closing = true;
+	uv_close((uv_handle_t *)&fs->process, on_own_closed);
+	uv_close((uv_handle_t *)&fs->control, on_own_closed);
+	uv_close((uv_handle_t *)&fs->out.pipe, on_output_closed);
+	uv_close((uv_handle_t *)&fs->err.pipe, on_output_closed);
+}
+
+int forkserver_pid(const struct forkserver *fs)
+{
+	return fs->down ? 0 : fs->process.pid;
+}
+
+/* ---- its start ---- */
+
+/* Our environment for Python: the mark, an allocator that keeps large blocks (WIRE.md, h: twice the
+ * throughput at 1 MB), and no cookie. The entries that are added live in `added`. */
+static char **make_env(const char *mark, char added[3][400])
+{
+	extern char **environ;
+	static const char *const malloc_env[] = { "MALLOC_MMAP_THRESHOLD_=268435456",
+						  "MALLOC_TRIM_THRESHOLD_=536870912",
+						  "MALLOC_TOP_PAD_=16777216" };
+	size_t n = 0, k = 0;
+	char **env;
+
+	while (environ[n] != NULL)
+		n++;
+	if ((env = mem_alloc((n + 5) * sizeof *env)) == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], "KRAIT_COOKIE=", 13) != 0 &&
+		    strncmp(environ[i], GUARD_VARIABLE "=", sizeof GUARD_VARIABLE) != 0)
+			env[k++] = environ[i];
+	snprintf(added[0], sizeof added[0], GUARD_VARIABLE "=%s", mark);
+	env[k++] = added[0];
+	if (getenv("MALLOC_MMAP_THRESHOLD_") == NULL)
+		for (size_t i = 0; i < 3; i++)
+			env[k++] = (char *)malloc_env[i];
+	env[k] = NULL;
+	return env;
+}
+
+static void output_init(uv_loop_t *loop, struct output *o, struct forkserver *fs, bool is_stderr)
+{
+	o->fs = fs;
+	o->is_stderr = is_stderr;
+	o->lines.on_line = on_line;
+	o->lines.arg = o;
+	uv_pipe_init(loop, &o->pipe, 0);
+	o->pipe.data = o;
+}
+
+static int spawn(struct forkserver *fs, uv_loop_t *loop, const struct forkserver_options *o,
+		 int theirs)
+{
+	char *args[] = { (char *)o->python, (char *)o->script, NULL };
+	uv_stdio_container_t stdio[4] = {
+		{ .flags = UV_IGNORE },
+		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&fs->out.pipe },
+		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&fs->err.pipe },
+		{ .flags = UV_INHERIT_FD, .data.fd = theirs },
+	};
+	char added[3][400];
+	uv_process_options_t options = { .exit_cb = on_exit_cb,
+					 .file = o->python,
+					 .args = args,
+					 .env = make_env(o->mark, added),
+					 .flags = UV_PROCESS_DETACHED,
+					 .stdio_count = 4,
+					 .stdio = stdio };
+	int rc;
+
+	if (options.env == NULL)
+		return -ENOMEM;
+	if ((rc = uv_spawn(loop, &fs->process, &options)) == 0)
+		children_add(fs->process.pid);
+	mem_free(options.env);
+	return rc;
+}
+
+static int post_setup(struct forkserver *fs, const struct forkserver_options *o)
+{
+	static const int none[3] = { -1, -1, -1 };
+	msgpack_sbuffer data;
+	msgpack_packer pk;
+	int rc;
+
+	msgpack_sbuffer_init(&data);
+	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
+	pack_setup(&pk, o);
+	rc = post(fs, &data, none);
+	msgpack_sbuffer_destroy(&data);
+	return rc;
+}
+
+struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_options *options,
+				    const struct forkserver_callbacks *callbacks, void *arg,
+				    int *error)
+{
+	struct forkserver *fs = mem_zalloc(sizeof *fs);
+	int pair[2];
+
+	*error = -ENOMEM;
+	if (fs == NULL)
+		return NULL;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+		*error = -errno;
+		mem_free(fs);
+		return NULL;
+	}
+	list_init(&fs->waiting);
+	fs->fd = pair[0];
+	fs->open = 4;
+	fs->process.data = fs->control.data = fs;
+	uv_poll_init(loop, &fs->control, fs->fd);
+	output_init(loop, &fs->out, fs, false);
+	output_init(loop, &fs->err, fs, true);
+	*error = spawn(fs, loop, options, pair[1]);
+	close(pair[1]);
+	if (*error != 0)
+		goto err;
+	fs->callbacks = callbacks;
+	fs->arg = arg;
+	(void)!uv_read_start((uv_stream_t *)&fs->out.pipe, on_alloc, on_read);
+	(void)!uv_read_start((uv_stream_t *)&fs->err.pipe, on_alloc, on_read);
+	watch(fs);
+	if ((*error = post_setup(fs, options)) == 0)
+		return fs;
+	fs->callbacks = NULL;
+err:	fs->down = fs->process.pid == 0;
+	forkserver_close(fs);
+	return NULL;
+}

@@ -1,0 +1,292 @@
+/* frame.c - the worker wire: a 4-byte length and a msgpack array; see frame.h.
+ *
+ * Format: https://github.com/msgpack/msgpack/blob/master/spec.md. A worker is not trusted: a frame's
+ * length is believed only up to `max_bytes`, and memory follows the bytes that have really come. */
+#include "frame.h"
+
+#include "mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+
+#define LENGTH_BYTES 4
+#define ROOM_MIN 4096
+#define ROOM_FIRST (16 * 1024)
+#define ROOM_MORE (64 * 1024) /* besides doubling */
+#define KEEP (256 * 1024)     /* memory that an idle reader holds on to */
+
+void frame_reader_init(struct frame_reader *r, size_t max_bytes)
+{
+	*r = (struct frame_reader){ .max_bytes = max_bytes };
+}
+
+void frame_reader_close(struct frame_reader *r)
+{
+	buf_free(&r->in);
+	r->taken = 0;
+}
+
+/* Bytes that the frame under way still lacks; 0 when its length is not known. */
+static size_t missing(const struct frame_reader *r)
+{
+	size_t whole;
+
+	if (r->in.len < LENGTH_BYTES)
+		return 0;
+	whole = LENGTH_BYTES + (size_t)get_u32(r->in.data);
+	return whole > r->in.len ? whole - r->in.len : 0;
+}
+
+uint8_t *frame_room(struct frame_reader *r, size_t *room)
+{
+	struct buf *in = &r->in;
+	size_t want;
+	int rc;
+
+	if (r->taken > 0 && r->taken == in->len)
+		buf_reset(in, KEEP);
+	else
+		buf_consume(in, r->taken);
+	r->taken = 0;
+	if (in->cap - in->len < ROOM_MIN) {
+		want = missing(r);
+		if (want > in->len + ROOM_MORE)
+			want = in->len + ROOM_MORE;
+		if (want < ROOM_FIRST)
+			want = ROOM_FIRST;
+		in->limit = in->len + want; /* so that it grows to that, not beyond */
+		rc = buf_reserve(in, want);
+		in->limit = 0;
+		if (rc != 0) {
+			in->err = 0;
+			return NULL;
+		}
+	}
+	*room = in->cap - in->len;
+	return in->data + in->len;
+}
+
+void frame_received(struct frame_reader *r, size_t n)
+{
+	assert(n <= r->in.cap - r->in.len);
+	r->in.len += n;
+}
+
+int frame_next(struct frame_reader *r, struct frame *frame)
+{
+	size_t have = r->in.len - r->taken, len;
+	const uint8_t *at, *end;
+	uint64_t type;
+	uint32_t count;
+
+	if (have < LENGTH_BYTES)
+		return 0;
+	at = r->in.data + r->taken;
+	len = get_u32(at);
+	if (len > r->max_bytes)
+		return -EMSGSIZE;
+	if (have - LENGTH_BYTES < len)
+		return 0;
+	at += LENGTH_BYTES;
+	end = at + len;
+	if (!frame_get_array(&at, end, &count) || count < 2 || !frame_get_uint(&at, end, &type) ||
+	    type > UINT_MAX || !frame_get_uint(&at, end, &frame->id))
+		return -EBADMSG;
+	frame->type = (unsigned)type;
+	frame->count = count - 2;
+	frame->rest = at;
+	frame->rest_len = (size_t)(end - at);
+	r->taken += LENGTH_BYTES + len;
+	return 1;
+}
+
+size_t frame_begin(struct buf *out, unsigned type, uint64_t id, uint32_t count)
+{
+	size_t start = out->len;
+
+	buf_put_u32(out, 0);
+	frame_put_array(out, count + 2);
+	frame_put_uint(out, type);
+	frame_put_uint(out, id);
+	return start;
+}
+
+void frame_end(struct buf *out, size_t start)
+{
+	size_t len = out->len - start - LENGTH_BYTES;
+
+	if (out->err != 0)
+		return;
+	if (len > UINT32_MAX)
+		out->err = -EMSGSIZE;
+	else
+		put_u32(out->data + start, (uint32_t)len);
+}
+
+void frame_put_nil(struct buf *out)
+{
+	buf_put_u8(out, 0xc0);
+}
+
+void frame_put_bool(struct buf *out, bool value)
+{
+	buf_put_u8(out, value ? 0xc3 : 0xc2);
+}
+
+/* A tag and `n` bytes of `value`, big-endian. */
+static void put_tagged(struct buf *out, unsigned tag, uint64_t value, size_t n)
+{
+	uint8_t bytes[9];
+
+	put_u64(bytes + 1, value);
+	bytes[8 - n] = (uint8_t)tag;
+	buf_put(out, bytes + 8 - n, n + 1);
+}
+
+void frame_put_uint(struct buf *out, uint64_t value)
+{
+	if (value <= 0x7f)
+		buf_put_u8(out, (unsigned)value);
+	else if (value <= 0xff)
+		put_tagged(out, 0xcc, value, 1);
+	else if (value <= 0xffff)
+		put_tagged(out, 0xcd, value, 2);
+	else if (value <= 0xffffffff)
+		put_tagged(out, 0xce, value, 4);
+	else
+		put_tagged(out, 0xcf, value, 8);
+}
+
+void frame_put_str(struct buf *out, const void *text, size_t len)
+{
+	if (len <= 31)
+		buf_put_u8(out, 0xa0u | (unsigned)len);
+	else if (len <= 0xff)
+		put_tagged(out, 0xd9, len, 1);
+	else if (len <= 0xffff)
+		put_tagged(out, 0xda, len, 2);
+	else
+		put_tagged(out, 0xdb, len, 4);
+	if (len > UINT32_MAX && out->err == 0)
+		out->err = -EMSGSIZE;
+	buf_put(out, text, len);
+}
+
+void frame_put_array(struct buf *out, uint32_t count)
+{
+	if (count <= 15)
+		buf_put_u8(out, 0x90u | count);
+	else if (count <= 0xffff)
+		put_tagged(out, 0xdc, count, 2);
+	else
+		put_tagged(out, 0xdd, count, 4);
+}
+
+void frame_put_map(struct buf *out, uint32_t pairs)
+{
+	if (pairs <= 15)
+		buf_put_u8(out, 0x80u | pairs);
+	else if (pairs <= 0xffff)
+		put_tagged(out, 0xde, pairs, 2);
+	else
+		put_tagged(out, 0xdf, pairs, 4);
+}
+
+/* `n` big-endian bytes at `p`. */
+static uint64_t get_be(const uint8_t *p, size_t n)
+{
+	uint64_t value = 0;
+
+	while (n-- > 0)
+		value = value << 8 | *p++;
+	return value;
+}
+
+/* Reads a head: the count is in the low bits of a byte `fix`, or follows `tag8` (0: there is none),
+ * `tag16` or the tag after it in 1, 2 or 4 bytes. */
+static bool get_count(const uint8_t **at, const uint8_t *end, uint8_t fix, uint8_t fix_mask,
+		      uint8_t tag8, uint8_t tag16, uint32_t *count)
+{
+	const uint8_t *p = *at;
+	size_t n;
+
+	if (p >= end)
+		return false;
+	if ((p[0] & ~fix_mask) == fix) {
+		*count = p[0] & fix_mask;
+		*at = p + 1;
+		return true;
+	}
+	if (tag8 != 0 && p[0] == tag8)
+		n = 1;
+	else if (p[0] == tag16)
+		n = 2;
+	else if (p[0] == tag16 + 1)
+		n = 4;
+	else
+		return false;
+	if ((size_t)(end - p) < 1 + n)
+		return false;
+	*count = (uint32_t)get_be(p + 1, n);
+	*at = p + 1 + n;
+	return true;
+}
+
+bool frame_get_uint(const uint8_t **at, const uint8_t *end, uint64_t *value)
+{
+	const uint8_t *p = *at;
+	size_t n;
+
+	if (p >= end)
+		return false;
+	if (p[0] <= 0x7f) {
+		*value = p[0];
+		*at = p + 1;
+		return true;
+	}
+	if (p[0] >= 0xcc && p[0] <= 0xcf)
+		n = (size_t)1 << (p[0] - 0xcc);
+	else if (p[0] >= 0xd0 && p[0] <= 0xd3) /* a signed form, if it is not negative */
+		n = (size_t)1 << (p[0] - 0xd0);
+	else
+		return false;
+	if ((size_t)(end - p) < 1 + n || (p[0] >= 0xd0 && (p[1] & 0x80) != 0))
+		return false;
+	*value = get_be(p + 1, n);
+	*at = p + 1 + n;
+	return true;
+}
+
+bool frame_get_str(const uint8_t **at, const uint8_t *end, const char **text, size_t *len)
+{
+	const uint8_t *p = *at;
+	uint32_t n;
+
+	if (!get_count(&p, end, 0xa0, 0x1f, 0xd9, 0xda, &n) || (size_t)(end - p) < n)
+		return false;
+	*text = (const char *)p;
+	*len = n;
+	*at = p + n;
+	return true;
+}
+
+bool frame_get_map(const uint8_t **at, const uint8_t *end, uint32_t *pairs)
+{
+	const uint8_t *p = *at;
+
+	if (!get_count(&p, end, 0x80, 0x0f, 0, 0xde, pairs) || *pairs > (size_t)(end - p) / 2)
+		return false;
+	*at = p;
+	return true;
+}
+
+bool frame_get_array(const uint8_t **at, const uint8_t *end, uint32_t *count)
+{
+	const uint8_t *p = *at;
+
+	if (!get_count(&p, end, 0x90, 0x0f, 0, 0xdc, count) || *count > (size_t)(end - p))
+		return false;
+	*at = p;
+	return true;
+}

@@ -1,0 +1,87 @@
+/* heap.c - an intrusive pairing heap; see heap.h.
+ *
+ * The classical two-pass form: a removed root's children are linked in pairs from left to right,
+ * then the pairs are folded from right to left. */
+#include "heap.h"
+
+#include <assert.h>
+
+/* Makes the larger of two roots the first child of the smaller; returns the smaller. */
+static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
+{
+	struct heap_node *top = a, *sub = b;
+
+	if (a == NULL || b == NULL)
+		return a != NULL ? a : b;
+	if (b->key < a->key) {
+		top = b;
+		sub = a;
+	}
+	sub->prev = top;
+	sub->next = top->child;
+	if (sub->next != NULL)
+		sub->next->prev = sub;
+	top->child = sub;
+	top->next = top->prev = NULL;
+	return top;
+}
+
+static struct heap_node *meld_children(struct heap_node *first)
+{
+	struct heap_node *pairs = NULL, *root = NULL;
+
+	while (first != NULL) {
+		struct heap_node *a = first, *b = a->next;
+
+		first = b != NULL ? b->next : NULL;
+		a->next = a->prev = NULL;
+		if (b != NULL)
+			b->next = b->prev = NULL;
+		a = meld(a, b);
+		a->next = pairs; /* a stack of melded pairs: last in, first folded */
+		pairs = a;
+	}
+	while (pairs != NULL) {
+		struct heap_node *n = pairs;
+
+		pairs = n->next;
+		n->next = NULL;
+		root = meld(root, n);
+	}
+	return root;
+}
+
+void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
+{
+	assert(!n->queued);
+	*n = (struct heap_node){ .key = key, .queued = true };
+	h->root = meld(h->root, n);
+}
+
+void heap_remove(struct heap *h, struct heap_node *n)
+{
+	struct heap_node *rest;
+
+	if (!n->queued)
+		return;
+	rest = meld_children(n->child);
+	if (n == h->root) {
+		h->root = rest;
+	} else {
+		if (n->prev->child == n)
+			n->prev->child = n->next;
+		else
+			n->prev->next = n->next;
+		if (n->next != NULL)
+			n->next->prev = n->prev;
+		h->root = meld(h->root, rest);
+	}
+	if (h->root != NULL)
+		h->root->prev = h->root->next = NULL;
+	*n = (struct heap_node){ 0 };
+}
+
+struct heap_node *heap_min(const struct heap *h)
+{
+	return h->root;
+}

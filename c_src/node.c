@@ -1,0 +1,371 @@
+/* node.c - the node's life: loop, listener, signals, stop, the end; see node.h and node_private.h.
+ *
+ *     starting -> running -> draining -> stopping -> closing
+ *
+ * starting: listening and publishing the name; `ready` is printed when both are done. draining: told to
+ * stop; what runs may finish for stop_timeout. stopping: workers end, politely, then not. closing: all
+ * handles close, the loop ends. node_maybe_end() alone decides whether we are fully stopped.
+ * What can go wrong at the start: the address is taken or the name is (a clear line and an exit status);
+ * later nothing ends the node but being told: stop, SIGTERM, SIGINT, or the end of standard input. */
+#include "node_private.h"
+
+#include "children.h"
+#include "log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BACKLOG 1024
+
+uint64_t node_now_us(void)
+{
+	return uv_hrtime() / 1000;
+}
+
+uint64_t node_id(struct node *n)
+{
+	return n->next_id++;
+}
+
+struct term_pid node_pid(const struct node *n, uint64_t id)
+{
+	return (struct term_pid){ .node = n->options->name,
+				  .node_len = (uint16_t)strlen(n->options->name),
+				  .id = (uint32_t)id,
+				  .serial = (uint32_t)(id >> 32),
+				  .creation = n->creation };
+}
+
+/* ---- the end ---- */
+
+static void close_handle(void *handle)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* All workers are gone: let everything else go. */
+static void close_all(struct node *n)
+{
+	struct list *pos, *next;
+
+	n->stage = NODE_CLOSING;
+	books_flush_dirty(n);
+	list_each(pos, next, &n->books)
+		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
+	epmd_close(n->epmd);
+	guard_close(n->guard);
+	close_handle(&n->listener);
+	close_handle(&n->sigterm);
+	close_handle(&n->sigint);
+	close_handle(&n->sigchld);
+	close_handle(&n->stop_timer);
+	close_handle(&n->prepare);
+	if (n->stdin_open)
+		close_handle(&n->stdin_pipe);
+	close_handle(&n->pool->timer);
+}
+
+void node_maybe_end(struct node *n)
+{
+	struct node_pool *p = n->pool;
+
+	if (n->stage != NODE_STOPPING || p->workers != NULL)
+		return;
+	if (p->forkserver != NULL)
+		node_pool_stop_forkserver(p); /* on_fs_down brings us here again */
+	else
+		close_all(n);
+}
+
+static void stop_workers(struct node *n)
+{
+	if (n->stage >= NODE_STOPPING)
+		return;
+	n->stage = NODE_STOPPING;
+	node_pool_event(n->pool, &(struct pool_event){ .type = POOL_STOP });
+	node_maybe_end(n);
+}
+
+void node_drained(struct node *n)
+{
+	if (n->stage == NODE_DRAINING)
+		stop_workers(n);
+}
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+	struct node *n = timer->data;
+
+	log_line(LOG_WARNING, "node", "calls still run after stop_timeout: they are ended");
+	stop_workers(n);
+}
+
+void node_stop(struct node *n, const char *why)
+{
+	if (n->stage >= NODE_STOPPING)
+		return;
+	if (n->stage == NODE_DRAINING) {
+		log_line(LOG_INFO, "node", "stopping now: %s again", why);
+		stop_workers(n);
+		return;
+	}
+	log_line(LOG_INFO, "node", "stopping: %s", why);
+	n->stage = NODE_DRAINING;
+	uv_timer_start(&n->stop_timer, on_stop_timeout, n->config->stop_timeout_ms, 0);
+	/* the message that told it may be in the pump's caller: the pool is told in the next turn */
+	n->drain_due = true;
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	node_stop(handle->data, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void on_sigchld(uv_signal_t *handle, int signum)
+{
+	struct node *n = handle->data;
+
+	(void)signum;
+	n->reap_due = true; /* after libuv has waited for its own */
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+	struct node *n = handle->data;
+
+	if (n->reap_due) {
+		n->reap_due = false;
+		node_reap(n);
+	}
+	if (n->drain_due) {
+		n->drain_due = false;
+		node_pool_event(n->pool, &(struct pool_event){ .type = POOL_DRAIN });
+	}
+	books_flush_dirty(n);
+}
+
+static void on_stdin_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+	static char ignored[256];
+
+	(void)h;
+	(void)suggested;
+	*buf = uv_buf_init(ignored, sizeof ignored);
+}
+
+static void on_stdin(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct node *node = stream->data;
+
+	(void)buf;
+	if (n >= 0)
+		return;
+	uv_read_stop(stream);
+	node_stop(node, "standard input was closed");
+}
+
+/* ---- peers ---- */
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+	struct node *n = listener->data;
+	struct books *b;
+	int rc = status;
+
+	if (status != 0 || (b = mem_zalloc(sizeof *b)) == NULL) {
+		log_line(LOG_ERROR, "listener", "cannot accept: %s", status != 0 ? uv_strerror(rc) : "no memory");
+		return;
+	}
+	b->peer = peer_accept(&n->loop, listener, node_id(n), &n->peer_options, &node_peer_callbacks, n,
+			      &rc);
+	if (b->peer == NULL) {
+		log_line(LOG_ERROR, "listener", "cannot accept: %s", uv_strerror(rc));
+		mem_free(b);
+		return;
+	}
+	b->node = n;
+	b->id = peer_id(b->peer);
+	list_init(&b->requests);
+	list_init(&b->leases);
+	list_init(&b->links);
+	list_init(&b->watches);
+	list_init(&b->dirty_link);
+	list_append(&n->books, &b->link);
+	n->peers++;
+	peer_set_data(b->peer, b);
+	if (n->peers > n->config->max_peers)
+		peer_close(b->peer, "there are max_peers connections already");
+}
+
+static int listen_on(struct node *n)
+{
+	struct sockaddr_storage addr = { 0 };
+	struct sockaddr *sa = (struct sockaddr *)&addr;
+	int len = sizeof addr, rc;
+
+	if (uv_ip4_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in *)sa) != 0 &&
+	    uv_ip6_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in6 *)sa) != 0) {
+		log_line(LOG_ERROR, "listener", "--listen: found \"%s\", expected an IP address",
+			 n->config->listen);
+		return UV_EINVAL;
+	}
+	uv_tcp_init(&n->loop, &n->listener);
+	n->listener.data = n;
+	if ((rc = uv_tcp_bind(&n->listener, sa, 0)) != 0 ||
+	    (rc = uv_listen((uv_stream_t *)&n->listener, BACKLOG, on_connection)) != 0 ||
+	    (rc = uv_tcp_getsockname(&n->listener, sa, &len)) != 0) {
+		log_line(LOG_ERROR, "listener", "cannot listen on %s port %llu: %s", n->config->listen,
+			 (unsigned long long)n->config->port, uv_strerror(rc));
+		return rc;
+	}
+	n->port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)sa)->sin6_port :
+						     ((struct sockaddr_in *)sa)->sin_port);
+	return 0;
+}
+
+/* ---- the name ---- */
+
+static void fail(struct node *n, int status)
+{
+	if (n->exit_status == NODE_EXIT_OK)
+		n->exit_status = status;
+	if (n->stage < NODE_DRAINING)
+		n->stage = NODE_DRAINING;
+	stop_workers(n);
+}
+
+static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const char *text)
+{
+	struct node *n = arg;
+
+	switch (event) {
+	case EPMD_PUBLISHED:
+		n->creation = n->peer_options.dist.creation = creation;
+		n->stage = NODE_RUNNING;
+		log_line(LOG_INFO, "node", "%s listens on %s port %u, pool %s of %u workers", n->options->name,
+			 n->config->listen, n->port, n->config->pool, (unsigned)n->config->size);
+		printf("ready %s %u %d\n", n->options->name, n->port, (int)getpid());
+		fflush(stdout);
+		break;
+	case EPMD_AGAIN:
+		log_line(LOG_INFO, "epmd", "published again");
+		break;
+	case EPMD_LOST:
+		log_line(LOG_WARNING, "epmd", "%s: publishing again as soon as it answers", text);
+		break;
+	case EPMD_NAME_TAKEN:
+		log_line(LOG_ERROR, "epmd", "the name %s is taken: %s", n->options->name, text);
+		if (n->stage == NODE_STARTING)
+			fail(n, NODE_EXIT_NAME_TAKEN);
+		break;
+	case EPMD_FAILED:
+		log_line(LOG_ERROR, "epmd", "%s", text);
+		fail(n, NODE_EXIT_FAILURE);
+		break;
+	}
+}
+
+static int publish(struct node *n)
+{
+	char alive[DIST_NAME_MAX + 1];
+	const char *at = strchr(n->options->name, '@');
+
+	snprintf(alive, sizeof alive, "%.*s", (int)(at - n->options->name), n->options->name);
+	n->epmd = epmd_publish(&n->loop, alive, n->port, on_epmd, n);
+	return n->epmd != NULL ? 0 : -ENOMEM;
+}
+
+/* ---- the start ---- */
+
+static void set_peer_options(struct node *n)
+{
+	const struct config *c = n->config;
+
+	n->peer_options = (struct peer_options){
+		.dist = { .name = n->options->name,
+			  .cookie = n->options->cookie,
+			  .flags = DIST_FLAGS,
+			  .max_message = c->max_request_bytes,
+			  .max_frame = INT32_MAX },
+		.handshake_timeout_ms = c->handshake_timeout_ms,
+		.ticktime_ms = c->net_ticktime_s * 1000,
+		.max_output = c->max_output_bytes,
+	};
+}
+
+static void init_handles(struct node *n)
+{
+	uv_timer_init(&n->loop, &n->stop_timer);
+	uv_prepare_init(&n->loop, &n->prepare);
+	uv_signal_init(&n->loop, &n->sigterm);
+	uv_signal_init(&n->loop, &n->sigint);
+	uv_signal_init(&n->loop, &n->sigchld);
+	n->stop_timer.data = n->prepare.data = n->sigterm.data = n->sigint.data = n->sigchld.data = n;
+	uv_prepare_start(&n->prepare, on_prepare);
+	uv_signal_start(&n->sigterm, on_signal, SIGTERM);
+	uv_signal_start(&n->sigint, on_signal, SIGINT);
+	uv_signal_start(&n->sigchld, on_sigchld, SIGCHLD);
+	if (n->config->stop_on_eof) {
+		uv_pipe_init(&n->loop, &n->stdin_pipe, 0);
+		n->stdin_pipe.data = n;
+		n->stdin_open = true;
+		if (uv_pipe_open(&n->stdin_pipe, STDIN_FILENO) != 0 ||
+		    uv_read_start((uv_stream_t *)&n->stdin_pipe, on_stdin_alloc, on_stdin) != 0)
+			log_line(LOG_WARNING, "node", "standard input is not a pipe: --stop-on-eof has no effect");
+	}
+}
+
+static void make_mark(struct node *n)
+{
+	uint64_t random = 0;
+
+	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
+	snprintf(n->mark, sizeof n->mark, "%s:%d:%016llx", n->options->name, (int)getpid(),
+		 (unsigned long long)random);
+}
+
+int node_run(const struct node_options *options)
+{
+	struct node *n = mem_zalloc(sizeof *n);
+	int rc, status;
+
+	if (n == NULL || uv_loop_init(&n->loop) != 0) {
+		mem_free(n);
+		return NODE_EXIT_FAILURE;
+	}
+	n->options = options;
+	n->config = options->config;
+	n->next_id = NODE_FIRST_ID;
+	n->started_us = node_now_us();
+	list_init(&n->books);
+	list_init(&n->dirty);
+	make_mark(n);
+	set_peer_options(n);
+	init_handles(n);
+	if ((n->pool = node_pool_new(n)) == NULL) {
+		log_line(LOG_ERROR, "node", "no memory for the pool");
+		return NODE_EXIT_FAILURE;
+	}
+	if ((n->guard = guard_start(&n->loop, options->executable, n->mark, &rc)) == NULL)
+		log_line(LOG_ERROR, "guard", "cannot start %s: %s; what outlives the node is not killed",
+			 options->executable, uv_strerror(rc));
+	if (listen_on(n) != 0 || publish(n) != 0)
+		fail(n, NODE_EXIT_FAILURE);
+	else
+		node_pool_event(n->pool, &(struct pool_event){ .type = POOL_TICK });
+	uv_run(&n->loop, UV_RUN_DEFAULT);
+	status = n->exit_status;
+	node_pool_free(n->pool);
+	buf_free(&n->scratch);
+	rc = uv_loop_close(&n->loop);
+	assert(rc == 0);
+	log_line(LOG_INFO, "node", "stopped");
+	mem_free(n);
+	return status;
+}

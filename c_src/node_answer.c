@@ -1,0 +1,392 @@
+/* node_answer.c - answers and errors, written straight into the peer's output.
+ *
+ * An answer is `{Tag, Reply}`, sent to the alias that the tag holds, or else to the caller's pid. With
+ * an alias the caller's BEAM drops an answer that comes too late. Whatever cannot be written (no memory,
+ * over a limit, a value that has no term) is cut back whole and replaced by an error. */
+#include "node_private.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct reply_to reply_to_request(const struct node_request *r)
+{
+	struct reply_to to = { .books = r->cast ? NULL : r->books, .caller = r->caller };
+
+	to.tag = (struct span){ r->data, r->tag_len };
+	to.alias = (struct span){ r->data + r->alias_at, r->alias_len };
+	return to;
+}
+
+struct buf *answer_begin(const struct reply_to *to, size_t *mark)
+{
+	struct dist *d;
+	struct buf *out;
+
+	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
+		return NULL;
+	d = peer_dist(to->books->peer);
+	out = dist_output(d);
+	if (to->alias.len > 0) {
+		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
+
+		*mark = dist_begin_send_alias(d, &from, to->alias);
+	} else {
+		struct term_pid caller = books_pid(to->books, &to->caller);
+
+		*mark = dist_begin_send(d, &caller);
+	}
+	term_put_tuple(out, 2);
+	term_put_raw(out, to->tag);
+	return out;
+}
+
+bool answer_end(const struct reply_to *to, size_t mark)
+{
+	struct peer *peer = to->books->peer;
+
+	if (dist_end(peer_dist(peer), mark) != 0) {
+		peer_close(peer, "no memory for an answer");
+		return false;
+	}
+	books_mark_dirty(to->books);
+	return true;
+}
+
+void answer_raw(const struct reply_to *to, struct span reply)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_raw(out, reply);
+	answer_end(to, mark);
+}
+
+void answer_atom(const struct reply_to *to, const char *atom)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_atom(out, atom);
+	answer_end(to, mark);
+}
+
+static void put_error(struct buf *out)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, "error");
+}
+
+void answer_error(const struct reply_to *to, struct span reason)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	put_error(out);
+	term_put_raw(out, reason);
+	answer_end(to, mark);
+}
+
+void answer_error_atom(const struct reply_to *to, const char *reason)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	put_error(out);
+	term_put_atom(out, reason);
+	answer_end(to, mark);
+}
+
+enum answer_kind answer_fault_kind(enum transcode_fault fault)
+{
+	return fault == TRANSCODE_TOO_DEEP  ? ANSWER_TOO_DEEP :
+	       fault == TRANSCODE_TOO_LARGE ? ANSWER_TOO_LARGE :
+					      ANSWER_UNENCODABLE;
+}
+
+/* A word that begins with ':' is an atom, everything else text. */
+static void put_what(struct buf *out, const char *what, size_t len)
+{
+	if (len > 1 && what[0] == ':')
+		term_put_atom_n(out, what + 1, len - 1);
+	else
+		term_put_binary(out, what, len);
+}
+
+static void put_unencodable(struct buf *out, const char *where, size_t where_len, const char *what,
+			    size_t what_len)
+{
+	term_put_tuple(out, 3);
+	term_put_atom(out, "unencodable");
+	term_put_binary(out, where, where_len);
+	put_what(out, what, what_len);
+}
+
+static void put_too_large(struct buf *out, uint64_t bytes, uint64_t limit)
+{
+	term_put_tuple(out, 3);
+	term_put_atom(out, "too_large");
+	term_put_uint(out, bytes);
+	term_put_uint(out, limit);
+}
+
+static void put_too_deep(struct buf *out, uint64_t limit)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, "too_deep");
+	term_put_uint(out, limit);
+}
+
+void answer_put_fault(struct buf *out, const struct transcode_error *err)
+{
+	switch (err->fault) {
+	case TRANSCODE_TOO_DEEP:
+		put_too_deep(out, err->limit);
+		break;
+	case TRANSCODE_TOO_LARGE:
+		put_too_large(out, err->bytes, err->limit);
+		break;
+	case TRANSCODE_OK:
+	case TRANSCODE_UNENCODABLE:
+		put_unencodable(out, err->where, strlen(err->where), err->what, strlen(err->what));
+		break;
+	case TRANSCODE_NO_MEMORY:
+		put_unencodable(out, err->where, strlen(err->where), ":no_memory", 10);
+		break;
+	case TRANSCODE_CORRUPT:
+		put_unencodable(out, err->where, strlen(err->where), ":corrupt", 8);
+		break;
+	}
+}
+
+/* ---- what a worker answered ---- */
+
+static void put_python_field(struct buf *out, const char *key, const uint8_t **at, const uint8_t *end)
+{
+	const char *text = "";
+	size_t len = 0;
+
+	term_put_atom(out, key);
+	(void)frame_get_str(at, end, &text, &len);
+	term_put_binary(out, text, len);
+}
+
+/* {python, #{type, module, message, traceback, args}} of the rest of an ERROR frame. */
+static void put_python(struct node_pool *p, struct buf *out, const uint8_t *at, const uint8_t *end)
+{
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
+					  .max_bytes = p->config->max_result_bytes,
+					  .strings_utf8 = true };
+	struct transcode_error err;
+
+	term_put_tuple(out, 2);
+	term_put_atom(out, "python");
+	term_put_map(out, 5);
+	put_python_field(out, "type", &at, end);
+	put_python_field(out, "module", &at, end);
+	put_python_field(out, "message", &at, end);
+	put_python_field(out, "traceback", &at, end);
+	term_put_atom(out, "args");
+	if (transcode_value(at, (size_t)(end - at), "args", &opts, out, NULL, &err) != 0)
+		term_put_nil(out);
+}
+
+static void put_name_error(struct buf *out, const char *reason, const struct node_request *r)
+{
+	const uint8_t *module = r->data + r->tag_len;
+
+	term_put_tuple(out, 3);
+	term_put_atom(out, reason);
+	term_put_raw(out, (struct span){ module, r->module_len });
+	term_put_raw(out, (struct span){ module + r->module_len, r->function_len });
+}
+
+static bool is_kind(const char *kind, size_t len, const char *name)
+{
+	return len == strlen(name) && memcmp(kind, name, len) == 0;
+}
+
+/* The Reason of an ERROR frame. */
+static enum answer_kind put_worker_error(struct node_pool *p, const struct node_request *r,
+					 const struct frame *frame, struct buf *out)
+{
+	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
+	const char *kind = "", *where = "", *what = "";
+	size_t kind_len = 0, where_len = 0, what_len = 0;
+	uint64_t a = 0, b = 0;
+
+	(void)frame_get_str(&at, end, &kind, &kind_len);
+	if (is_kind(kind, kind_len, "python")) {
+		put_python(p, out, at, end);
+		return ANSWER_PYTHON;
+	}
+	if (is_kind(kind, kind_len, "no_function") || is_kind(kind, kind_len, "not_allowed")) {
+		put_name_error(out, kind[3] == 'f' ? "no_function" : "not_allowed", r);
+		return kind[3] == 'f' ? ANSWER_NO_FUNCTION : ANSWER_NOT_ALLOWED;
+	}
+	if (is_kind(kind, kind_len, "too_deep")) {
+		(void)frame_get_uint(&at, end, &a);
+		put_too_deep(out, a);
+		return ANSWER_TOO_DEEP;
+	}
+	if (is_kind(kind, kind_len, "too_large")) {
+		(void)(frame_get_uint(&at, end, &a) && frame_get_uint(&at, end, &b));
+		put_too_large(out, a, b);
+		return ANSWER_TOO_LARGE;
+	}
+	(void)(frame_get_str(&at, end, &where, &where_len) && frame_get_str(&at, end, &what, &what_len));
+	put_unencodable(out, where, where_len, what, what_len);
+	return ANSWER_UNENCODABLE;
+}
+
+/* {ok, Value}; or what is wrong with the value, as {error, Reason}. `body` is where the reply begins. */
+static enum answer_kind put_result(struct node_pool *p, const struct frame *frame, struct buf *out)
+{
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
+					  .max_bytes = p->config->max_result_bytes,
+					  .strings_utf8 = true };
+	struct transcode_error err;
+	size_t start = out->len;
+
+	term_put_tuple(out, 2);
+	term_put_atom(out, "ok");
+	if (transcode_value(frame->rest, frame->rest_len, "result", &opts, out, NULL, &err) == 0)
+		return ANSWER_OK;
+	out->len = start;
+	if (err.fault == TRANSCODE_NO_MEMORY)
+		out->err = 0;
+	put_error(out);
+	answer_put_fault(out, &err);
+	return answer_fault_kind(err.fault);
+}
+
+static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, struct buf *out)
+{
+	const struct frame *frame = p->frame;
+
+	if (frame->type == FRAME_PONG) {
+		term_put_tuple(out, 2);
+		term_put_atom(out, "ok");
+		term_put_uint(out, node_now_us() - r->pool.started_us);
+		return ANSWER_OK;
+	}
+	if (frame->type == FRAME_RESULT)
+		return put_result(p, frame, out);
+	put_error(out);
+	return put_worker_error(p, r, frame, out);
+}
+
+/* ---- how a worker ended ---- */
+
+void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
+{
+	struct buf lines = { 0 };
+
+	term_put_tuple(out, 2);
+	term_put_atom(out, "worker_exit");
+	term_put_map(out, 3);
+	term_put_atom(out, "worker");
+	term_put_uint(out, w->id);
+	term_put_atom(out, "exit");
+	term_put_tuple(out, 2);
+	if (w->killed_for != NULL && w->signal == 9) {
+		term_put_atom(out, "killed");
+		term_put_atom(out, w->killed_for);
+	} else if (w->signal != 0) {
+		term_put_atom(out, "signal");
+		term_put_atom(out, signal_name(w->signal));
+	} else {
+		term_put_atom(out, "exit");
+		term_put_int(out, w->status);
+	}
+	term_put_atom(out, "stderr");
+	worker_last_lines(w->io, &lines);
+	term_put_binary(out, lines.data, lines.len);
+	buf_free(&lines);
+}
+
+/* ---- outcomes ---- */
+
+static void put_pair(struct buf *out, const char *a, const char *b)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, a);
+	term_put_atom(out, b);
+}
+
+static void put_overloaded(struct node_pool *p, struct buf *out)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, "overloaded");
+	term_put_map(out, 2);
+	term_put_atom(out, "queued");
+	term_put_uint(out, pool_queued(p->pool));
+	term_put_atom(out, "limit");
+	term_put_uint(out, pool_config(p->pool)->queue_limit);
+}
+
+static enum answer_kind put_outcome(struct node_pool *p, struct node_request *r, struct buf *out)
+{
+	switch (r->pool.outcome) {
+	case OUTCOME_TIMEOUT_QUEUE:
+		put_pair(out, "timeout", "queue");
+		return ANSWER_TIMEOUT_QUEUE;
+	case OUTCOME_TIMEOUT_CALL:
+		put_pair(out, "timeout", "call");
+		return ANSWER_TIMEOUT_CALL;
+	case OUTCOME_OVERLOADED:
+		put_overloaded(p, out);
+		return ANSWER_OVERLOADED;
+	case OUTCOME_WORKER_EXIT:
+		if (p->dying != NULL)
+			answer_put_worker_exit(out, p->dying);
+		else
+			term_put_atom(out, "worker_exit");
+		return ANSWER_WORKER_EXIT;
+	case OUTCOME_CIRCUIT_OPEN:
+		term_put_tuple(out, 2);
+		term_put_atom(out, "circuit_open");
+		term_put_uint(out, pool_retry_after_ms(p->pool, node_now_us()));
+		return ANSWER_CIRCUIT_OPEN;
+	case OUTCOME_LEASE_CLOSED:
+		term_put_atom(out, "lease_closed");
+		return ANSWER_LEASE_CLOSED;
+	case OUTCOME_DRAINING:
+	default:
+		term_put_atom(out, "draining");
+		return ANSWER_DRAINING;
+	}
+}
+
+void answer_outcome(struct node_pool *p, struct node_request *r)
+{
+	struct reply_to to = reply_to_request(r);
+	struct buf nowhere = { 0 }, *out;
+	enum answer_kind kind;
+	size_t mark = 0;
+
+	if (r->pool.outcome == OUTCOME_ABANDONED)
+		return;
+	if ((out = answer_begin(&to, &mark)) == NULL)
+		out = &nowhere; /* a cast: the outcome is counted all the same */
+	if (r->pool.outcome == OUTCOME_OK) {
+		kind = put_answer(p, r, out);
+	} else {
+		put_error(out);
+		kind = put_outcome(p, r, out);
+	}
+	p->answers[kind]++;
+	if (out != &nowhere)
+		answer_end(&to, mark);
+	buf_free(&nowhere);
+}

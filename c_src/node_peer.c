@@ -1,0 +1,545 @@
+/* node_peer.c - what a peer's connection says, sorted; and the peer's end.
+ *
+ * Each control signal goes to what it is for: messages to requests, monitors and links to leases, DOWN
+ * to the watch that asked for it. When the peer is gone everything that its processes wait for, hold or
+ * watch ends at once, as if each of them had died. */
+#include "node_private.h"
+
+#include "log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+
+static bool span_is(struct span s, const char *text)
+{
+	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
+}
+
+static struct local_pid local(const struct term_pid *pid)
+{
+	return (struct local_pid){ pid->id, pid->serial, pid->creation };
+}
+
+struct term_pid books_pid(const struct books *b, const struct local_pid *pid)
+{
+	const char *name = dist_peer_name(peer_dist(b->peer));
+
+	return (struct term_pid){ .node = name,
+				  .node_len = (uint16_t)strlen(name),
+				  .id = pid->id,
+				  .serial = pid->serial,
+				  .creation = pid->creation };
+}
+
+struct books *books_find(struct node *n, const char *name, size_t len)
+{
+	struct list *pos, *next;
+
+	list_each(pos, next, &n->books) {
+		struct books *b = list_entry(pos, struct books, link);
+		const char *known = dist_peer_name(peer_dist(b->peer));
+
+		if (b->up && !b->forgotten && !peer_closing(b->peer) && strlen(known) == len && memcmp(known, name, len) == 0)
+			return b;
+	}
+	return NULL;
+}
+
+void books_mark_dirty(struct books *b)
+{
+	if (b->dirty || b->forgotten)
+		return;
+	b->dirty = true;
+	list_append(&b->node->dirty, &b->dirty_link);
+}
+
+void books_flush_dirty(struct node *n)
+{
+	while (!list_empty(&n->dirty)) {
+		struct books *b = list_entry(n->dirty.next, struct books, dirty_link);
+
+		list_remove(&b->dirty_link);
+		b->dirty = false;
+		peer_flush(b->peer);
+	}
+}
+
+/* ---- our monitors on their processes ---- */
+
+struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
+			const struct local_pid *pid, uint64_t from)
+{
+	struct node *n = b->node;
+	struct watch *w = mem_zalloc(sizeof *w);
+	struct term_pid ours = node_pid(n, from), theirs = books_pid(b, pid);
+	struct buf ref = { 0 };
+
+	if (w == NULL)
+		return NULL;
+	*w = (struct watch){ .id = node_id(n), .kind = kind, .object = object, .books = b, .pid = *pid,
+			     .from = from };
+	HASH_ADD(hh, n->watches, id, sizeof w->id, w);
+	term_put_ref(&ref, n->options->name, n->creation, w->id);
+	if (w->hh.tbl == NULL || ref.err != 0) {
+		if (w->hh.tbl != NULL)
+			HASH_DELETE(hh, n->watches, w);
+		buf_free(&ref);
+		mem_free(w);
+		return NULL;
+	}
+	list_append(&b->watches, &w->by_peer);
+	dist_send_monitor(peer_dist(b->peer), &ours, &theirs, (struct span){ ref.data, ref.len });
+	buf_free(&ref);
+	books_mark_dirty(b);
+	return w;
+}
+
+void watch_free(struct watch *w, bool demonitor)
+{
+	struct books *b;
+	struct node *n;
+
+	if (w == NULL)
+		return;
+	b = w->books;
+	n = b->node;
+	if (demonitor && !b->forgotten) {
+		struct term_pid ours = node_pid(n, w->from), theirs = books_pid(b, &w->pid);
+		struct buf ref = { 0 };
+
+		term_put_ref(&ref, n->options->name, n->creation, w->id);
+		if (ref.err == 0)
+			dist_send_demonitor(peer_dist(b->peer), &ours, &theirs,
+					    (struct span){ ref.data, ref.len });
+		buf_free(&ref);
+		books_mark_dirty(b);
+	}
+	HASH_DELETE(hh, n->watches, w);
+	list_remove(&w->by_peer);
+	mem_free(w);
+}
+
+/* What we watched is gone; `reason` is an encoded term. Frees the watch. */
+static void watch_down(struct watch *w, struct span reason)
+{
+	void *object = w->object;
+	enum watch_kind kind = w->kind;
+
+	switch (kind) {
+	case WATCH_CALLER:
+		((struct node_request *)object)->watch = NULL;
+		break;
+	case WATCH_OWNER:
+		((struct node_lease *)object)->watch = NULL;
+		break;
+	case WATCH_HEIR:
+		((struct node_lease *)object)->heir = NULL;
+		break;
+	}
+	watch_free(w, false);
+	if (kind == WATCH_CALLER)
+		node_request_abandon(object);
+	else if (kind == WATCH_OWNER)
+		node_lease_down(object, reason);
+	else
+		node_heir_down(object);
+}
+
+/* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). 0: not ours. */
+static uint64_t own_ref_id(const struct node *n, struct span ref)
+{
+	const uint8_t *words;
+
+	if (ref.len < 3 + 16 || ref.at[0] != 90 || get_u16(ref.at + 1) != 3)
+		return 0;
+	words = ref.at + ref.len - 16;
+	if (get_u32(words) != n->creation)
+		return 0;
+	return (uint64_t)get_u32(words + 8) | (uint64_t)get_u32(words + 12) << 32;
+}
+
+static void on_down(struct books *b, const struct dist_event *ev)
+{
+	uint64_t id = own_ref_id(b->node, ev->ref);
+	struct watch *w;
+
+	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);
+	if (w != NULL && w->books == b)
+		watch_down(w, term_span(ev->reason));
+}
+
+/* ---- their monitors on us ---- */
+
+static void send_noproc(struct books *b, const struct dist_event *ev)
+{
+	struct buf reason = { 0 };
+	struct span why;
+
+	term_put_atom(&reason, "noproc");
+	why = (struct span){ reason.data, reason.len };
+	if (ev->to_is_pid)
+		dist_send_down(peer_dist(b->peer), &ev->to_pid, &ev->from, ev->ref, why);
+	else
+		dist_send_down_name(peer_dist(b->peer), ev->name, &ev->from, ev->ref, why);
+	buf_free(&reason);
+	books_mark_dirty(b);
+}
+
+static bool is_own_name(const struct node *n, struct span name)
+{
+	return span_is(name, n->config->pool) || span_is(name, "krait") || span_is(name, "net_kernel");
+}
+
+static bool is_node_pid(const struct node *n, const struct term_pid *pid)
+{
+	return pid->id == NODE_PID_ID && pid->serial == 0 && pid->creation == n->creation;
+}
+
+static void on_monitor(struct books *b, const struct dist_event *ev)
+{
+	struct node_lease *lease = ev->to_is_pid ? node_lease_find(b->node, &ev->to_pid) : NULL;
+	struct monitor *m, *old;
+
+	if (ev->to_is_pid ? lease == NULL && !is_node_pid(b->node, &ev->to_pid) :
+			    !is_own_name(b->node, ev->name)) {
+		send_noproc(b, ev);
+		return;
+	}
+	if (HASH_COUNT(b->monitors) >= MONITORS_MAX) {
+		peer_close(b->peer, "it holds more than 1048576 monitors");
+		return;
+	}
+	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, old);
+	if (old != NULL)
+		return;
+	if ((m = mem_zalloc(sizeof *m + ev->ref.len)) == NULL) {
+		peer_close(b->peer, "no memory for a monitor");
+		return;
+	}
+	m->books = b;
+	m->watcher = local(&ev->from);
+	m->lease = lease;
+	m->ref_len = (uint32_t)ev->ref.len;
+	memcpy(m->ref, ev->ref.at, ev->ref.len);
+	list_init(&m->by_lease);
+	HASH_ADD_KEYPTR(hh, b->monitors, m->ref, m->ref_len, m);
+	if (m->hh.tbl == NULL) {
+		mem_free(m);
+		peer_close(b->peer, "no memory for a monitor");
+		return;
+	}
+	if (lease != NULL)
+		list_append(&lease->monitors, &m->by_lease);
+}
+
+/* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
+static void on_demonitor(struct books *b, const struct dist_event *ev)
+{
+	struct node_request *request;
+	struct node_lease *granting;
+	struct monitor *m;
+
+	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, m);
+	if (m == NULL)
+		return;
+	request = m->request;
+	granting = m->granting;
+	HASH_DELETE(hh, b->monitors, m);
+	list_remove(&m->by_lease);
+	mem_free(m);
+	if (request != NULL) {
+		request->monitor = NULL;
+		node_request_abandon(request);
+	}
+	if (granting != NULL) {
+		granting->grant = NULL;
+		if (granting->probe_id != 0) /* given up before the answer was heard */
+			node_lease_down_atom(granting, "normal");
+	}
+}
+
+/* ---- links and exits ---- */
+
+static struct node_link *find_link(struct books *b, const struct node_lease *l,
+				   const struct local_pid *pid)
+{
+	struct list *pos, *next;
+
+	list_each(pos, next, &l->links) {
+		struct node_link *k = list_entry(pos, struct node_link, by_lease);
+
+		if (k->books == b && memcmp(&k->pid, pid, sizeof *pid) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static void on_link(struct books *b, const struct dist_event *ev)
+{
+	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
+	struct local_pid pid = local(&ev->from);
+	struct buf reason = { 0 };
+
+	if (lease != NULL) {
+		if (find_link(b, lease, &pid) == NULL)
+			node_lease_link(b, lease, &pid);
+		return;
+	}
+	if (is_node_pid(b->node, &ev->to_pid))
+		return; /* ends when the connection does, which the BEAM notices by itself */
+	term_put_atom(&reason, "noproc");
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, (struct span){ reason.data, reason.len });
+	buf_free(&reason);
+	books_mark_dirty(b);
+}
+
+static void on_unlink(struct books *b, const struct dist_event *ev)
+{
+	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
+	struct local_pid pid = local(&ev->from);
+	struct node_link *k = lease != NULL ? find_link(b, lease, &pid) : NULL;
+
+	if (k != NULL)
+		node_link_free(k);
+	if (ev->unlink_id != 0) {
+		dist_send_unlink_ack(peer_dist(b->peer), ev->unlink_id, &ev->to_pid, &ev->from);
+		books_mark_dirty(b);
+	}
+}
+
+/* A linked process ended, or somebody said exit(Lease, Reason). */
+static void on_exit_signal(struct books *b, const struct dist_event *ev)
+{
+	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
+	struct local_pid pid = local(&ev->from);
+
+	if (lease == NULL)
+		return;
+	if (ev->type == DIST_EV_EXIT) {
+		struct node_link *k = find_link(b, lease, &pid);
+
+		if (k == NULL)
+			return; /* unlinked meanwhile */
+		node_link_free(k);
+	} else if (term_is_atom(ev->reason, "kill")) {
+		node_lease_down_atom(lease, "killed");
+		return;
+	}
+	if (!term_is_atom(ev->reason, "normal"))
+		node_lease_down(lease, term_span(ev->reason));
+}
+
+/* ---- messages ---- */
+
+/* `{is_auth, Node}` of net_adm:ping/1. */
+static void on_net_kernel(struct books *b, const struct dist_event *ev)
+{
+	struct envelope env;
+	struct reply_to to;
+	const uint8_t *e;
+	uint32_t arity;
+
+	request_open(ev->payload.at, &env);
+	if (env.kind != ENVELOPE_CALL || !term_tuple(env.request, &arity, &e) || arity != 2 ||
+	    !term_is_atom(e, "is_auth")) {
+		b->node->junk++;
+		return;
+	}
+	to = (struct reply_to){ .books = b, .caller = local(&env.from), .tag = env.tag, .alias = env.alias };
+	answer_atom(&to, "yes");
+}
+
+static void on_send(struct books *b, const struct dist_event *ev)
+{
+	struct node *n = b->node;
+	struct node_lease *lease;
+
+	if (ev->to_is_alias) {
+		n->junk++;
+	} else if (ev->to_is_pid) {
+		lease = node_lease_find(n, &ev->to_pid);
+		if (lease != NULL)
+			node_request_message(b, ev, TARGET_LEASE, lease);
+		else if (!is_node_pid(n, &ev->to_pid))
+			node_request_message(b, ev, TARGET_LEASE, NULL);
+	} else if (span_is(ev->name, n->config->pool)) {
+		node_request_message(b, ev, TARGET_POOL, NULL);
+	} else if (span_is(ev->name, "krait")) {
+		node_request_message(b, ev, TARGET_NODE, NULL);
+	} else if (span_is(ev->name, "net_kernel")) {
+		on_net_kernel(b, ev);
+	} else {
+		n->junk++;
+		log_line(LOG_DEBUG, peer_label(b->peer), "a message to %.*s, a name nobody has: dropped",
+			 (int)ev->name.len, (const char *)ev->name.at);
+	}
+}
+
+/* Spawn requests are refused, as a node does that has no such function. */
+static void on_spawn(struct books *b, const struct dist_event *ev)
+{
+	struct buf result = { 0 };
+
+	term_put_atom(&result, "notsup");
+	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from,
+			      (struct span){ result.data, result.len });
+	buf_free(&result);
+	books_mark_dirty(b);
+}
+
+/* ---- coming and going ---- */
+
+/* Ends everything that lives at the peer. May be called early, when its successor is already there. */
+static void forget(struct books *b)
+{
+	struct node *n = b->node;
+	struct buf noconnection = { 0 };
+	struct monitor *m, *tmp;
+	struct span why;
+
+	if (b->forgotten)
+		return;
+	b->forgotten = true;
+	list_remove(&b->dirty_link);
+	term_put_atom(&noconnection, "noconnection");
+	why = (struct span){ noconnection.data, noconnection.len };
+	while (!list_empty(&b->watches))
+		watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
+	while (!list_empty(&b->requests)) {
+		struct node_request *r = list_entry(b->requests.next, struct node_request, by_peer);
+
+		r->books = NULL; /* casts go on: nobody waits for them */
+		list_remove(&r->by_peer);
+		if (!r->cast)
+			node_request_abandon(r);
+	}
+	HASH_ITER(hh, b->monitors, m, tmp) {
+		HASH_DELETE(hh, b->monitors, m);
+		list_remove(&m->by_lease);
+		if (m->request != NULL)
+			m->request->monitor = NULL;
+		if (m->granting != NULL)
+			m->granting->grant = NULL;
+		mem_free(m);
+	}
+	while (!list_empty(&b->leases))
+		node_lease_down(list_entry(b->leases.next, struct node_lease, by_peer), why);
+	while (!list_empty(&b->links)) {
+		struct node_link *k = list_entry(b->links.next, struct node_link, by_peer);
+		struct node_lease *l = k->lease;
+
+		node_link_free(k);
+		node_lease_down(l, why);
+	}
+	buf_free(&noconnection);
+	if (n->stage == NODE_RUNNING && b->up)
+		log_line(LOG_DEBUG, peer_label(b->peer), "everything of it has ended");
+}
+
+static void on_name(struct books *b)
+{
+	struct node *n = b->node;
+	struct dist *d = peer_dist(b->peer);
+	const char *name = dist_peer_name(d);
+	struct books *old = books_find(n, name, strlen(name));
+	bool same = old != NULL && dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
+		    dist_peer_creation(d) != 0;
+
+	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same, false));
+}
+
+static void on_up(struct books *b)
+{
+	const char *name = dist_peer_name(peer_dist(b->peer));
+	struct books *old = books_find(b->node, name, strlen(name));
+
+	if (old != NULL) {
+		forget(old);
+		peer_close(old->peer, "it has connected again: its old self is gone");
+	}
+	b->up = true;
+	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
+		 dist_peer_creation(peer_dist(b->peer)));
+}
+
+static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
+{
+	struct books *b = peer_data(p);
+
+	(void)arg;
+	if (b->forgotten)
+		return;
+	switch (ev->type) {
+	case DIST_EV_NAME:
+		on_name(b);
+		break;
+	case DIST_EV_UP:
+		on_up(b);
+		break;
+	case DIST_EV_SEND:
+		on_send(b, ev);
+		break;
+	case DIST_EV_OVERSIZE:
+		node_request_oversize(b, ev);
+		break;
+	case DIST_EV_MONITOR:
+		on_monitor(b, ev);
+		break;
+	case DIST_EV_DEMONITOR:
+		on_demonitor(b, ev);
+		break;
+	case DIST_EV_DOWN:
+		on_down(b, ev);
+		break;
+	case DIST_EV_LINK:
+		on_link(b, ev);
+		break;
+	case DIST_EV_UNLINK:
+		on_unlink(b, ev);
+		break;
+	case DIST_EV_UNLINK_ACK:
+		node_lease_probe_ack(b, ev->unlink_id, (uint64_t)ev->to_pid.serial << 32 | ev->to_pid.id);
+		break;
+	case DIST_EV_EXIT:
+	case DIST_EV_EXIT2:
+		on_exit_signal(b, ev);
+		break;
+	case DIST_EV_SPAWN:
+		on_spawn(b, ev);
+		break;
+	case DIST_EV_UNKNOWN:
+		b->node->unknown_signals++;
+		log_line(LOG_DEBUG, peer_label(p), "control operation %d: unknown, ignored", ev->op);
+		break;
+	case DIST_EV_TICK:
+		dist_send_tick(peer_dist(p));
+		books_mark_dirty(b);
+		break;
+	case DIST_EV_SPAWN_REPLY:
+	case DIST_EV_GROUP_LEADER:
+	case DIST_EV_CLOSED:
+	case DIST_EV_NONE:
+		break;
+	}
+}
+
+static void on_closed(void *arg, struct peer *p, const char *why)
+{
+	struct books *b = peer_data(p);
+	struct node *n = arg;
+
+	if (b == NULL)
+		return;
+	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p), "closed: %s",
+		 why);
+	if (!b->up)
+		n->peers_refused++;
+	forget(b);
+	list_remove(&b->link);
+	mem_free(b);
+	n->peers--;
+	node_maybe_end(n);
+}
+
+const struct peer_callbacks node_peer_callbacks = { .on_event = on_event, .on_closed = on_closed };

@@ -1,0 +1,186 @@
+/* node_pool.c - the pump: the sole caller of pool_step(); performs what the pool decides.
+ *
+ * Every callback that means something to the pool ends in node_pool_event(). Performing an action never
+ * calls back: a start that fails at once is noted in `failed_ids` and told as an event after the actions
+ * of the step, so nothing re-enters a transition. */
+#include "node_private.h"
+
+#include "log.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct node_pool *p = timer->data;
+
+	p->armed_us = POOL_NEVER;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_TICK });
+}
+
+/* Arms the timer for the pool's next deadline. An earlier one that is armed stays: it costs one wake-up
+ * and saves a re-arm for each of many requests with the same time-out. */
+static void arm(struct node_pool *p)
+{
+	uint64_t next = pool_next_tick(p->pool), now = node_now_us(), wait_ms;
+
+	if (next == POOL_NEVER || next >= p->armed_us || p->node->stage == NODE_CLOSING)
+		return;
+	wait_ms = next > now ? (next - now + 999) / 1000 : 0;
+	p->armed_us = next;
+	uv_update_time(&p->node->loop);
+	uv_timer_start(&p->timer, on_timer, wait_ms, 0);
+}
+
+static void run(struct node_pool *p, const struct pool_action *a)
+{
+	struct node_request *r = node_request_of(a->request);
+	struct node_worker *w = node_worker_find(p, a->worker_id);
+
+	if (worker_send(w->io, r->frame, r->frame_len) != 0)
+		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
+	if (r->frame_on_heap && r->pool.retry == 0) {
+		mem_free(r->frame);
+		r->frame = NULL;
+		r->frame_on_heap = false;
+	}
+}
+
+static void probe(struct node_pool *p, const struct pool_action *a)
+{
+	struct node_worker *w = node_worker_find(p, a->worker_id);
+	struct buf out = { 0 };
+	size_t start = frame_begin(&out, FRAME_PING, a->call_id, 0);
+
+	frame_end(&out, start);
+	if (out.err != 0 || worker_send(w->io, out.data, out.len) != 0)
+		log_line(LOG_WARNING, w->object, "cannot send it a ping");
+	buf_free(&out);
+}
+
+static void done(struct node_pool *p, struct node_request *r)
+{
+	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
+		p->answers[ANSWER_OK]++;
+		node_lease_granted(r);
+	} else {
+		if (r->lease != NULL) {
+			node_lease_free(r->lease);
+			r->lease = NULL;
+		}
+		answer_outcome(p, r);
+	}
+	node_request_free(r);
+}
+
+static void perform(struct node_pool *p, const struct pool_action *a)
+{
+	switch (a->type) {
+	case POOL_START:
+		node_worker_start(p, a->worker_id, a->index);
+		break;
+	case POOL_RUN:
+		run(p, a);
+		break;
+	case POOL_PROBE:
+		probe(p, a);
+		break;
+	case POOL_INTERRUPT:
+		node_worker_signal(node_worker_find(p, a->worker_id), SIGINT, false);
+		break;
+	case POOL_END:
+		worker_end(node_worker_find(p, a->worker_id)->io);
+		break;
+	case POOL_TERMINATE:
+		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
+		break;
+	case POOL_KILL:
+		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
+		break;
+	case POOL_DONE:
+		done(p, node_request_of(a->request));
+		break;
+	case POOL_LEASE_ENDED:
+		node_lease_ended(a->lease);
+		break;
+	case POOL_DRAINED:
+		p->drained = true;
+		break;
+	}
+}
+
+static void step(struct node_pool *p, const struct pool_event *ev)
+{
+	struct pool_event event = *ev;
+	struct pool_action action;
+
+	if (uv_random(NULL, NULL, &event.random, sizeof event.random, 0, NULL) != 0)
+		event.random = uv_hrtime(); /* only the jitter of a back-off hangs on it */
+	pool_step(p->pool, &event, node_now_us());
+	while (pool_next(p->pool, &action))
+		perform(p, &action);
+}
+
+void node_pool_event(struct node_pool *p, const struct pool_event *ev)
+{
+	assert(!p->pumping);
+	p->pumping = true;
+	step(p, ev);
+	while (p->failed_count > 0) {
+		uint64_t id = p->failed_ids[--p->failed_count];
+		struct node_worker *w = node_worker_find(p, id);
+
+		p->dying = w;
+		step(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+		p->dying = NULL;
+		if (w != NULL)
+			node_worker_gone(w);
+	}
+	p->pumping = false;
+	if (!list_empty(&p->waiting))
+		node_await_check(p);
+	arm(p);
+	if (p->drained) {
+		p->drained = false;
+		node_drained(p->node);
+	}
+}
+
+void node_pool_refused(struct node_pool *p, enum answer_kind kind)
+{
+	pool_count_refused(p->pool);
+	p->answers[kind]++;
+}
+
+struct node_pool *node_pool_new(struct node *n)
+{
+	struct node_pool *p = mem_zalloc(sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->node = n;
+	p->config = n->config;
+	config_for_pool(n->config, &p->limits);
+	p->defaults = (struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
+						 .queue_timeout_ms = n->config->queue_timeout_ms,
+						 .strings_utf8 = n->config->strings == STRINGS_UTF8 };
+	list_init(&p->waiting);
+	p->armed_us = POOL_NEVER;
+	if ((p->pool = pool_new(&p->limits)) == NULL) {
+		mem_free(p);
+		return NULL;
+	}
+	uv_timer_init(&n->loop, &p->timer);
+	p->timer.data = p;
+	return p;
+}
+
+void node_pool_free(struct node_pool *p)
+{
+	if (p == NULL)
+		return;
+	pool_free(p->pool);
+	mem_free(p);
+}

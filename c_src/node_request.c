@@ -1,0 +1,506 @@
+/* node_request.c - requests: opened, parsed, admitted to the pool or answered at once.
+ *
+ * A call is transcoded when it arrives: what is wrong with it is answered before any worker is asked,
+ * and what waits is the finished frame. The caller's own monitor (GenServer.call sets one with the
+ * reference that is in the tag) tells of its death and of its giving up; a caller without one is
+ * monitored by us. Lifetimes: see node_private.h. */
+#include "node_private.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct node_request *node_request_of(struct pool_request *r)
+{
+	return list_entry(r, struct node_request, pool);
+}
+
+/* The message's sender, as far as it is needed to admit a request. */
+struct origin {
+	struct books *books;
+	const struct envelope *env;
+	struct local_pid caller;
+	bool cast;
+};
+
+static struct reply_to reply_to_origin(const struct origin *o)
+{
+	return (struct reply_to){ .books = o->cast ? NULL : o->books, .caller = o->caller,
+				  .tag = o->env->tag, .alias = o->env->alias };
+}
+
+/* Refuses a request with the Reason in `reason`. */
+static void refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
+		   enum answer_kind kind)
+{
+	struct reply_to to = reply_to_origin(o);
+
+	if (reason->err == 0)
+		answer_error(&to, (struct span){ reason->data, reason->len });
+	node_pool_refused(p, kind);
+}
+
+static void refuse_fault(struct node_pool *p, const struct origin *o, const struct transcode_error *err)
+{
+	struct buf reason = { 0 };
+
+	answer_put_fault(&reason, err);
+	refuse(p, o, &reason, answer_fault_kind(err->fault));
+	buf_free(&reason);
+}
+
+/* ---- the frame of a call ---- */
+
+/* Writes the CALL frame into node->scratch. 0, or -EINVAL with `err` set. */
+static int make_call_frame(struct node *n, uint64_t id, const struct request *req,
+			   struct transcode_error *err)
+{
+	struct buf *out = &n->scratch;
+	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
+					  .max_bytes = n->config->max_request_bytes,
+					  .strings_utf8 = req->strings_utf8 };
+	size_t start;
+	int rc;
+
+	buf_reset(out, 1024 * 1024);
+	start = frame_begin(out, FRAME_CALL, id, 5);
+	frame_put_str(out, req->module.at, req->module.len);
+	frame_put_str(out, req->function.at, req->function.len);
+	if ((rc = transcode_args(req->args, &opts, out, err)) != 0)
+		return rc;
+	if (req->kwargs == NULL)
+		frame_put_map(out, 0);
+	else if ((rc = transcode_kwargs(req->kwargs, &opts, out, err)) != 0)
+		return rc;
+	if (req->traceparent.len == 0) {
+		frame_put_nil(out);
+	} else {
+		frame_put_map(out, 1);
+		frame_put_str(out, "traceparent", 11);
+		frame_put_str(out, req->traceparent.at, req->traceparent.len);
+	}
+	frame_end(out, start);
+	if (out->err == 0)
+		return 0;
+	*err = (struct transcode_error){ .fault = TRANSCODE_NO_MEMORY, .where = "args" };
+	return -EINVAL;
+}
+
+static void make_ping_frame(struct node *n, uint64_t id)
+{
+	size_t start;
+
+	buf_reset(&n->scratch, 1024 * 1024);
+	start = frame_begin(&n->scratch, FRAME_PING, id, 0);
+	frame_end(&n->scratch, start);
+}
+
+/* ---- making and freeing ---- */
+
+static uint64_t deadline(uint64_t now_us, uint64_t ms)
+{
+	return ms == REQUEST_INFINITY ? POOL_NEVER : now_us + ms * 1000;
+}
+
+/* The request with its tag, its names, and its frame (what is in node->scratch, which is taken over
+ * when it is large). NULL: no memory. */
+static struct node_request *make(struct node_pool *p, const struct origin *o,
+				 const struct request *req, uint64_t id, bool has_frame)
+{
+	struct node *n = p->node;
+	struct span module = { NULL, 0 }, function = { NULL, 0 };
+	size_t frame_len = has_frame ? n->scratch.len : 0, inside = frame_len <= SMALL_FRAME ? frame_len : 0;
+	uint64_t now = node_now_us();
+	struct node_request *r;
+	uint8_t *at;
+
+	if (req->verb == VERB_CALL) {
+		module = term_span(req->module_term);
+		function = term_span(req->function_term);
+	}
+	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + inside);
+	if (r == NULL)
+		return NULL;
+	*r = (struct node_request){ .owner_pool = p, .verb = req->verb, .books = o->books,
+				    .caller = o->caller, .cast = o->cast };
+	r->pool.id = id;
+	r->pool.priority = req->priority;
+	r->pool.retry = req->retry;
+	r->pool.deadline_us = deadline(now, req->timeout_ms);
+	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
+	r->pool.bytes = frame_len;
+	r->pool.abandon = (enum pool_abandon)n->config->abandon;
+	r->tag_len = (uint16_t)o->env->tag.len;
+	r->module_len = (uint16_t)module.len;
+	r->function_len = (uint16_t)function.len;
+	if (o->env->alias.len > 0) {
+		r->alias_at = (uint16_t)(o->env->alias.at - o->env->tag.at);
+		r->alias_len = (uint16_t)o->env->alias.len;
+	}
+	at = r->data;
+	if (r->tag_len > 0)
+		memcpy(at, o->env->tag.at, r->tag_len);
+	at += r->tag_len;
+	if (module.len > 0)
+		memcpy(at, module.at, module.len);
+	at += module.len;
+	if (function.len > 0)
+		memcpy(at, function.at, function.len);
+	at += function.len;
+	r->frame_len = (uint32_t)frame_len;
+	if (frame_len > 0 && inside == 0) {
+		r->frame = n->scratch.data;
+		r->frame_on_heap = true;
+		n->scratch = (struct buf){ 0 };
+	} else if (frame_len > 0) {
+		memcpy(at, n->scratch.data, frame_len);
+		r->frame = at;
+	}
+	list_init(&r->by_peer);
+	list_init(&r->waiting);
+	if (r->books != NULL)
+		list_append(&r->books->requests, &r->by_peer);
+	return r;
+}
+
+void node_request_free(struct node_request *r)
+{
+	if (r->monitor != NULL)
+		r->monitor->request = NULL;
+	watch_free(r->watch, true);
+	list_remove(&r->by_peer);
+	list_remove(&r->waiting);
+	if (r->frame_on_heap)
+		mem_free(r->frame);
+	mem_free(r);
+}
+
+/* Makes sure that we hear when the caller is gone: its own monitor with the tag's reference, or ours. */
+static bool hear_of_caller(struct books *b, struct node_request *r, const struct envelope *env)
+{
+	struct monitor *m = NULL;
+
+	if (r->cast)
+		return true;
+	if (env->ref.len > 0)
+		HASH_FIND(hh, b->monitors, env->ref.at, env->ref.len, m);
+	if (m != NULL && m->request == NULL && m->granting == NULL &&
+	    memcmp(&m->watcher, &r->caller, sizeof r->caller) == 0) {
+		m->request = r;
+		r->monitor = m;
+		return true;
+	}
+	r->watch = watch_new(b, WATCH_CALLER, r, &r->caller, NODE_PID_ID);
+	return r->watch != NULL;
+}
+
+/* ---- the verbs ---- */
+
+static void no_memory(struct node_pool *p, const struct origin *o)
+{
+	struct transcode_error err = { .fault = TRANSCODE_NO_MEMORY, .where = "request" };
+
+	refuse_fault(p, o, &err);
+}
+
+static void put_name_reason(struct buf *reason, const char *word, const struct request *req)
+{
+	term_put_tuple(reason, 3);
+	term_put_atom(reason, word);
+	term_put_raw(reason, term_span(req->module_term));
+	term_put_raw(reason, term_span(req->function_term));
+}
+
+/* A call or a ping through a worker, to the pool or on a lease. */
+static void submit_call(struct node_pool *p, const struct origin *o, const struct request *req,
+			struct node_lease *lease)
+{
+	struct node *n = p->node;
+	struct transcode_error err;
+	struct node_request *r;
+	struct buf reason = { 0 };
+	uint64_t id = node_id(n);
+
+	if (req->verb == VERB_PING_WORKER) {
+		make_ping_frame(n, id);
+	} else if (!config_allows(n->config, (const char *)req->module.at, req->module.len,
+				  (const char *)req->function.at, req->function.len)) {
+		put_name_reason(&reason, "not_allowed", req);
+		refuse(p, o, &reason, ANSWER_NOT_ALLOWED);
+		buf_free(&reason);
+		return;
+	} else if (make_call_frame(n, id, req, &err) != 0) {
+		refuse_fault(p, o, &err);
+		return;
+	}
+	if ((r = make(p, o, req, id, true)) == NULL || !hear_of_caller(o->books, r, o->env)) {
+		if (r != NULL)
+			node_request_free(r);
+		no_memory(p, o);
+		return;
+	}
+	r->pool.kind = lease != NULL ? POOL_LEASE_CALL : POOL_CALL;
+	if (lease != NULL)
+		r->pool.lease_id = lease->pool.id;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT, .request = &r->pool });
+}
+
+static void submit_checkout(struct node_pool *p, const struct origin *o, const struct request *req)
+{
+	uint64_t id = node_id(p->node);
+	struct node_lease *lease = node_lease_new(p, id);
+	struct node_request *r = lease != NULL ? make(p, o, req, node_id(p->node), false) : NULL;
+
+	if (r == NULL || !hear_of_caller(o->books, r, o->env)) {
+		if (r != NULL)
+			node_request_free(r);
+		if (lease != NULL)
+			node_lease_free(lease);
+		no_memory(p, o);
+		return;
+	}
+	r->pool.kind = POOL_CHECKOUT;
+	r->pool.lease_id = id;
+	r->lease = lease;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT, .request = &r->pool,
+						 .lease = &lease->pool });
+}
+
+static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req)
+{
+	unsigned size = pool_config(p->pool)->size;
+	struct reply_to to = reply_to_origin(o);
+	struct node_request *r;
+	char expected[64];
+
+	if (req->has_count && req->count > size) {
+		struct buf reason = { 0 };
+
+		snprintf(expected, sizeof expected, "{await_ready, N}, N from 0 to the pool's size %u", size);
+		request_put_bad(&reason, expected);
+		answer_error(&to, (struct span){ reason.data, reason.len });
+		buf_free(&reason);
+		return;
+	}
+	if (o->cast)
+		return;
+	if ((r = make(p, o, req, node_id(p->node), false)) == NULL ||
+	    !hear_of_caller(o->books, r, o->env)) {
+		if (r != NULL)
+			node_request_free(r);
+		answer_error_atom(&to, "no_memory");
+		return;
+	}
+	r->count = req->has_count ? req->count : size;
+	list_append(&p->waiting, &r->waiting);
+	node_await_check(p);
+}
+
+void node_await_check(struct node_pool *p)
+{
+	bool given_up = breaker_state(pool_breaker(p->pool)) != BREAKER_CLOSED;
+	bool draining = pool_draining(p->pool);
+	struct list *pos, *next;
+
+	list_each(pos, next, &p->waiting) {
+		struct node_request *r = list_entry(pos, struct node_request, waiting);
+		struct reply_to to = reply_to_request(r);
+		struct buf reason = { 0 };
+
+		if (pool_ready(p->pool) >= r->count && !draining) {
+			answer_atom(&to, "ok");
+		} else if (given_up) {
+			term_put_tuple(&reason, 2);
+			term_put_atom(&reason, "start_failed");
+			term_put_binary(&reason, p->detail, p->detail_len);
+			answer_error(&to, (struct span){ reason.data, reason.len });
+			buf_free(&reason);
+		} else if (draining) {
+			answer_error_atom(&to, "draining");
+		} else {
+			continue;
+		}
+		node_request_free(r);
+	}
+}
+
+static void answer_map(struct node *n, const struct origin *o, enum request_verb verb)
+{
+	struct reply_to to = reply_to_origin(o);
+	size_t mark;
+	struct buf *out = answer_begin(&to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_tuple(out, 2);
+	term_put_atom(out, "ok");
+	if (verb == VERB_STATUS)
+		node_put_status(n, out);
+	else
+		node_put_workers(n, out);
+	answer_end(&to, mark);
+}
+
+static void give_away(struct node_pool *p, const struct origin *o, const struct request *req,
+		      struct node_lease *lease)
+{
+	struct reply_to to = reply_to_origin(o);
+	struct buf reason = { 0 };
+	struct node_request *r;
+
+	if (lease->giving != NULL) {
+		request_put_bad(&reason, "one give_away at a time");
+		answer_error(&to, (struct span){ reason.data, reason.len });
+		buf_free(&reason);
+	} else if ((r = make(p, o, req, node_id(p->node), false)) == NULL ||
+		   !hear_of_caller(o->books, r, o->env)) {
+		if (r != NULL)
+			node_request_free(r);
+		answer_error_atom(&to, "no_memory");
+	} else {
+		node_lease_give(lease, r, &req->to);
+	}
+}
+
+static void serve(struct node_pool *p, const struct origin *o, const struct request *req,
+		  struct node_lease *lease)
+{
+	struct reply_to to = reply_to_origin(o);
+
+	switch (req->verb) {
+	case VERB_CALL:
+	case VERB_PING_WORKER:
+		submit_call(p, o, req, lease);
+		break;
+	case VERB_CHECKOUT:
+		if (!o->cast) /* nobody would hold it */
+			submit_checkout(p, o, req);
+		break;
+	case VERB_CHECKIN:
+		node_lease_checkin(lease, &to);
+		break;
+	case VERB_GIVE_AWAY:
+		give_away(p, o, req, lease);
+		break;
+	case VERB_PING:
+		answer_atom(&to, "pong");
+		break;
+	case VERB_AWAIT_READY:
+		await_ready(p, o, req);
+		break;
+	case VERB_STATUS:
+	case VERB_WORKERS:
+		answer_map(p->node, o, req->verb);
+		break;
+	case VERB_STOP:
+		answer_atom(&to, "ok");
+		node_stop(p->node, "told by a peer");
+		break;
+	}
+}
+
+/* ---- messages ---- */
+
+/* Whose answer it is: the peer that sent the message, or the one where the caller lives. */
+static struct books *home_of(struct books *b, const struct term_pid *pid)
+{
+	const char *name = dist_peer_name(peer_dist(b->peer));
+
+	if (pid->node_len == strlen(name) && memcmp(pid->node, name, pid->node_len) == 0)
+		return b;
+	return books_find(b->node, pid->node, pid->node_len);
+}
+
+static void junk(struct books *b, struct node_pool *p, const struct dist_event *ev)
+{
+	p->ignored++;
+	b->node->junk++;
+	if (ev->has_from)
+		log_line(LOG_DEBUG, peer_label(b->peer), "pid %u.%u sent no request: dropped", ev->from.id,
+			 ev->from.serial);
+	else
+		log_line(LOG_DEBUG, peer_label(b->peer), "a message that is no request: dropped");
+}
+
+/* Whether the lease may be used by who sent this. A cast to a pid does not say who; it has the pid. */
+static bool may_use(const struct origin *o, const struct node_lease *lease, const struct dist_event *ev,
+		    enum request_verb verb)
+{
+	struct local_pid from = { ev->from.id, ev->from.serial, ev->from.creation };
+
+	if (verb == VERB_PING)
+		return true;
+	if (!o->cast)
+		return node_lease_is_owner(lease, o->books, &o->caller);
+	return !ev->has_from || node_lease_is_owner(lease, o->books, &from);
+}
+
+void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
+			  struct node_lease *lease)
+{
+	struct node_pool *p = lease != NULL ? lease->owner_pool : b->node->pool;
+	struct buf reason = { 0 };
+	struct envelope env;
+	struct request req;
+	struct origin o;
+
+	request_open(ev->payload.at, &env);
+	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
+	if (env.kind == ENVELOPE_CALL) {
+		o.books = home_of(b, &env.from);
+		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
+	}
+	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
+	if (env.kind == ENVELOPE_OTHER || o.books == NULL || env.tag.len > UINT16_MAX) {
+		junk(b, p, ev);
+		return;
+	}
+	if (request_parse(env.request, target, &p->defaults, &req, &reason) != 0) {
+		refuse(p, &o, &reason, ANSWER_BAD_REQUEST);
+	} else if (target == TARGET_LEASE && lease == NULL) {
+		term_put_atom(&reason, "lease_closed");
+		refuse(p, &o, &reason, ANSWER_LEASE_CLOSED);
+	} else if (target == TARGET_LEASE && !may_use(&o, lease, ev, req.verb)) {
+		term_put_atom(&reason, "not_owner");
+		refuse(p, &o, &reason, ANSWER_NOT_OWNER);
+	} else {
+		serve(p, &o, &req, lease);
+	}
+	buf_free(&reason);
+}
+
+void node_request_oversize(struct books *b, const struct dist_event *ev)
+{
+	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE, .bytes = ev->total_len,
+				       .limit = b->node->config->max_request_bytes };
+	struct envelope env;
+	struct origin o = { .books = b, .env = &env };
+
+	log_line(LOG_WARNING, peer_label(b->peer), "a message of %llu bytes: over max_request_bytes",
+		 (unsigned long long)ev->total_len);
+	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {
+		b->node->junk++;
+		return;
+	}
+	o.books = home_of(b, &env.from);
+	o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
+	refuse_fault(b->node->pool, &o, &err);
+}
+
+void node_request_abandon(struct node_request *r)
+{
+	if (r->verb == VERB_AWAIT_READY) {
+		node_request_free(r);
+	} else if (r->verb == VERB_GIVE_AWAY) {
+		r->lease->giving = NULL;
+		watch_free(r->lease->heir, true);
+		r->lease->heir = NULL;
+		r->lease->heir_probe_id = 0;
+		node_request_free(r);
+	} else if (r->pool.state == REQUEST_QUEUED || r->pool.state == REQUEST_RUNNING) {
+		node_pool_event(r->owner_pool,
+				&(struct pool_event){ .type = POOL_ABANDON, .request = &r->pool });
+	}
+}

@@ -1,0 +1,230 @@
+/* node_status.c - `status` and `workers`, written as terms; the keys are PROTOCOL's. */
+#include "node_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void put_uint(struct buf *out, const char *key, uint64_t value)
+{
+	term_put_atom(out, key);
+	term_put_uint(out, value);
+}
+
+static void put_atom(struct buf *out, const char *key, const char *value)
+{
+	term_put_atom(out, key);
+	term_put_atom(out, value);
+}
+
+static void put_histogram(struct buf *out, const char *key, const struct histogram *h)
+{
+	term_put_atom(out, key);
+	term_put_map(out, 4);
+	put_uint(out, "p50", histogram_quantile(h, 500));
+	put_uint(out, "p95", histogram_quantile(h, 950));
+	put_uint(out, "p99", histogram_quantile(h, 990));
+	put_uint(out, "max", h->max);
+}
+
+static const char *const answer_names[ANSWER_KINDS] = {
+	[ANSWER_OK] = "ok",
+	[ANSWER_PYTHON] = "python",
+	[ANSWER_NO_FUNCTION] = "no_function",
+	[ANSWER_NOT_ALLOWED] = "not_allowed",
+	[ANSWER_UNENCODABLE] = "unencodable",
+	[ANSWER_TOO_LARGE] = "too_large",
+	[ANSWER_TOO_DEEP] = "too_deep",
+	[ANSWER_BAD_REQUEST] = "bad_request",
+	[ANSWER_NOT_OWNER] = "not_owner",
+	[ANSWER_TIMEOUT_QUEUE] = "timeout_queue",
+	[ANSWER_TIMEOUT_CALL] = "timeout_call",
+	[ANSWER_OVERLOADED] = "overloaded",
+	[ANSWER_WORKER_EXIT] = "worker_exit",
+	[ANSWER_CIRCUIT_OPEN] = "circuit_open",
+	[ANSWER_LEASE_CLOSED] = "lease_closed",
+	[ANSWER_DRAINING] = "draining",
+};
+
+static void put_totals(struct node_pool *p, struct buf *out)
+{
+	const struct pool_totals *t = pool_totals(p->pool);
+	uint64_t answered = 0;
+
+	for (unsigned i = 0; i < ANSWER_KINDS; i++)
+		answered += p->answers[i];
+	term_put_atom(out, "totals");
+	term_put_map(out, 5 + ANSWER_KINDS + 7);
+	put_uint(out, "received", t->received);
+	put_uint(out, "answered", answered);
+	put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
+	put_uint(out, "queued", pool_queued(p->pool));
+	put_uint(out, "running", pool_running(p->pool));
+	for (unsigned i = 0; i < ANSWER_KINDS; i++)
+		put_uint(out, answer_names[i], p->answers[i]);
+	put_uint(out, "retries", t->retries);
+	put_uint(out, "starts", t->starts);
+	put_uint(out, "start_failures", t->start_failures);
+	put_uint(out, "exits", t->exits);
+	put_uint(out, "kills", t->kills);
+	put_uint(out, "interrupts", t->interrupts);
+	put_uint(out, "ignored", p->ignored);
+}
+
+static const char *pool_state(const struct node_pool *p)
+{
+	if (p->node->stage >= NODE_STOPPING)
+		return "stopping";
+	if (pool_draining(p->pool))
+		return "draining";
+	return pool_ready(p->pool) > 0 ? "running" : "starting";
+}
+
+static void put_pool(struct node_pool *p, struct buf *out)
+{
+	struct pool *pool = p->pool;
+
+	term_put_map(out, 16);
+	put_uint(out, "size", pool_config(pool)->size);
+	put_uint(out, "ready", pool_ready(pool));
+	put_uint(out, "idle", pool_count(pool, WORKER_IDLE));
+	put_uint(out, "busy", pool_count(pool, WORKER_BUSY) + pool_count(pool, WORKER_PROBING));
+	put_uint(out, "leased", pool_count(pool, WORKER_LEASED));
+	put_uint(out, "starting", pool_count(pool, WORKER_STARTING));
+	put_uint(out, "stopping", pool_count(pool, WORKER_STOPPING));
+	put_uint(out, "queued", pool_queued(pool));
+	put_uint(out, "queue_limit", pool_config(pool)->queue_limit);
+	put_uint(out, "leases", pool_leases(pool));
+	put_uint(out, "sessions", 0);
+	put_atom(out, "state", pool_state(p));
+	put_atom(out, "breaker", breaker_state_name(breaker_state(pool_breaker(pool))));
+	term_put_atom(out, "last_error");
+	if (p->detail_len > 0)
+		term_put_binary(out, p->detail, p->detail_len);
+	else
+		term_put_atom(out, "nil");
+	put_totals(p, out);
+	term_put_atom(out, "latency_us");
+	term_put_map(out, 3);
+	put_histogram(out, "wait", pool_wait_us(pool));
+	put_histogram(out, "call", pool_call_us(pool));
+	put_histogram(out, "start", pool_start_us(pool));
+}
+
+static unsigned count_peers(const struct node *n)
+{
+	const struct list *pos;
+	unsigned count = 0;
+
+	for (pos = n->books.next; pos != &n->books; pos = pos->next)
+		count += list_entry(pos, struct books, link)->up ? 1 : 0;
+	return count;
+}
+
+/* Monitors of peers on us, and ours on them. */
+static uint64_t count_monitors(const struct node *n)
+{
+	const struct list *pos;
+	uint64_t count = HASH_COUNT(n->watches);
+
+	for (pos = n->books.next; pos != &n->books; pos = pos->next)
+		count += HASH_COUNT(list_entry(pos, struct books, link)->monitors);
+	return count;
+}
+
+void node_put_status(struct node *n, struct buf *out)
+{
+	term_put_map(out, 11);
+	put_atom(out, "node", n->options->name);
+	term_put_atom(out, "version");
+	term_put_text(out, KRAIT_VERSION);
+	put_uint(out, "os_pid", (uint64_t)getpid());
+	put_uint(out, "uptime_ms", (node_now_us() - n->started_us) / 1000);
+	put_uint(out, "peers", count_peers(n));
+	put_uint(out, "monitors", count_monitors(n));
+	put_uint(out, "refused_peers", n->peers_refused);
+	put_uint(out, "ignored_messages", n->junk);
+	put_uint(out, "unknown_signals", n->unknown_signals);
+	put_uint(out, "dropped_log_lines", log_dropped());
+	term_put_atom(out, "pools");
+	term_put_map(out, 1);
+	term_put_atom(out, n->config->pool);
+	put_pool(n->pool, out);
+}
+
+/* Resident bytes of a process: the second field of /proc/PID/statm, in pages. 0: unknown. */
+static uint64_t rss_bytes(int os_pid)
+{
+	char path[64];
+	unsigned long long size, resident = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%d/statm", os_pid);
+	if (os_pid == 0 || (file = fopen(path, "re")) == NULL)
+		return 0;
+	if (fscanf(file, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	fclose(file);
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The call that the worker runs and who asked for it; nil where there is none. */
+static void put_call(const struct pool_worker *pw, struct buf *out)
+{
+	const struct node_request *r = pw->request != NULL ? node_request_of(pw->request) : NULL;
+	struct term_pid caller;
+
+	term_put_atom(out, "call");
+	if (r != NULL && r->module_len > 0) {
+		term_put_tuple(out, 2);
+		term_put_raw(out, (struct span){ r->data + r->tag_len, r->module_len });
+		term_put_raw(out, (struct span){ r->data + r->tag_len + r->module_len, r->function_len });
+	} else {
+		term_put_atom(out, "nil");
+	}
+	term_put_atom(out, "caller");
+	if (r != NULL && r->books != NULL && !r->cast) {
+		caller = books_pid(r->books, &r->caller);
+		term_put_pid(out, &caller);
+	} else {
+		term_put_atom(out, "nil");
+	}
+}
+
+static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct buf *out)
+{
+	const struct node_worker *w = node_worker_find(p, pw->id);
+	int os_pid = w != NULL ? w->os_pid : 0;
+
+	term_put_map(out, 12);
+	put_uint(out, "id", pw->id);
+	put_atom(out, "pool", p->config->pool);
+	put_uint(out, "index", pw->index);
+	put_uint(out, "os_pid", (uint64_t)os_pid);
+	put_atom(out, "state", worker_state_name(pw->state));
+	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
+	put_uint(out, "calls", pw->calls);
+	put_uint(out, "rss_bytes", rss_bytes(os_pid));
+	put_uint(out, "sessions", 0);
+	put_call(pw, out);
+	term_put_atom(out, "last_error");
+	if (w != NULL && w->error[0] != '\0')
+		term_put_text(out, w->error);
+	else
+		term_put_atom(out, "nil");
+}
+
+void node_put_workers(struct node *n, struct buf *out)
+{
+	struct node_pool *p = n->pool;
+	struct pool_worker *pw = NULL;
+	uint32_t count = 0;
+
+	while ((pw = pool_worker_after(p->pool, pw)) != NULL)
+		count++;
+	term_put_list(out, count);
+	while ((pw = pool_worker_after(p->pool, pw)) != NULL)
+		put_worker(p, pw, out);
+	if (count > 0)
+		term_put_nil(out);
+}

@@ -1,0 +1,481 @@
+/* node_worker.c - the pool's worker processes and their fork server.
+ *
+ * The happy path: POOL_START -> channel and pipes -> the fork server forks -> HELLO -> ready; calls; exit
+ * reported -> what is left of its group is killed, channel and pipes are emptied -> POOL_WORKER_GONE ->
+ * "reap". No signal is sent after that.
+ * What can go wrong: no descriptors (told as a failed start); it is to be killed before it is forked
+ * (killed as soon as its pid is known); the fork server dies (its workers die with it by the kernel; they
+ * are our children then, and are reaped here); a frame is not in the protocol (killed). */
+#include "node_private.h"
+
+#include "children.h"
+#include "log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct node_worker *node_worker_find(struct node_pool *p, uint64_t id)
+{
+	struct node_worker *w;
+
+	HASH_FIND(hh, p->workers, &id, sizeof id, w);
+	return w;
+}
+
+static struct node_worker *find_pid(struct node_pool *p, int os_pid)
+{
+	struct node_worker *w, *tmp;
+
+	HASH_ITER(hh, p->workers, w, tmp) {
+		if (w->os_pid == os_pid && !w->exited)
+			return w;
+	}
+	return NULL;
+}
+
+const char *signal_name(int signal)
+{
+	static const struct {
+		int signal;
+		const char *name;
+	} names[] = {
+		{ SIGHUP, "sighup" },   { SIGINT, "sigint" },   { SIGQUIT, "sigquit" },
+		{ SIGILL, "sigill" },   { SIGTRAP, "sigtrap" }, { SIGABRT, "sigabrt" },
+		{ SIGBUS, "sigbus" },   { SIGFPE, "sigfpe" },   { SIGKILL, "sigkill" },
+		{ SIGUSR1, "sigusr1" }, { SIGSEGV, "sigsegv" }, { SIGUSR2, "sigusr2" },
+		{ SIGPIPE, "sigpipe" }, { SIGALRM, "sigalrm" }, { SIGTERM, "sigterm" },
+		{ SIGXCPU, "sigxcpu" }, { SIGXFSZ, "sigxfsz" }, { SIGSYS, "sigsys" },
+		{ SIGVTALRM, "sigvtalrm" }, { SIGPROF, "sigprof" },
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (names[i].signal == signal)
+			return names[i].name;
+	return "unknown";
+}
+
+void node_worker_signal(struct node_worker *w, int signal, bool group)
+{
+	if (w == NULL || w->exited)
+		return;
+	if (w->os_pid > 0)
+		kill(group ? -w->os_pid : w->os_pid, signal);
+	else if (signal == SIGKILL)
+		w->kill_when_forked = true;
+}
+
+static void keep_detail(struct node_pool *p, const char *text, size_t len)
+{
+	size_t skip = len > sizeof p->detail ? len - sizeof p->detail : 0;
+
+	p->detail_len = len - skip;
+	memcpy(p->detail, text + skip, p->detail_len);
+}
+
+/* ---- a worker's ends ---- */
+
+static void on_closed(void *arg, struct worker *io)
+{
+	struct node_worker *w = arg;
+	struct node_pool *p = w->pool;
+
+	HASH_DELETE(hh, p->workers, w);
+	worker_free(io);
+	mem_free(w);
+	node_maybe_end(p->node);
+}
+
+void node_worker_gone(struct node_worker *w)
+{
+	w->exited = true;
+	worker_close(w->io);
+}
+
+static void log_exit(const struct node_worker *w, bool wanted)
+{
+	enum log_level level = wanted ? LOG_DEBUG : LOG_WARNING;
+
+	if (w->signal != 0)
+		log_line(level, w->object, "exited: signal %s%s", signal_name(w->signal),
+			 w->ready ? "" : ", before it was ready");
+	else
+		log_line(level, w->object, "exited: status %d%s", w->status,
+			 w->ready ? "" : ", before it was ready");
+}
+
+/* The process is a zombie, or was reaped by us. Tells the pool after its last words were heard. */
+static void exited(struct node_worker *w, int status, int signal)
+{
+	struct node_pool *p = w->pool;
+	const struct pool_worker *pw = pool_worker(p->pool, w->id);
+	bool wanted = pw == NULL || pw->state == WORKER_STOPPING;
+	struct buf lines = { 0 };
+
+	if (!w->orphan) {
+		kill(-w->os_pid, SIGKILL); /* what it left in its group; the zombie keeps the number ours */
+		forkserver_reap(p->forkserver, w->os_pid);
+	}
+	/* before its last answer is read, or the next call would go to a process that is no more */
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
+	w->exited = true;
+	w->status = status;
+	w->signal = signal;
+	worker_close(w->io);
+	log_exit(w, wanted);
+	if (!w->ready && !wanted) {
+		char head[96];
+
+		if (signal != 0)
+			snprintf(head, sizeof head, "worker exited at start: signal %s\n", signal_name(signal));
+		else
+			snprintf(head, sizeof head, "worker exited at start: status %d\n", status);
+		buf_put(&lines, head, strlen(head));
+		worker_last_lines(w->io, &lines);
+		if (lines.err == 0)
+			keep_detail(p, (char *)lines.data, lines.len);
+		buf_free(&lines);
+	}
+	p->dying = w;
+	w->gone = true;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = w->id,
+						 .failed = !w->ready, .not_begun = w->unread });
+	p->dying = NULL;
+}
+
+static void broken(struct node_worker *w, const char *killed_for, const char *why)
+{
+	const struct pool_worker *pw = pool_worker(w->pool->pool, w->id);
+
+	if (pw == NULL || w->gone || w->exited)
+		return;
+	if (pw->state != WORKER_STOPPING) {
+		log_line(LOG_DEBUG, w->object, "%s: killed", why);
+		w->killed_for = killed_for;
+	}
+	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
+}
+
+static void on_broken(void *arg, struct worker *io, const char *why, bool unread)
+{
+	struct node_worker *w = arg;
+
+	(void)io;
+	w->unread = unread;
+	broken(w, "channel_closed", why);
+}
+
+/* ---- frames and lines ---- */
+
+static void on_hello(struct node_worker *w, const struct frame *frame)
+{
+	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
+	uint64_t pid;
+
+	if (w->ready || !frame_get_uint(&at, end, &pid)) {
+		broken(w, "bad_frame", "a HELLO that is not one");
+		return;
+	}
+	w->ready = true;
+	log_line(LOG_DEBUG, w->object, "ready");
+	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
+}
+
+/* Remembers what went wrong in a call, for `workers`. */
+static void note_error(struct node_worker *w, const struct frame *frame)
+{
+	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
+	const char *kind = "", *type = "";
+	size_t kind_len = 0, type_len = 0;
+
+	(void)frame_get_str(&at, end, &kind, &kind_len);
+	if (kind_len == 6 && memcmp(kind, "python", 6) == 0)
+		(void)frame_get_str(&at, end, &type, &type_len);
+	snprintf(w->error, sizeof w->error, "%.*s%s%.*s", (int)kind_len, kind, type_len > 0 ? ": " : "",
+		 (int)(type_len < 200 ? type_len : 200), type);
+}
+
+static void on_frame(void *arg, struct worker *io, const struct frame *frame)
+{
+	struct node_worker *w = arg;
+	struct node_pool *p = w->pool;
+
+	(void)io;
+	if (w->gone)
+		return;
+	switch (frame->type) {
+	case FRAME_HELLO:
+		on_hello(w, frame);
+		return;
+	case FRAME_ERROR:
+		note_error(w, frame);
+		break;
+	case FRAME_RESULT:
+	case FRAME_PONG:
+		break;
+	default:
+		broken(w, "bad_frame", "a frame of an unknown type");
+		return;
+	}
+	p->frame = frame;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER, .worker_id = w->id,
+						 .call_id = frame->id });
+	p->frame = NULL;
+}
+
+/* A line that the worker printed, with the call that it was running. */
+static void on_line(void *arg, struct worker *io, bool is_stderr, const char *line, size_t len)
+{
+	struct node_worker *w = arg;
+	const struct pool_worker *pw = w->gone ? NULL : pool_worker(w->pool->pool, w->id);
+	const char *stream = is_stderr ? "stderr" : "stdout";
+
+	(void)io;
+	if (pw != NULL && pw->call_id != 0)
+		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)pw->call_id, stream,
+			 (int)len, line);
+	else
+		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
+}
+
+static const struct worker_callbacks worker_callbacks = {
+	.on_frame = on_frame,
+	.on_line = on_line,
+	.on_broken = on_broken,
+	.on_closed = on_closed,
+};
+
+/* ---- the fork server ---- */
+
+static void on_fs_ready(void *arg, int os_pid, const char *versions)
+{
+	struct node_pool *p = arg;
+
+	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid, versions);
+}
+
+static void on_fs_failed(void *arg, const char *text, size_t len)
+{
+	struct node_pool *p = arg;
+
+	log_line(LOG_ERROR, "forkserver", "pool %s: the preload failed; its last words are below",
+		 p->config->pool);
+	keep_detail(p, text, len);
+	p->detail_fresh = true;
+}
+
+static void name_worker(struct node_worker *w)
+{
+	snprintf(w->object, sizeof w->object, "worker %.48s/%llu pid %d", w->pool->config->pool,
+		 (unsigned long long)w->id, w->os_pid);
+}
+
+static void on_forked(void *arg, uint64_t worker_id, int os_pid)
+{
+	struct node_worker *w = node_worker_find(arg, worker_id);
+
+	if (w == NULL || w->os_pid != 0) {
+		kill(-os_pid, SIGKILL); /* not reaped before we say so: the number is its own */
+		return;
+	}
+	w->os_pid = os_pid;
+	name_worker(w);
+	worker_set_pid(w->io, os_pid);
+	if (w->kill_when_forked)
+		kill(-os_pid, SIGKILL);
+}
+
+/* A start that ended before there was a process. */
+static void never_started(struct node_worker *w)
+{
+	struct node_pool *p = w->pool;
+
+	if (w->gone)
+		return;
+	w->gone = true;
+	p->dying = w;
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = w->id,
+						 .failed = true });
+	p->dying = NULL;
+	node_worker_gone(w);
+}
+
+static void on_fork_failed(void *arg, uint64_t worker_id, const char *text, size_t len)
+{
+	struct node_pool *p = arg;
+	struct node_worker *w = node_worker_find(p, worker_id);
+
+	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->pool,
+		 (int)(len < 500 ? len : 500), text);
+	keep_detail(p, text, len);
+	if (w != NULL)
+		never_started(w);
+}
+
+static void on_fs_exited(void *arg, int os_pid, int status, int signal)
+{
+	struct node_pool *p = arg;
+	struct node_worker *w = find_pid(p, os_pid);
+
+	if (w != NULL)
+		exited(w, status, signal);
+	else
+		forkserver_reap(p->forkserver, os_pid);
+}
+
+static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
+{
+	struct node_pool *p = arg;
+
+	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", p->config->pool,
+		 is_stderr ? "stderr" : "stdout", (int)len, line);
+}
+
+static void on_fs_down(void *arg, int status, int signal)
+{
+	struct node_pool *p = arg;
+	struct forkserver *fs = p->forkserver;
+	struct node_worker *w, *tmp;
+	uint64_t old;
+	char text[96];
+
+	log_line(p->node->stage >= NODE_STOPPING ? LOG_DEBUG : LOG_WARNING, "forkserver",
+		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
+	p->forkserver = NULL;
+	old = p->forkserver_id++; /* what is started from here on belongs to the next one */
+	if (!p->detail_fresh) {
+		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
+		keep_detail(p, text, strlen(text));
+	}
+	p->detail_fresh = false;
+	HASH_ITER(hh, p->workers, w, tmp) {
+		if (w->exited || w->forkserver_id != old)
+			continue;
+		w->orphan = true;
+		if (w->os_pid > 0) {
+			kill(-w->os_pid, SIGKILL);
+			broken(w, "fork_server_exit", "its fork server is gone");
+		} else {
+			never_started(w);
+		}
+	}
+	forkserver_close(fs);
+	node_reap(p->node);
+	node_maybe_end(p->node);
+}
+
+static void on_fs_closed(void *arg)
+{
+	struct node_pool *p = arg;
+
+	p->forkservers_open--;
+	node_maybe_end(p->node);
+}
+
+static const struct forkserver_callbacks forkserver_callbacks = {
+	.on_ready = on_fs_ready,
+	.on_failed = on_fs_failed,
+	.on_forked = on_forked,
+	.on_fork_failed = on_fork_failed,
+	.on_exited = on_fs_exited,
+	.on_line = on_fs_line,
+	.on_down = on_fs_down,
+	.on_closed = on_fs_closed,
+};
+
+static int start_forkserver(struct node_pool *p)
+{
+	struct node *n = p->node;
+	struct forkserver_options options = { .python = n->options->python,
+					      .script = n->options->script,
+					      .node = n->options->name,
+					      .mark = n->mark,
+					      .config = p->config };
+	int rc;
+
+	p->forkserver = forkserver_start(&n->loop, &options, &forkserver_callbacks, p, &rc);
+	if (p->forkserver == NULL) {
+		log_line(LOG_ERROR, "forkserver", "pool %s: cannot start %s: %s", p->config->pool,
+			 options.python, uv_strerror(rc));
+		return rc;
+	}
+	p->forkservers_open++;
+	return 0;
+}
+
+void node_pool_stop_forkserver(struct node_pool *p)
+{
+	if (p->forkserver != NULL)
+		forkserver_kill(p->forkserver);
+}
+
+/* ---- starts ---- */
+
+static void fail_start(struct node_worker *w, int rc)
+{
+	char text[128];
+
+	snprintf(text, sizeof text, "cannot start a worker: %s", uv_strerror(rc));
+	log_line(LOG_ERROR, w->object, "%s", text);
+	keep_detail(w->pool, text, strlen(text));
+	w->gone = true;
+	w->pool->failed_ids[w->pool->failed_count++] = w->id;
+}
+
+void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
+{
+	struct node_worker *w = mem_zalloc(sizeof *w);
+	int fds[3], rc = -ENOMEM;
+
+	if (w != NULL)
+		w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
+				   &worker_callbacks, w, fds, &rc);
+	if (w == NULL || w->io == NULL) {
+		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
+		mem_free(w);
+		p->failed_ids[p->failed_count++] = id;
+		return;
+	}
+	w->id = id;
+	w->index = index;
+	w->pool = p;
+	name_worker(w);
+	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
+	rc = p->forkserver == NULL ? start_forkserver(p) : 0;
+	w->forkserver_id = p->forkserver_id;
+	if (rc == 0) {
+		rc = forkserver_fork(p->forkserver, id, index, fds);
+	} else {
+		for (int i = 0; i < 3; i++)
+			close(fds[i]);
+	}
+	if (rc != 0)
+		fail_start(w, rc);
+}
+
+/* ---- our own children ---- */
+
+void node_reap(struct node *n)
+{
+	struct node_pool *p = n->pool;
+	struct node_worker *w, *tmp;
+	int status;
+
+	HASH_ITER(hh, p->workers, w, tmp) {
+		siginfo_t info = { 0 };
+
+		if (!w->orphan || w->exited || w->os_pid == 0 ||
+		    waitid(P_PID, (id_t)w->os_pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+		    info.si_pid != w->os_pid)
+			continue;
+		kill(-w->os_pid, SIGKILL); /* while the zombie keeps the number */
+		waitpid(w->os_pid, &status, 0);
+		exited(w, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+		       WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	}
+	children_reap_others();
+}

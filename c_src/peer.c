@@ -1,0 +1,321 @@
+/* peer.c - TCP around one distribution connection; see peer.h.
+ *
+ * The happy path: accept -> bytes -> dist events -> on_event; answers gather in the dist's output and
+ * peer_flush() hands them to the kernel once per turn of the loop; what it does not take is written
+ * slice by slice as it becomes writable, so that one peer's large answer never holds up another's.
+ * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
+ * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
+ * each closes this connection with a reason, and on_closed is called once. */
+#include "peer.h"
+
+#include "log.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SLICE_BYTES (256 * 1024)
+#define KEEP_BYTES  (256 * 1024) /* of an empty output buffer */
+#define TICKS       4            /* per ticktime */
+
+struct peer {
+	uint64_t id;
+	const struct peer_callbacks *callbacks;
+	void *arg, *data;
+	struct dist *dist;
+	uv_tcp_t tcp;
+	uv_timer_t timer; /* the handshake's deadline, then the ticks */
+	uv_write_t write;
+	struct buf sending; /* what uv_write() works on */
+	size_t sent;
+	bool writing;
+	uint64_t ticktime_ms;
+	size_t max_output;
+	uint64_t bytes_in, bytes_out;         /* in all */
+	uint64_t seen_in, seen_out;           /* at the last tick */
+	unsigned silent;                      /* ticks without a byte from the peer */
+	unsigned open;
+	bool closing, up;
+	char label[DIST_NAME_MAX + 8];
+	char why[256];
+};
+
+static void close_now(struct peer *p);
+
+static void send_slice(struct peer *p);
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct peer *p = req->handle->data;
+
+	p->writing = false;
+	if (p->closing)
+		return;
+	if (status != 0) {
+		peer_close(p, uv_strerror(status));
+		return;
+	}
+	send_slice(p);
+	peer_flush(p);
+}
+
+/* Writes the next slice of `sending`, asynchronously. */
+static void send_slice(struct peer *p)
+{
+	size_t left = p->sending.len - p->sent;
+	uv_buf_t buf;
+	int rc;
+
+	if (left == 0) {
+		buf_reset(&p->sending, KEEP_BYTES);
+		p->sent = 0;
+		return;
+	}
+	if (left > SLICE_BYTES)
+		left = SLICE_BYTES;
+	buf = uv_buf_init((char *)p->sending.data + p->sent, (unsigned)left);
+	p->sent += left;
+	p->bytes_out += left;
+	rc = uv_write(&p->write, (uv_stream_t *)&p->tcp, &buf, 1, on_written);
+	if (rc != 0)
+		peer_close(p, uv_strerror(rc));
+	else
+		p->writing = true;
+}
+
+/* Hands `out` to the kernel without waiting; what it does not take stays in `out`. */
+static int try_write(struct peer *p, struct buf *out)
+{
+	uv_buf_t buf = uv_buf_init((char *)out->data, (unsigned)(out->len < 1u << 30 ? out->len : 1u << 30));
+	int n = uv_try_write((uv_stream_t *)&p->tcp, &buf, 1);
+
+	if (n == UV_EAGAIN)
+		return 0;
+	if (n < 0)
+		return n;
+	p->bytes_out += (uint64_t)n;
+	p->sent = (size_t)n;
+	return 0;
+}
+
+void peer_flush(struct peer *p)
+{
+	struct buf *out = dist_output(p->dist), empty = { 0 };
+	int rc;
+
+	if (p->closing || out->len == 0)
+		return;
+	if (p->writing) {
+		if (out->len + p->sending.len - p->sent > p->max_output)
+			peer_close(p, "it does not read: more than max_output_bytes wait for it");
+		return;
+	}
+	if ((rc = try_write(p, out)) != 0) {
+		peer_close(p, uv_strerror(rc));
+		return;
+	}
+	if (p->sent == out->len) {
+		buf_reset(out, KEEP_BYTES);
+		p->sent = 0;
+		return;
+	}
+	empty = p->sending; /* empty, but it may have memory */
+	p->sending = *out;
+	*out = empty;
+	send_slice(p);
+}
+
+static void take_events(struct peer *p)
+{
+	struct dist_event ev;
+
+	while (!p->closing && dist_next(p->dist, &ev)) {
+		if (ev.type == DIST_EV_CLOSED) {
+			peer_close(p, ev.why);
+			return;
+		}
+		if (ev.type == DIST_EV_NAME || ev.type == DIST_EV_UP)
+			snprintf(p->label, sizeof p->label, "peer %s", dist_peer_name(p->dist));
+		if (ev.type == DIST_EV_UP) {
+			p->up = true;
+			uv_timer_stop(&p->timer);
+			uv_timer_again(&p->timer);
+		}
+		p->callbacks->on_event(p->arg, p, &ev);
+	}
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+	struct peer *p = h->data;
+	size_t room = 0;
+	uint8_t *at = dist_room(p->dist, &room);
+
+	(void)suggested;
+	*buf = uv_buf_init((char *)at, at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct peer *p = stream->data;
+
+	(void)buf;
+	if (p->closing)
+		return;
+	if (n > 0) {
+		p->bytes_in += (uint64_t)n;
+		dist_received(p->dist, (size_t)n);
+		take_events(p);
+		peer_flush(p);
+	} else if (n < 0) {
+		peer_close(p, n == UV_EOF     ? "it closed the connection" :
+			      n == UV_ENOBUFS ? "no memory for its message" :
+						uv_strerror((int)n));
+	}
+}
+
+/* Before the handshake is complete: its deadline. After it: every quarter of the tick time, a tick if
+ * nothing else was sent, and the end after a whole tick time of silence. */
+static void on_timer(uv_timer_t *timer)
+{
+	struct peer *p = timer->data;
+	char why[96];
+
+	if (!p->up) {
+		peer_close(p, "the handshake took too long");
+		return;
+	}
+	p->silent = p->bytes_in == p->seen_in ? p->silent + 1 : 0;
+	p->seen_in = p->bytes_in;
+	if (p->silent >= TICKS) {
+		snprintf(why, sizeof why, "nothing heard for %llu ms: net tick timeout",
+			 (unsigned long long)p->ticktime_ms);
+		peer_close(p, why);
+		return;
+	}
+	if (p->bytes_out == p->seen_out)
+		dist_send_tick(p->dist);
+	p->seen_out = p->bytes_out;
+	peer_flush(p);
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+	struct peer *p = h->data;
+
+	if (--p->open > 0)
+		return;
+	p->callbacks->on_closed(p->arg, p, p->why);
+	dist_free(p->dist);
+	buf_free(&p->sending);
+	mem_free(p);
+}
+
+static void close_now(struct peer *p)
+{
+	uv_close((uv_handle_t *)&p->tcp, on_handle_closed);
+	uv_close((uv_handle_t *)&p->timer, on_handle_closed);
+}
+
+void peer_close(struct peer *p, const char *why)
+{
+	struct buf *out = dist_output(p->dist);
+
+	if (p->closing)
+		return;
+	if (!p->writing && out->len > 0)
+		(void)!try_write(p, out);
+	p->closing = true;
+	snprintf(p->why, sizeof p->why, "%s", why);
+	close_now(p);
+}
+
+static void label_by_address(struct peer *p)
+{
+	struct sockaddr_storage addr;
+	int len = sizeof addr;
+	char host[64] = "?";
+	int port = 0;
+
+	if (uv_tcp_getpeername(&p->tcp, (struct sockaddr *)&addr, &len) == 0) {
+		if (addr.ss_family == AF_INET) {
+			uv_ip4_name((struct sockaddr_in *)&addr, host, sizeof host);
+			port = ntohs(((struct sockaddr_in *)&addr)->sin_port);
+		} else if (addr.ss_family == AF_INET6) {
+			uv_ip6_name((struct sockaddr_in6 *)&addr, host, sizeof host);
+			port = ntohs(((struct sockaddr_in6 *)&addr)->sin6_port);
+		}
+	}
+	snprintf(p->label, sizeof p->label, "peer %s:%d", host, port);
+}
+
+struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
+			 const struct peer_options *options, const struct peer_callbacks *callbacks,
+			 void *arg, int *error)
+{
+	struct peer *p = mem_zalloc(sizeof *p);
+	uint32_t challenge;
+
+	*error = -ENOMEM;
+	if (p == NULL)
+		return NULL;
+	if ((*error = uv_random(NULL, NULL, &challenge, sizeof challenge, 0, NULL)) != 0)
+		goto err0;
+	*error = -ENOMEM;
+	if ((p->dist = dist_accept(&options->dist, challenge)) == NULL)
+		goto err0;
+	p->id = id;
+	p->callbacks = callbacks;
+	p->arg = arg;
+	p->ticktime_ms = options->ticktime_ms;
+	p->max_output = options->max_output;
+	p->open = 2;
+	uv_tcp_init(loop, &p->tcp);
+	uv_timer_init(loop, &p->timer);
+	p->tcp.data = p->timer.data = p;
+	if ((*error = uv_accept(listener, (uv_stream_t *)&p->tcp)) != 0) {
+		peer_close(p, uv_strerror(*error));
+		return NULL;
+	}
+	label_by_address(p);
+	uv_tcp_nodelay(&p->tcp, 1);
+	uv_tcp_keepalive(&p->tcp, 1, 60);
+	uv_timer_start(&p->timer, on_timer, options->handshake_timeout_ms,
+		       p->ticktime_ms / TICKS > 0 ? p->ticktime_ms / TICKS : 1);
+	(void)!uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
+	return p;
+err0:	mem_free(p);
+	return NULL;
+}
+
+struct dist *peer_dist(struct peer *p)
+{
+	return p->dist;
+}
+
+bool peer_closing(const struct peer *p)
+{
+	return p->closing;
+}
+
+uint64_t peer_id(const struct peer *p)
+{
+	return p->id;
+}
+
+const char *peer_label(const struct peer *p)
+{
+	return p->label;
+}
+
+void peer_set_data(struct peer *p, void *data)
+{
+	p->data = data;
+}
+
+void *peer_data(const struct peer *p)
+{
+	return p->data;
+}

@@ -1,0 +1,18 @@
+/* children.h - the processes that belong to a libuv handle, so that nobody else waits for them.
+ *
+ * The node inherits orphans (it is a subreaper) and must reap them without touching the children that
+ * libuv waits for itself. One process, one loop, no locks. */
+#ifndef KRAIT_CHILDREN_H
+#define KRAIT_CHILDREN_H
+
+#include <stdbool.h>
+
+/* Notes that libuv waits for `pid`; forgets it; asks. At most 64 at once, further ones are not noted. */
+void children_add(int pid);
+void children_remove(int pid);
+bool children_has(int pid);
+
+/* Waits for every other child that has ended. Does not block. */
+void children_reap_others(void);
+
+#endif

@@ -1,0 +1,94 @@
+/* config.h - every option of the node in one table: name, type, unit, default, bounds, help.
+ *
+ * The command line is read from the table, and `--help`, the README's table and the error messages are
+ * written from it. Pure: no file is opened here. A wrong value is refused with what was found and
+ * what was expected. `--call-timeout` and `--call_timeout` are the same option. */
+#ifndef KRAIT_CONFIG_H
+#define KRAIT_CONFIG_H
+
+#include "buf.h"
+#include "log.h"
+#include "pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_LIST_MAX 64
+#define CONFIG_INFINITY UINT64_MAX /* of a time in milliseconds */
+
+/* A list of texts, owned by the config. */
+struct config_list {
+	char *item[CONFIG_LIST_MAX];
+	uint64_t count;
+};
+
+enum start_method { START_FORK, START_SPAWN };
+enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
+
+/* Enumerations and flags are uint64_t, so that the table needs one way to store them. */
+struct config {
+	/* node */
+	char *name;        /* --name, full, or NULL */
+	char *sname;       /* --sname, or NULL */
+	char *cookie_file; /* NULL: $KRAIT_COOKIE, then ~/.erlang.cookie */
+	char *listen;
+	uint64_t port;
+	uint64_t net_ticktime_s;
+	uint64_t handshake_timeout_ms;
+	uint64_t max_peers;
+	uint64_t max_output_bytes;
+	uint64_t stop_timeout_ms;
+	uint64_t stop_on_eof;
+	uint64_t log_level; /* enum log_level */
+	/* pool */
+	char *pool;
+	uint64_t size;
+	char *python; /* NULL: found */
+	struct config_list pythonpath, preload, allow, expose;
+	uint64_t start_method; /* enum start_method */
+	uint64_t abandon;      /* enum pool_abandon */
+	uint64_t strings;      /* enum config_strings */
+	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms, stop_grace_ms;
+	uint64_t queue_limit, queue_bytes;
+	uint64_t max_depth, max_request_bytes, max_result_bytes;
+	uint64_t breaker_threshold, backoff_base_ms, backoff_max_ms, start_burst, starts_per_second;
+};
+
+enum config_verdict {
+	CONFIG_RUN,
+	CONFIG_HELP,          /* --help */
+	CONFIG_HELP_MARKDOWN, /* --help-markdown */
+	CONFIG_VERSION,       /* --version */
+	CONFIG_WRONG,         /* `error` says what was found and expected */
+	CONFIG_NO_MEMORY
+};
+
+/* Sets the defaults, then reads the arguments (argv[0] is skipped). `error` gets one line of text. The
+ * config must be given to config_free() whatever is returned. */
+enum config_verdict config_parse(struct config *c, int argc, char *const *argv, char *error,
+				 size_t error_size);
+void config_free(struct config *c);
+
+/* Appends the usage text, or the README's table of options in Markdown. */
+void config_help(struct buf *out);
+void config_help_markdown(struct buf *out);
+
+/* Splits an item of `expose` (NAME=MODULE:ATTR) into its three parts, which point into it (they are
+ * not NUL-terminated). False when it has another form. */
+struct config_expose {
+	const char *name, *module, *attr;
+	size_t name_len, module_len, attr_len;
+};
+bool config_split_expose(const char *item, struct config_expose *out);
+
+/* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
+ * `allow` is empty or has a pattern for the module or for module.function, or the module is the name
+ * of an exposed object. `*` in a pattern stands for any text, dots included. */
+bool config_allows(const struct config *c, const char *module, size_t module_len,
+		   const char *function, size_t function_len);
+
+/* The part of the configuration that the pool core wants. */
+void config_for_pool(const struct config *c, struct pool_config *out);
+
+#endif

@@ -1,0 +1,116 @@
+/* frame.h - the worker wire: a 4-byte big-endian length and one msgpack array.
+ *
+ * This comment is the specification for both ends (python/krait/_worker.py is the other one).
+ * The first element of the array is the frame's type, an integer; the second the call's id, an
+ * unsigned 64-bit integer (0 where there is none). Ids are never reused within a node's life.
+ *
+ * Node to worker:
+ *   [1 CALL,  id, module str, function str, args array, kwargs map, meta map|nil]
+ *             meta: "traceparent" str, "deadline_ms" int (milliseconds left when it was sent),
+ *             "utf8" bool. Answered by exactly one RESULT or ERROR.
+ *   [2 PING,  id]  answered by PONG
+ *   End of file: stop. An idle worker leaves with exit status 0, its atexit handlers run.
+ * Worker to node:
+ *   [1 HELLO, 0, os_pid int, versions map of str to str]  once, when it can serve
+ *   [2 RESULT, id, value]
+ *   [3 ERROR, id, kind str, ...]
+ *        "python",       type str, module str, message str, traceback str, args array
+ *        "no_function"   the node adds M and F as the caller gave them
+ *        "not_allowed"   likewise
+ *        "unencodable",  where str, what str    what: a type's name, or a word that begins with ':'
+ *                                               and is an atom (":duplicate_key", ":invalid_utf8")
+ *        "too_deep",     limit int
+ *        "too_large",    bytes int, limit int
+ *   [4 PONG, id]
+ *
+ * Values are msgpack with these extension types; all else is plain msgpack (nil, bool, int, float64,
+ * str, bin, array for a list, map). The payload of an extension:
+ *   1 ATOM    the atom's text in UTF-8 (true, false and nil are msgpack's own)
+ *   2 TUPLE   a msgpack array of the elements
+ *   3 BIGINT  one byte 0 (positive) or 1 (negative), then the magnitude, little-endian, no final
+ *             zero byte: integers outside -2^63 .. 2^64-1
+ *   4 PID     the external term: NEW_PID_EXT with its node as SMALL_ATOM_UTF8
+ *   5 REF     the external term: NEWER_REFERENCE_EXT, node as SMALL_ATOM_UTF8
+ *   6 PORT    the external term: V4_PORT_EXT, node as SMALL_ATOM_UTF8
+ *   7 EXPORT  the external term, as it came
+ *   8 OPAQUE  the external term of a local fun or a bit string, as it came
+ *   9 LISTKEY a list that is a key of a map (or inside such a key): a msgpack array
+ *  10 MAPKEY  a map that is a key of a map (or inside such a key): a msgpack array k1, v1, k2, v2 ... */
+#ifndef KRAIT_FRAME_H
+#define KRAIT_FRAME_H
+
+#include "buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum frame_to_worker { FRAME_CALL = 1, FRAME_PING = 2 };
+enum frame_from_worker { FRAME_HELLO = 1, FRAME_RESULT = 2, FRAME_ERROR = 3, FRAME_PONG = 4 };
+
+enum frame_ext {
+	EXT_ATOM = 1,
+	EXT_TUPLE,
+	EXT_BIGINT,
+	EXT_PID,
+	EXT_REF,
+	EXT_PORT,
+	EXT_EXPORT,
+	EXT_OPAQUE,
+	EXT_LISTKEY,
+	EXT_MAPKEY,
+};
+
+/* Bytes from one worker on their way to frames. */
+struct frame_reader {
+	struct buf in;      /* received, not yet consumed */
+	size_t taken;       /* bytes of `in` that frame_next() has handed out */
+	size_t max_bytes;   /* longest frame accepted */
+};
+
+/* One frame. `rest` are the elements after the id, not parsed, `count` of them; they stay valid until
+ * the next frame_room() on the reader. */
+struct frame {
+	unsigned type;
+	uint64_t id;
+	uint32_t count;
+	const uint8_t *rest;
+	size_t rest_len;
+};
+
+/* `max_bytes`: longest frame accepted, length field not counted. */
+void frame_reader_init(struct frame_reader *r, size_t max_bytes);
+void frame_reader_close(struct frame_reader *r);
+
+/* Where to receive to, at least 4 KiB, and more when a long frame is under way (never more than twice
+ * what has arrived, plus 64 KiB: a length field alone costs no memory). NULL: no memory. */
+uint8_t *frame_room(struct frame_reader *r, size_t *room) __attribute__((warn_unused_result));
+
+/* Says that `n` bytes were received to where frame_room() pointed. */
+void frame_received(struct frame_reader *r, size_t n);
+
+/* Takes the next frame. 1: `frame` is set; 0: not complete yet; -EMSGSIZE: announced over `max_bytes`;
+ * -EBADMSG: not an array that begins with a type and an id. After an error the stream is lost. */
+int frame_next(struct frame_reader *r, struct frame *frame) __attribute__((warn_unused_result));
+
+/* Begins a frame of `count` elements after type and id at the end of `out`; returns its offset, to be
+ * given to frame_end(), which fills in the length. Failure is sticky in `out->err`. */
+size_t frame_begin(struct buf *out, unsigned type, uint64_t id, uint32_t count);
+void frame_end(struct buf *out, size_t start);
+
+/* The msgpack pieces that frames are written with; they append to `out`. */
+void frame_put_nil(struct buf *out);
+void frame_put_bool(struct buf *out, bool value);
+void frame_put_uint(struct buf *out, uint64_t value);
+void frame_put_str(struct buf *out, const void *text, size_t len);
+void frame_put_array(struct buf *out, uint32_t count);
+void frame_put_map(struct buf *out, uint32_t pairs);
+
+/* Readers for the simple elements of a frame: each reads one element at *at (before `end`), moves *at
+ * past it and returns true; false when it is something else or cut off, *at unmoved. */
+bool frame_get_uint(const uint8_t **at, const uint8_t *end, uint64_t *value);
+bool frame_get_str(const uint8_t **at, const uint8_t *end, const char **text, size_t *len);
+bool frame_get_map(const uint8_t **at, const uint8_t *end, uint32_t *pairs);
+bool frame_get_array(const uint8_t **at, const uint8_t *end, uint32_t *count);
+
+#endif

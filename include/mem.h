@@ -1,0 +1,22 @@
+/* mem.h - malloc with a switch that tests can throw.
+ *
+ * Every allocation of the node's own code goes through here. Without a hook the functions are
+ * malloc, calloc, realloc and free. A test sets `mem_fail_after` to n >= 0: the n-th allocation
+ * from then on fails, and all after it succeed; -1 (the default) never fails. */
+#ifndef KRAIT_MEM_H
+#define KRAIT_MEM_H
+
+#include <stddef.h>
+
+/* Number of allocations that still succeed before one fails; -1: never fail. For tests. */
+extern long mem_fail_after;
+
+/* As malloc, calloc, realloc, strdup and free. NULL when there is no memory; the caller owns the
+ * result and returns it with mem_free. `mem_dup` copies `len` bytes and adds a final NUL. */
+void *mem_alloc(size_t len) __attribute__((warn_unused_result));
+void *mem_zalloc(size_t len) __attribute__((warn_unused_result));
+void *mem_realloc(void *ptr, size_t len) __attribute__((warn_unused_result));
+char *mem_dup(const void *data, size_t len) __attribute__((warn_unused_result));
+void mem_free(void *ptr);
+
+#endif

@@ -1,0 +1,317 @@
+/* node_private.h - what the rooms of the node share: its tables, and who may call whom.
+ *
+ *   node.c          life: listener, signals, stop, the end
+ *   node_peer.c     what a peer's connection says, sorted; the peer's end
+ *   node_request.c  requests: opened, parsed, admitted or answered
+ *   node_answer.c   answers and errors, written
+ *   node_lease.c    leases as processes: owners, monitors, links, give_away
+ *   node_pool.c     the pump: the sole caller of pool_step; performs actions
+ *   node_worker.c   workers and fork server: starts, frames, output, exits
+ *   node_status.c   status and workers, written
+ *
+ * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
+ * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
+ * of a peer are freed when its handles are closed; whatever points at them is cut before. */
+#ifndef KRAIT_NODE_PRIVATE_H
+#define KRAIT_NODE_PRIVATE_H
+
+#include "mem.h"
+#define uthash_malloc(size)      mem_alloc(size)
+#define uthash_free(ptr, size)   mem_free(ptr)
+#define HASH_NONFATAL_OOM        1
+#include <uthash.h>
+
+#include "config.h"
+#include "epmd.h"
+#include "forkserver.h"
+#include "guard.h"
+#include "list.h"
+#include "node.h"
+#include "peer.h"
+#include "pool.h"
+#include "request.h"
+#include "term.h"
+#include "transcode.h"
+#include "worker.h"
+
+#include <uv.h>
+
+#define NODE_PID_ID     1u      /* the node's own pid, the sender of answers and monitors */
+#define NODE_FIRST_ID   1000u   /* of requests, leases, workers, watches: one counter, never reused */
+#define MONITORS_MAX    (1u << 20) /* of one peer on us */
+#define SMALL_FRAME     1024    /* frames up to here live in their request */
+#define DETAIL_MAX      4096    /* bytes of the cause of a failed start */
+
+/* How requests were answered, beyond the pool's own outcomes; the keys in status' totals. */
+enum answer_kind {
+	ANSWER_OK,
+	ANSWER_PYTHON,
+	ANSWER_NO_FUNCTION,
+	ANSWER_NOT_ALLOWED,
+	ANSWER_UNENCODABLE,
+	ANSWER_TOO_LARGE,
+	ANSWER_TOO_DEEP,
+	ANSWER_BAD_REQUEST, /* bad_request, bad_option, unknown_request, invalid_checkout_type */
+	ANSWER_NOT_OWNER,
+	ANSWER_TIMEOUT_QUEUE,
+	ANSWER_TIMEOUT_CALL,
+	ANSWER_OVERLOADED,
+	ANSWER_WORKER_EXIT,
+	ANSWER_CIRCUIT_OPEN,
+	ANSWER_LEASE_CLOSED,
+	ANSWER_DRAINING,
+	ANSWER_KINDS
+};
+
+/* A pid of a peer, without its node's name (which is the peer's). */
+struct local_pid {
+	uint32_t id, serial, creation;
+};
+
+/* What the node keeps about one peer. */
+struct books {
+	struct node *node;
+	struct peer *peer;
+	uint64_t id;
+	bool up, forgotten;
+	bool dirty;              /* in node->dirty: output to flush before the loop blocks */
+	struct list link, dirty_link;
+	struct monitor *monitors; /* theirs on us, by reference */
+	struct list requests;    /* struct node_request, by_peer: callers that live there */
+	struct list leases;      /* struct node_lease, by_peer: owners that live there */
+	struct list links;       /* struct node_link, by_peer */
+	struct list watches;     /* struct watch, by_peer: ours on pids there */
+};
+
+/* A monitor that a process of a peer holds on a name or a lease of ours. */
+struct monitor {
+	UT_hash_handle hh;
+	struct books *books;
+	struct local_pid watcher;
+	struct node_lease *lease;     /* what is monitored; NULL: a name */
+	struct list by_lease;
+	struct node_request *request; /* whose tag carries the same reference */
+	struct node_lease *granting;  /* answered with this lease, not yet known to be heard */
+	uint32_t ref_len;
+	uint8_t ref[];
+};
+
+/* A monitor of ours on a process of a peer. */
+enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR };
+struct watch {
+	UT_hash_handle hh; /* by id, in node->watches */
+	uint64_t id;
+	enum watch_kind kind;
+	void *object;      /* node_request (CALLER), node_lease (OWNER, HEIR) */
+	struct books *books;
+	struct list by_peer;
+	struct local_pid pid;
+	uint64_t from;     /* the id of our pid that monitors */
+};
+
+/* One request of a caller. */
+struct node_request {
+	struct pool_request pool;
+	struct node_pool *owner_pool;
+	enum request_verb verb;
+	struct books *books;     /* NULL: the peer is gone, nobody is answered */
+	struct list by_peer;
+	struct list waiting;     /* AWAIT_READY: in node_pool.waiting */
+	struct local_pid caller;
+	struct monitor *monitor;
+	struct watch *watch;
+	struct node_lease *lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+	uint64_t count;          /* AWAIT_READY: how many workers */
+	uint64_t sent_us;        /* PING_WORKER */
+	uint8_t *frame;          /* heap, or inside data[] */
+	uint32_t frame_len;
+	bool cast, frame_on_heap;
+	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
+	uint16_t module_len, function_len;     /* the terms, after the tag */
+	uint8_t data[];
+};
+
+/* One lease, a process as the BEAM sees it. */
+struct node_lease {
+	struct pool_lease pool;
+	struct node_pool *owner_pool;
+	struct books *books;     /* of the owner; NULL: its peer is gone */
+	struct list by_peer;
+	struct local_pid owner;
+	struct watch *watch;
+	struct list monitors;    /* struct monitor, by_lease */
+	struct list links;       /* struct node_link, by_lease */
+	struct monitor *grant;   /* the caller's monitor until it is known to have heard the answer */
+	uint64_t probe_id;       /* the unlink id whose ack tells that; 0: known */
+	struct node_request *giving; /* give_away under way */
+	struct watch *heir;
+	uint64_t heir_probe_id;
+	struct buf reason;       /* why it ended, an encoded term; empty: by pool.end */
+};
+
+struct node_link {
+	struct list by_lease, by_peer;
+	struct node_lease *lease;
+	struct books *books;
+	struct local_pid pid;
+};
+
+/* One worker process. */
+struct node_worker {
+	UT_hash_handle hh; /* by id, in node_pool.workers */
+	uint64_t id;
+	unsigned index;
+	struct node_pool *pool;
+	struct worker *io;
+	uint64_t forkserver_id; /* which instance forked it */
+	int os_pid;             /* 0: not forked yet */
+	bool ready;             /* said HELLO */
+	bool exited;            /* reported; never signalled again */
+	bool orphan;            /* its fork server is gone: it is our own child now */
+	bool gone;              /* the pool was told */
+	bool kill_when_forked;
+	bool unread;            /* it ended without having read its last call */
+	const char *killed_for; /* the node killed it: a word for {killed, Word} */
+	int status, signal;
+	char object[96];        /* for log lines */
+	char error[256];        /* last error of a call, for `workers` */
+};
+
+struct node_pool {
+	struct node *node;
+	const struct config *config;
+	struct pool *pool;
+	struct pool_config limits;
+	struct request_defaults defaults;
+	struct node_worker *workers;
+	struct forkserver *forkserver;  /* NULL: none runs */
+	uint64_t forkserver_id;
+	unsigned forkservers_open;      /* handles not yet closed */
+	struct list waiting;            /* AWAIT_READY requests */
+	uint64_t answers[ANSWER_KINDS];
+	uint64_t ignored;               /* messages that were no request */
+	char detail[DETAIL_MAX];        /* the cause of the last failed start */
+	size_t detail_len;
+	bool detail_fresh;
+	uv_timer_t timer;               /* pool_next_tick */
+	uint64_t armed_us;
+	bool pumping;
+	uint64_t failed_ids[1024];      /* starts that failed within an action, told after it; as many */
+	unsigned failed_count;          /* as a pool can have workers */
+	bool drained;                   /* POOL_DRAINED was seen in this pump */
+	/* while pump runs: what the answer of a POOL_DONE is made of */
+	const struct frame *frame;
+	struct node_worker *dying;
+};
+
+enum node_stage { NODE_STARTING, NODE_RUNNING, NODE_DRAINING, NODE_STOPPING, NODE_CLOSING };
+
+struct node {
+	const struct node_options *options;
+	const struct config *config;
+	uv_loop_t loop;
+	uv_tcp_t listener;
+	uv_signal_t sigterm, sigint, sigchld;
+	uv_pipe_t stdin_pipe;
+	uv_prepare_t prepare;
+	uv_timer_t stop_timer;
+	struct epmd *epmd;
+	struct guard *guard;
+	char mark[320];
+	uint32_t creation;
+	uint64_t next_id, started_us;
+	uint16_t port;
+	struct list books, dirty;
+	unsigned peers;                 /* connections, half-open ones included */
+	uint64_t peers_refused, junk, unknown_signals;
+	struct watch *watches;
+	struct node_pool *pool;         /* the one pool, so far */
+	struct peer_options peer_options;
+	struct buf scratch; /* frames under construction */
+	enum node_stage stage;
+	int exit_status;
+	bool stdin_open, drain_due, reap_due;
+};
+
+/* node.c */
+uint64_t node_now_us(void);
+uint64_t node_id(struct node *n);
+void node_stop(struct node *n, const char *why);  /* drain, then end; a second time: now */
+void node_drained(struct node *n);
+void node_maybe_end(struct node *n);              /* called when something that holds the end is gone */
+struct term_pid node_pid(const struct node *n, uint64_t id);
+
+/* node_peer.c */
+extern const struct peer_callbacks node_peer_callbacks;
+void books_mark_dirty(struct books *b);
+void books_flush_dirty(struct node *n);
+struct books *books_find(struct node *n, const char *name, size_t len);
+struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
+struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
+			const struct local_pid *pid, uint64_t from);
+void watch_free(struct watch *w, bool demonitor);
+
+/* node_request.c */
+void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
+			  struct node_lease *lease);
+void node_request_oversize(struct books *b, const struct dist_event *ev);
+void node_request_free(struct node_request *r);
+void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
+struct node_request *node_request_of(struct pool_request *r);
+void node_await_check(struct node_pool *p);
+
+/* node_answer.c: where an answer goes, and answers */
+struct reply_to {
+	struct books *books; /* NULL: nowhere */
+	struct local_pid caller;
+	struct span tag, alias;
+};
+struct reply_to reply_to_request(const struct node_request *r);
+struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
+bool answer_end(const struct reply_to *to, size_t mark);
+void answer_raw(const struct reply_to *to, struct span reply);
+void answer_atom(const struct reply_to *to, const char *atom);
+void answer_error(const struct reply_to *to, struct span reason);
+void answer_error_atom(const struct reply_to *to, const char *reason);
+void answer_outcome(struct node_pool *p, struct node_request *r);
+void answer_put_fault(struct buf *out, const struct transcode_error *err);
+enum answer_kind answer_fault_kind(enum transcode_fault fault);
+void answer_put_worker_exit(struct buf *out, const struct node_worker *w);
+
+/* node_lease.c */
+struct node_lease *node_lease_find(struct node *n, const struct term_pid *pid);
+struct node_lease *node_lease_new(struct node_pool *p, uint64_t id);
+void node_lease_free(struct node_lease *l);
+void node_lease_granted(struct node_request *r);
+void node_lease_ended(struct pool_lease *l);
+void node_lease_down(struct node_lease *l, struct span reason); /* owner gone, exit signal */
+void node_lease_down_atom(struct node_lease *l, const char *reason);
+void node_lease_checkin(struct node_lease *l, const struct reply_to *to);
+void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir);
+void node_lease_probe_ack(struct books *b, uint64_t unlink_id, uint64_t lease_id);
+void node_lease_link(struct books *b, struct node_lease *l, const struct local_pid *pid);
+void node_link_free(struct node_link *k);
+bool node_lease_is_owner(const struct node_lease *l, const struct books *b,
+			 const struct local_pid *pid);
+void node_heir_down(struct node_lease *l);
+
+/* node_pool.c */
+struct node_pool *node_pool_new(struct node *n);
+void node_pool_free(struct node_pool *p);
+void node_pool_event(struct node_pool *p, const struct pool_event *ev);
+void node_pool_refused(struct node_pool *p, enum answer_kind kind);
+
+/* node_worker.c */
+void node_worker_start(struct node_pool *p, uint64_t id, unsigned index);
+struct node_worker *node_worker_find(struct node_pool *p, uint64_t id);
+void node_worker_signal(struct node_worker *w, int signal, bool group);
+void node_worker_gone(struct node_worker *w);
+void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
+void node_pool_stop_forkserver(struct node_pool *p);
+const char *signal_name(int signal);
+
+/* node_status.c */
+void node_put_status(struct node *n, struct buf *out);
+void node_put_workers(struct node *n, struct buf *out);
+
+#endif

@@ -1,0 +1,57 @@
+/* peer.h - TCP around one distribution connection: reading, writing in slices, ticks, limits. */
+#ifndef KRAIT_PEER_H
+#define KRAIT_PEER_H
+
+#include "dist.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct peer;
+
+struct peer_callbacks {
+	/* An event of the connection; what it points at is valid until the callback returns. CLOSED is
+	 * not told here but by on_closed. */
+	void (*on_event)(void *arg, struct peer *p, const struct dist_event *ev);
+	/* The connection is gone and its handles are closed; the memory is freed after this returns. */
+	void (*on_closed)(void *arg, struct peer *p, const char *why);
+};
+
+struct peer_options {
+	struct dist_config dist;
+	uint64_t handshake_timeout_ms;
+	uint64_t ticktime_ms;  /* silence after which the peer is gone; ticks every quarter */
+	size_t max_output;     /* bytes that may wait for the peer to read them */
+};
+
+/* Accepts one connection from `listener`. `id` is unique for the node's life. NULL, and a negative
+ * errno in *error; the pending connection is then still pending. */
+struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
+			 const struct peer_options *options, const struct peer_callbacks *callbacks,
+			 void *arg, int *error) __attribute__((warn_unused_result));
+
+/* The state machine inside, to be asked and to be told what to send. After sending, peer_flush() must
+ * be called before the loop blocks. */
+struct dist *peer_dist(struct peer *p);
+
+/* Gives what waits to the kernel, as far as it takes it; the rest follows when it can. Closes the
+ * connection when more than max_output waits. */
+void peer_flush(struct peer *p);
+
+/* Closes the connection: flushes what the kernel takes at once, then on_closed, later. `why` is copied.
+ * Nothing happens when it is closing already. */
+void peer_close(struct peer *p, const char *why);
+
+bool peer_closing(const struct peer *p);
+uint64_t peer_id(const struct peer *p);
+
+/* "peer NAME" or "peer ADDR:PORT" while the name is unknown: for log lines. */
+const char *peer_label(const struct peer *p);
+
+/* A pointer of the owner's. */
+void peer_set_data(struct peer *p, void *data);
+void *peer_data(const struct peer *p);
+
+#endif

@@ -1,0 +1,94 @@
+/* request.h - the sentences of the protocol, parsed and answered. Pure.
+ *
+ * A message to a pool, to the node or to a lease is first opened (request_open): is it a gen_server call
+ * or cast, from whom, with which tag. Then its request is parsed (request_parse) into one struct; what
+ * is wrong with it becomes a Reason, an encoded term, for `{error, Reason}`. */
+#ifndef KRAIT_REQUEST_H
+#define KRAIT_REQUEST_H
+
+#include "buf.h"
+#include "pool.h"
+#include "term.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUEST_INFINITY UINT64_MAX
+#define REQUEST_NAME_MAX 1024 /* bytes of M and of F */
+#define REQUEST_RETRY_MAX 100
+
+/* The outside of a message. */
+enum envelope_kind {
+	ENVELOPE_CALL,  /* {'$gen_call', {From, Tag}, Request} */
+	ENVELOPE_CAST,  /* {'$gen_cast', Request} */
+	ENVELOPE_OTHER  /* anything else */
+};
+
+struct envelope {
+	enum envelope_kind kind;
+	struct term_pid from;   /* CALL */
+	struct span tag;        /* CALL: the whole tag */
+	struct span alias;      /* CALL: the reference to answer to, if the tag holds an alias; else len 0 */
+	struct span ref;        /* CALL: the reference that a monitor of the caller's may carry; else len 0 */
+	const uint8_t *request; /* CALL, CAST */
+};
+
+/* Opens a checked message. */
+void request_open(const uint8_t *message, struct envelope *out);
+
+/* As request_open() for the first bytes of a message that is not checked and not whole: finds sender and
+ * tag if they are within `len` bytes. False when it is no call, or not to be made out. `request` is NULL. */
+bool request_open_head(const uint8_t *head, size_t len, struct envelope *out);
+
+enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4 };
+
+enum request_verb {
+	VERB_CALL,
+	VERB_CHECKOUT,
+	VERB_CHECKIN,
+	VERB_GIVE_AWAY,
+	VERB_PING,
+	VERB_PING_WORKER,
+	VERB_AWAIT_READY,
+	VERB_STATUS,
+	VERB_WORKERS,
+	VERB_STOP,
+};
+
+struct request_defaults {
+	uint64_t timeout_ms, queue_timeout_ms; /* or REQUEST_INFINITY */
+	bool strings_utf8;
+};
+
+/* One request. Spans and terms point into the message. */
+struct request {
+	enum request_verb verb;
+	/* CALL */
+	struct span module, function;               /* text */
+	const uint8_t *module_term, *function_term; /* as the caller gave them */
+	const uint8_t *args;                        /* a term, not looked at */
+	const uint8_t *kwargs;                      /* a map term, or NULL */
+	struct span traceparent;                    /* text; len 0: none */
+	/* CALL, CHECKOUT */
+	uint64_t timeout_ms, queue_timeout_ms;
+	enum pool_priority priority;
+	unsigned retry;
+	bool strings_utf8;
+	/* GIVE_AWAY */
+	struct term_pid to;
+	/* AWAIT_READY */
+	bool has_count;
+	uint64_t count;
+};
+
+/* Parses a checked request that was said to `target`. 0; or -EINVAL with the Reason appended to
+ * `reason` (bad_request, bad_option, unknown_request, invalid_checkout_type); or -ENOMEM. */
+int request_parse(const uint8_t *term, enum request_target target,
+		  const struct request_defaults *defaults, struct request *out, struct buf *reason)
+	__attribute__((warn_unused_result));
+
+/* Appends {bad_request, Expected} with Expected a binary. */
+void request_put_bad(struct buf *reason, const char *expected);
+
+#endif

@@ -1,0 +1,286 @@
+defmodule Krait do
+  @moduledoc """
+  Python workers for the BEAM: run a Krait node under a supervisor, and call Python by name.
+
+      children = [
+        {Krait, register: MyApp.Python, size: 4, preload: ["my_app.models"]}
+      ]
+
+      {:ok, 2.0} = Krait.call(MyApp.Python, "math", "sqrt", [4.0])
+
+  ## Pools
+
+  Everywhere a *pool* is wanted it is one of
+
+    * `{pool, node}`, as in `{:default, :"krait@127.0.0.1"}`: any pool of any node that this BEAM can
+      reach, whoever started it
+    * a node's name alone: its pool `:default`
+    * an instance that this BEAM started: the pid that `start_link/1` returned, or the name given with
+      `register:`
+    * a lease, the pid that a checkout gave
+
+  ## Names, arguments, options
+
+  Modules and functions are strings or atoms, dots allowed (`"sklearn.cluster"`, `"KMeans.fit"`).
+  Arguments are a list. Options are a keyword list or a map:
+
+    * `:timeout` - milliseconds from arrival to answer, queueing included, or `:infinity`
+    * `:queue_timeout` - milliseconds a request may wait for a worker, or `:infinity`
+    * `:kwargs` - a map of keyword arguments
+    * `:priority` - `:high`, `:normal` or `:low`
+    * `:retry` - how often to run the call again on another worker when the worker dies in it; only for
+      calls that may run twice
+    * `:strings` - `:utf8` or `:bytes`: what a binary becomes in Python
+    * `:traceparent` - a W3C trace context for the Python code
+
+  ## Errors
+
+  Functions return `{:error, %Krait.Error{}}`; `call!/5` raises it. Nothing exits because a node, a
+  worker or another caller has gone. Match on `kind` or, for the contract's own words, on `reason`:
+
+      case Krait.call(pool, "my_app", "predict", [input], timeout: 500) do
+        {:ok, prediction} -> prediction
+        {:error, %Krait.Error{kind: :timeout}} -> :later
+        {:error, %Krait.Error{reason: {:python, %{type: "ValueError"}}}} -> :invalid
+      end
+
+  The module is a convenience over `GenServer.call/3`, which is all that a client needs.
+
+  The examples below run against an instance that was started with
+  `Krait.start_link(register: Krait.Demo, size: 2, await_ready: true)`.
+  """
+
+  alias Krait.Error
+
+  @typedoc "Where a request goes; see the module's documentation."
+  @type pool :: {atom, node} | node | instance | lease
+
+  @typedoc "What `start_link/1` started: its pid, or the atom given with `register:`."
+  @type instance :: pid | atom
+
+  @typedoc "A worker that a process holds: a pid of the node; monitor it, link to it, or exit it."
+  @type lease :: pid
+
+  @typedoc "A Python module or function."
+  @type name :: atom | String.t()
+
+  @type options :: keyword | map
+
+  @type result(value) :: {:ok, value} | {:error, Error.t()}
+
+  @type on_done :: :ok | {:error, Error.t()}
+
+  @doc """
+  A child specification, so that a node can stand in a supervisor's list.
+
+  A node without a `:name` is given one here and keeps it when it is restarted.
+
+      iex> Krait.child_spec(register: MyApp.Python, size: 2).id
+      MyApp.Python
+  """
+  @spec child_spec(options) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{start: {_, _, arguments}} = spec = :krait.child_spec(options)
+    %{spec | start: {__MODULE__, :start_link, arguments}}
+  end
+
+  @doc """
+  Starts a node as an external program that stops with its owner.
+
+  Returns once it is published; with `await_ready: true` once its workers are ready too. All options
+  of the node's command line (with underscores), and those of `:krait.start_link/1`, are understood; a
+  wrong one is refused with what was expected and what was got:
+
+      iex> {:error, error} = Krait.start_link(size: 0)
+      iex> Exception.message(error)
+      "option size: expected an integer of at least 1, got: 0"
+  """
+  @spec start_link(options) :: {:ok, pid} | {:error, Error.t()}
+  def start_link(options \\ []), do: wrap(:krait.start_link(options), [])
+
+  @doc """
+  The address of an instance's pool: for keeps, for other nodes, or to save a local message per call.
+
+      iex> {:default, node} = Krait.pool(Krait.Demo)
+      iex> Krait.ping(node)
+      :pong
+  """
+  @spec pool(instance) :: {atom, node}
+  defdelegate pool(instance), to: :krait
+
+  @doc """
+  The name of an instance's node.
+
+      iex> Krait.node_name(Krait.Demo) == elem(Krait.pool(Krait.Demo), 1)
+      true
+  """
+  @spec node_name(instance) :: node
+  defdelegate node_name(instance), to: :krait
+
+  @doc """
+  Calls a Python function on any free worker, or on the worker of a lease.
+
+      iex> Krait.call(Krait.Demo, "math", "sqrt", [2.0])
+      {:ok, 1.4142135623730951}
+
+      iex> Krait.call(Krait.Demo, "builtins", "sorted", [[3, 1, 2]], kwargs: %{reverse: true})
+      {:ok, [3, 2, 1]}
+
+      iex> {:error, error} = Krait.call(Krait.Demo, "math", "sqrt", [-1.0])
+      iex> {error.kind, elem(error.reason, 1).type}
+      {:python, "ValueError"}
+  """
+  @spec call(pool, name, name, list, options) :: result(term)
+  def call(pool, module, function, args \\ [], options \\ []) do
+    wrap(:krait.call(pool, module, function, args, options), pool: pool, call: {module, function})
+  end
+
+  @doc """
+  As `call/5`, but returns the bare result and raises `Krait.Error`.
+
+      iex> Krait.call!(Krait.Demo, "operator", "add", [20, 22])
+      42
+
+      iex> Krait.call!(Krait.Demo, "nowhere", "nothing")
+      ** (Krait.Error) nowhere.nothing: there is no such Python module or function. Is the module on the node's Python path (option pythonpath), and the function spelled as in Python?
+  """
+  @spec call!(pool, name, name, list, options) :: term
+  def call!(pool, module, function, args \\ [], options \\ []) do
+    case call(pool, module, function, args, options) do
+      {:ok, result} -> result
+      {:error, error} -> raise error
+    end
+  end
+
+  @doc """
+  Has a function called and does not wait: no answer, no error.
+
+      iex> Krait.cast(Krait.Demo, "math", "sqrt", [2.0])
+      :ok
+  """
+  @spec cast(pool, name, name, list, options) :: on_done
+  def cast(pool, module, function, args \\ [], options \\ []) do
+    wrap(:krait.cast(pool, module, function, args, options), pool: pool, call: {module, function})
+  end
+
+  @doc """
+  Runs `fun` with a worker of its own: calls on the lease keep to one Python process.
+
+  The worker is given back whatever happens in `fun`; an exception goes on to the caller. The result
+  is an error when there was no worker to be had in time, or when the lease ended before `fun` did
+  (its worker died, or a call on it ran out of time).
+
+      iex> Krait.checkout(Krait.Demo, fn lease ->
+      ...>   one = Krait.call!(lease, "os", "getpid")
+      ...>   one == Krait.call!(lease, "os", "getpid")
+      ...> end)
+      {:ok, true}
+  """
+  @spec checkout(pool, (lease -> result), options) :: result(result) when result: term
+  def checkout(pool, fun, options \\ []) when is_function(fun, 1) do
+    wrap(:krait.with_lease(pool, fun, options), pool: pool)
+  end
+
+  @doc """
+  Takes a worker out of the pool until `checkin/1`, or until the calling process ends.
+
+      iex> {:ok, lease} = Krait.checkout_lease(Krait.Demo)
+      iex> Krait.call(lease, "math", "floor", [2.5])
+      {:ok, 2}
+      iex> Krait.checkin(lease)
+      :ok
+  """
+  @spec checkout_lease(pool, options) :: result(lease)
+  def checkout_lease(pool, options \\ []) do
+    wrap(:krait.checkout(pool, :anonymous, options), pool: pool)
+  end
+
+  @doc """
+  Gives the worker of a lease back.
+
+      iex> {:ok, lease} = Krait.checkout_lease(Krait.Demo)
+      iex> :ok = Krait.checkin(lease)
+      iex> {:error, error} = Krait.checkin(lease)
+      iex> error.kind
+      :lease_closed
+  """
+  @spec checkin(lease) :: on_done
+  def checkin(lease), do: wrap(:krait.checkin(lease), pool: lease)
+
+  @doc """
+  Makes another process the owner of a lease.
+
+      iex> {:ok, lease} = Krait.checkout_lease(Krait.Demo)
+      iex> Krait.give_away(lease, spawn(fn -> receive do: (:stop -> :ok) end))
+      :ok
+      iex> {:error, error} = Krait.call(lease, "math", "sqrt", [4])
+      iex> error.reason
+      :not_owner
+      iex> Process.exit(lease, :kill)
+      true
+  """
+  @spec give_away(lease, pid) :: on_done
+  def give_away(lease, pid), do: wrap(:krait.give_away(lease, pid), pool: lease)
+
+  @doc """
+  Asks the node, without a worker.
+
+      iex> Krait.ping(Krait.Demo)
+      :pong
+  """
+  @spec ping(pool) :: :pong | {:error, Error.t()}
+  def ping(pool), do: wrap(:krait.ping(pool), pool: pool)
+
+  @doc """
+  Asks a worker: the microseconds there and back.
+
+      iex> {:ok, microseconds} = Krait.ping_worker(Krait.Demo)
+      iex> is_integer(microseconds)
+      true
+  """
+  @spec ping_worker(pool) :: result(non_neg_integer)
+  def ping_worker(pool), do: wrap(:krait.ping_worker(pool), pool: pool)
+
+  @doc """
+  Waits until all workers, or `n:` of them, are ready, at most `timeout:` milliseconds.
+
+      iex> Krait.await_ready(Krait.Demo)
+      :ok
+      iex> Krait.await_ready(Krait.Demo, n: 1, timeout: 5_000)
+      :ok
+  """
+  @spec await_ready(pool, [{:n, :all | pos_integer} | {:timeout, timeout}]) :: on_done
+  def await_ready(pool, options \\ []) do
+    n = Keyword.get(options, :n, :all)
+    wrap(:krait.await_ready(pool, n, Keyword.get(options, :timeout, :infinity)), pool: pool)
+  end
+
+  @doc """
+  The node's own account: version, peers, pools, totals, latencies.
+
+      iex> {:ok, status} = Krait.status(Krait.Demo)
+      iex> status.pools.default.size
+      2
+  """
+  @spec status(pool) :: result(map)
+  def status(pool), do: wrap(:krait.status(pool), pool: pool)
+
+  @doc """
+  One map for each worker.
+
+      iex> {:ok, workers} = Krait.workers(Krait.Demo)
+      iex> length(workers)
+      2
+  """
+  @spec workers(pool) :: result([map])
+  def workers(pool), do: wrap(:krait.workers(pool), pool: pool)
+
+  @doc """
+  Stops a node: an instance of this BEAM and its process, or any other by its name.
+  """
+  @spec stop(pool) :: on_done
+  def stop(pool), do: wrap(:krait.stop(pool), pool: pool)
+
+  defp wrap({:error, reason}, context), do: {:error, Error.new(reason, context)}
+  defp wrap(result, _), do: result
+end

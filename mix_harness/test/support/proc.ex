@@ -1,0 +1,90 @@
+defmodule Krait.Proc do
+  @moduledoc "Processes of the operating system, as /proc shows them."
+
+  @doc "Processes that belong to a node: its mark is in their environment, or its name in their arguments."
+  @spec of_node(node) :: [%{pid: pos_integer, cmdline: String.t()}]
+  def of_node(name) do
+    name = to_string(name)
+
+    for pid <- pids(), belongs?(pid, name) do
+      %{pid: pid, cmdline: read(pid, "cmdline") |> String.replace(<<0>>, " ")}
+    end
+  end
+
+  @doc """
+  Waits until no process of a node is left, a second at most, and returns those that are.
+
+  It asks again and again: they are other programs' children, and nothing tells us of their end.
+  """
+  @spec await_none(node, non_neg_integer) :: [map]
+  def await_none(name, ms \\ 1_000) do
+    deadline = System.monotonic_time(:millisecond) + ms
+    await_none_until(name, deadline)
+  end
+
+  defp await_none_until(name, deadline) do
+    case of_node(name) do
+      [] ->
+        []
+
+      left ->
+        if System.monotonic_time(:millisecond) > deadline do
+          left
+        else
+          receive do
+          after
+            10 -> await_none_until(name, deadline)
+          end
+        end
+    end
+  end
+
+  @doc "Whether a process exists and has not ended (a zombie has)."
+  @spec alive?(pos_integer) :: boolean
+  def alive?(pid) do
+    case File.read("/proc/#{pid}/stat") do
+      {:ok, stat} -> not (after_name(stat) =~ ~r/^[ZX]/)
+      {:error, _} -> false
+    end
+  end
+
+  @doc "CPU time that a process has used, in milliseconds."
+  @spec cpu_ms(pos_integer) :: non_neg_integer
+  def cpu_ms(pid) do
+    fields = read(pid, "stat") |> after_name() |> String.split(" ")
+    # utime and stime, in ticks of 1/100 s: fields 14 and 15 of the whole line.
+    ticks = String.to_integer(Enum.at(fields, 11)) + String.to_integer(Enum.at(fields, 12))
+    ticks * 10
+  end
+
+  @doc "Open descriptors of a process."
+  @spec descriptors(pos_integer) :: non_neg_integer
+  def descriptors(pid), do: length(File.ls!("/proc/#{pid}/fd"))
+
+  # What follows the program's name, which stands in parentheses and may hold some itself.
+  defp after_name(stat), do: stat |> String.split(") ") |> List.last()
+
+  defp pids do
+    for entry <- File.ls!("/proc"),
+        match?({_, ""}, Integer.parse(entry)),
+        do: String.to_integer(entry)
+  end
+
+  defp belongs?(pid, name) do
+    marked?(read(pid, "environ"), name) or
+      (read(pid, "cmdline") |> String.contains?(name) and alive?(pid))
+  end
+
+  defp marked?(environ, name) do
+    environ
+    |> String.split(<<0>>)
+    |> Enum.any?(&(String.starts_with?(&1, "KRAIT_MARK=") and String.contains?(&1, name)))
+  end
+
+  defp read(pid, file) do
+    case File.read("/proc/#{pid}/#{file}") do
+      {:ok, text} -> text
+      {:error, _} -> ""
+    end
+  end
+end

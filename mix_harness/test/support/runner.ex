@@ -1,0 +1,66 @@
+defmodule Krait.Runner do
+  @moduledoc "Makes the BEAM that runs the suites a distributed one, and starts others beside it."
+
+  import ExUnit.Callbacks, only: [on_exit: 1]
+
+  @doc "Starts epmd if none answers, then distribution under a name and a cookie of this run alone."
+  @spec distribute() :: :ok
+  def distribute do
+    unless Node.alive?() do
+      if match?({:error, _}, :net_adm.names(~c"127.0.0.1")) do
+        {_, 0} = System.cmd(epmd(), ["-daemon"])
+      end
+
+      # Peers of these tests come and go on purpose; that says nothing about the network.
+      Application.put_env(:kernel, :prevent_overlapping_partitions, false)
+      cookie = Base.encode16(:crypto.strong_rand_bytes(16))
+      {:ok, _} = start_distribution(String.to_atom("runner_#{System.pid()}@127.0.0.1"), 50)
+      true = Node.set_cookie(String.to_atom(cookie))
+    end
+
+    :ok
+  end
+
+  # epmd daemonizes before it listens and tells nobody when it does: ask again, for a second at most.
+  defp start_distribution(name, tries) do
+    case Node.start(name, :longnames) do
+      {:error, _} when tries > 0 ->
+        receive do
+        after
+          20 -> start_distribution(name, tries - 1)
+        end
+
+      result ->
+        result
+    end
+  end
+
+  defp epmd do
+    System.find_executable("epmd") ||
+      Path.join([:code.root_dir(), "erts-#{:erlang.system_info(:version)}", "bin", "epmd"])
+  end
+
+  @doc "Another BEAM with this one's code and cookie; controlled by its standard input and output."
+  @spec start_peer() :: {pid, node}
+  def start_peer do
+    name = ~c"peer_#{System.pid()}_#{System.unique_integer([:positive])}"
+    cookie = Atom.to_charlist(Node.get_cookie())
+    code = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
+
+    {:ok, peer, node} =
+      :peer.start(%{
+        name: name,
+        host: ~c"127.0.0.1",
+        longnames: true,
+        connection: :standard_io,
+        wait_boot: 30_000,
+        args: [~c"-hidden", ~c"-connect_all", ~c"false", ~c"-setcookie", cookie | code]
+      })
+
+    on_exit(fn ->
+      if Process.alive?(peer), do: :peer.stop(peer)
+    end)
+
+    {peer, node}
+  end
+end

@@ -1,0 +1,100 @@
+"""Frames over a stream socket: a 4-byte big-endian length, then so many bytes.
+
+In the common case one read brings exactly one frame and one write takes one away. A frame that is
+longer than the buffer is received straight into memory of its own; several frames in one read are
+handed out one by one.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+BUFFER_BYTES = 64 << 10
+JOIN_BYTES = 64 << 10  # up to here it is cheaper to copy a body behind its length than to gather both
+
+_LENGTH = struct.Struct(">I")
+
+
+class ChannelLost(Exception):
+    """The channel ended in the middle of a frame, or is no longer there."""
+
+
+class BadFrame(Exception):
+    """Bytes that are no frame."""
+
+
+class Channel:
+    """One end of a worker's channel. The socket must block."""
+
+    __slots__ = ("_buffer", "_end", "_recv_into", "_sendall", "_start", "_view", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0  # bytes from here ...
+        self._end = 0  # ... to here are received and not yet handed out
+        self._recv_into = sock.recv_into
+        self._sendall = sock.sendall
+
+    def receive(self) -> memoryview | None:
+        """The next frame's body, valid until the next receive(); None: the other end closed. Raises
+        ChannelLost, BadFrame or OSError."""
+        if self._start == self._end:
+            got = self._recv_into(self._view)
+            if got >= 4 and _LENGTH.unpack_from(self._buffer)[0] == got - 4:
+                return self._view[4:got]
+            if got == 0:
+                return None
+            self._start, self._end = 0, got
+        return self._receive_slow()
+
+    def _receive_slow(self) -> memoryview:
+        while self._end - self._start < 4:
+            self._receive_more()
+        (size,) = _LENGTH.unpack_from(self._buffer, self._start)
+        if size == 0:
+            raise BadFrame("an empty frame")
+        if size > BUFFER_BYTES - 4:
+            return self._receive_long(size)
+        while self._end - self._start < size + 4:
+            self._receive_more()
+        begin = self._start + 4
+        self._start = begin + size
+        return self._view[begin : begin + size]
+
+    def _receive_more(self) -> None:
+        """Appends to the buffer, first making room at its end."""
+        start, end = self._start, self._end
+        if end == BUFFER_BYTES or start == end:
+            self._buffer[: end - start] = self._buffer[start:end]
+            self._start, self._end = 0, end - start
+        got = self._recv_into(self._view[self._end :])
+        if got == 0:
+            raise ChannelLost("end of file in a frame")
+        self._end += got
+
+    def _receive_long(self, size: int) -> memoryview:
+        body = memoryview(bytearray(size))
+        at = self._end - self._start - 4
+        body[:at] = self._view[self._start + 4 : self._end]
+        self._start = self._end = 0
+        while at < size:
+            got = self._recv_into(body[at:], 0, socket.MSG_WAITALL)
+            if got == 0:
+                raise ChannelLost("end of file in a frame")
+            at += got
+        return body
+
+    def send(self, body: bytes) -> None:
+        """Sends one frame, all of it; raises OSError."""
+        header = _LENGTH.pack(len(body))
+        if len(body) <= JOIN_BYTES:
+            self._sendall(header + body)
+            return
+        sent = self.sock.sendmsg((header, body))
+        if sent < 4:
+            self._sendall(header[sent:])
+            sent = 4
+        self._sendall(memoryview(body)[sent - 4 :])

@@ -1,0 +1,191 @@
+"""The fast codec: msgpack's C code, and hooks for what it does not know.
+
+    node -> msgpack -> decode() -> list, dict, tuple, Atom, Pid ...      frame.h has the table
+    value -> encode() -> msgpack -> node
+
+The happy path is one call into C. Tuples, atoms and the other extensions come back to Python through
+`ext_hook` and go out through `default`, with a further Unpacker or Packer for each level of tuples.
+What can go wrong: nesting too deep for the C code, or a value without a term. Both end in _careful.py,
+which succeeds slowly or says exactly what is wrong (EncodeError).
+
+Depth: the node checks every result against `max_depth` again; so here only values that are too deep
+for the fast path are measured.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable
+
+import msgpack
+
+from krait import _careful
+from krait._convert import (
+    EXT_ATOM,
+    EXT_BIGINT,
+    EXT_LISTKEY,
+    EXT_MAPKEY,
+    EXT_TUPLE,
+    INT_MAX,
+    INT_MIN,
+    SIMPLIFY_STEPS,
+    EncodeError,
+    Unencodable,
+    big_integer,
+    simplify,
+    type_name,
+)
+from krait._terms import Atom, ListKey, MapKey
+
+ATOM_CACHE = 4096  # atoms kept decoded; a pool speaks few, and a peer cannot make it grow further
+NESTED_DECODE = 32  # tuples within tuples on the fast path: each level takes 41 KB of C stack
+NESTED_ENCODE = 16  # and here each takes a Packer, which reserves 1 MB when it is first needed
+PACKER_KEEP = 4 << 20  # after a larger result the Packers go, for they never shrink
+
+DEFAULT_MAX_DEPTH = 256
+DEFAULT_MAX_RESULT_BYTES = 64 << 20
+
+
+def make_decoder() -> Callable[[Any], Any]:
+    """A function from a msgpack item (anything with the buffer interface) to its value. It raises
+    ValueError or TypeError for what is no such item. Not for several threads at a time."""
+    atoms: dict[bytes, Atom] = {}
+    level = 0
+
+    def hook(code: int, data: bytes) -> Any:
+        nonlocal level
+        if code == EXT_ATOM:
+            try:
+                return atoms[data]
+            except KeyError:
+                if len(atoms) >= ATOM_CACHE:
+                    atoms.clear()
+                atom = atoms[data] = str.__new__(Atom, data.decode())
+                return atom
+        if code == EXT_TUPLE or code == EXT_LISTKEY or code == EXT_MAPKEY:
+            if level >= NESTED_DECODE:
+                raise ValueError("nested too deep for the fast path")
+            level += 1
+            items = unpack(data)
+            level -= 1
+            if code == EXT_TUPLE:
+                return tuple(items)
+            return ListKey(items) if code == EXT_LISTKEY else MapKey(zip(items[::2], items[1::2]))
+        return _careful.extension(code, data)
+
+    unpack = partial(msgpack.unpackb, ext_hook=hook, strict_map_key=False)
+
+    def decode(data: Any) -> Any:
+        nonlocal level
+        try:
+            return unpack(data)
+        except MemoryError:
+            raise
+        except Exception:
+            level = 0
+            return _careful.decode(data)
+
+    return decode
+
+
+def make_packer() -> tuple[Callable[[Any], bytes], Callable[[], None]]:
+    """The function that packs a value, or raises an exception of any kind if it cannot, and the
+    function that gives back the memory that a large value took."""
+    packs: list[Callable[[Any], bytes]] = []
+    level = 0
+    ext, new = msgpack.ExtType, tuple.__new__  # ExtType() checks in Python what is known here
+
+    def nested(code: int, items: list[Any]) -> Any:
+        nonlocal level
+        level += 1
+        if level == len(packs):
+            grow()
+        data = packs[level](items)
+        level -= 1
+        return new(ext, (code, data))
+
+    def default(value: Any) -> Any:
+        for _ in range(SIMPLIFY_STEPS):
+            cls = type(value)
+            if cls is tuple:
+                return nested(EXT_TUPLE, list(value))
+            if cls is Atom:
+                return new(ext, (EXT_ATOM, value.encode()))
+            if cls is int:
+                if INT_MIN <= value <= INT_MAX:
+                    return value
+                return new(ext, (EXT_BIGINT, big_integer(value)))
+            if cls in _NATIVE:
+                return value
+            code = _careful.EXTERNAL_CODES.get(cls)
+            if code is not None:
+                return new(ext, (code, value.data))
+            if cls is ListKey:
+                return nested(EXT_LISTKEY, list(value))
+            if cls is MapKey:
+                return nested(EXT_MAPKEY, [part for pair in value.items() for part in pair])
+            value = simplify(value)
+        raise Unencodable(type_name(value))
+
+    def grow() -> None:
+        if len(packs) > NESTED_ENCODE:
+            raise ValueError("nested too deep for the fast path")
+        packs.append(msgpack.Packer(strict_types=True, use_bin_type=True, default=default).pack)
+
+    def pack(value: Any) -> bytes:
+        nonlocal level
+        level = 0
+        return packs[0](value)
+
+    def trim() -> None:
+        packs.clear()
+        grow()
+
+    grow()
+    return pack, trim
+
+
+_NATIVE = frozenset((type(None), bool, float, str, bytes, bytearray, memoryview, list, dict))
+
+
+class Encoder:
+    """Values to msgpack within limits."""
+
+    __slots__ = ("_max_bytes", "_max_depth", "_pack", "_trim")
+
+    def __init__(
+        self, max_depth: int = DEFAULT_MAX_DEPTH, max_bytes: int = DEFAULT_MAX_RESULT_BYTES
+    ) -> None:
+        self._max_depth = max_depth
+        self._max_bytes = max_bytes
+        self._pack, self._trim = make_packer()
+
+    def encode(self, value: Any, root: str = "result") -> bytes:
+        """The msgpack of `value`. Raises EncodeError, or what an encoder of the user's raised."""
+        try:
+            data: bytes = self._pack(value)
+        except BaseException:
+            data = _careful.encode(value, root, self._max_depth, self._max_bytes)
+        return self._within_limits(data, len(data))
+
+    def frame(self, type_: int, call_id: int, value: Any) -> bytes:
+        """The frame [type, id, value]; raises as encode() does."""
+        try:
+            data: bytes = self._pack([type_, call_id, value])
+        except BaseException:
+            value = _careful.encode(value, "result", self._max_depth, self._max_bytes)
+            return b"\x93" + self._pack(type_) + self._pack(call_id) + value
+        if len(data) > self._max_bytes or len(data) > PACKER_KEEP:
+            self._trim()
+            return self._within_limits(data, len(data) - 2 - len(self._pack(call_id)))
+        return data
+
+    def plain(self, value: Any) -> bytes:
+        """The msgpack of a value that is known to have one and to be within limits; raises whatever
+        the fast path raises if that was a mistake."""
+        return self._pack(value)
+
+    def _within_limits(self, data: bytes, size: int) -> bytes:
+        if size > self._max_bytes:
+            raise EncodeError("too_large", size, self._max_bytes)
+        return data

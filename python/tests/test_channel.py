@@ -1,0 +1,118 @@
+"""Frames over a socket, however they are cut."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import threading
+
+import pytest
+
+from krait._channel import BUFFER_BYTES, JOIN_BYTES, BadFrame, Channel, ChannelLost
+
+
+@pytest.fixture
+def pair():
+    a, b = socket.socketpair()
+    a.settimeout(20)
+    b.settimeout(20)
+    with a, b:
+        yield a, b
+
+
+def framed(body):
+    return struct.pack(">I", len(body)) + body
+
+
+SIZES = [
+    1,
+    3,
+    BUFFER_BYTES - 5,
+    BUFFER_BYTES - 4,
+    BUFFER_BYTES - 3,
+    BUFFER_BYTES,
+    BUFFER_BYTES + 1,
+    JOIN_BYTES,
+    JOIN_BYTES + 1,
+    3_000_000,
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_size_arrives_whole_both_ways(pair, size):
+    a, b = pair
+    body = os.urandom(size)
+    sender = threading.Thread(target=Channel(a).send, args=(body,))
+    sender.start()
+    assert bytes(Channel(b).receive()) == body
+    sender.join()
+
+
+def test_frames_cut_anywhere_arrive_in_order(pair):
+    a, b = pair
+    choose = random.Random(7)
+    bodies = [os.urandom(choose.choice([1, 5, 100, 5000, 65000, 65532, 65533, 70000, 200000])) for _ in range(200)]
+    stream = b"".join(framed(body) for body in bodies)
+
+    def feed():
+        at = 0
+        while at < len(stream):
+            step = choose.choice([1, 2, 3, 4, 5, 99, 4096, 65536, 65540, 150000])
+            a.sendall(stream[at : at + step])
+            at += step
+        a.shutdown(socket.SHUT_WR)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    channel = Channel(b)
+    for body in bodies:
+        assert bytes(channel.receive()) == body
+    assert channel.receive() is None
+    feeder.join()
+
+
+def test_several_frames_in_one_read_are_handed_out_one_by_one(pair):
+    a, b = pair
+    a.sendall(b"".join(framed(str(i).encode()) for i in range(1000)))
+    channel = Channel(b)
+    assert [bytes(channel.receive()) for _ in range(1000)] == [str(i).encode() for i in range(1000)]
+
+
+def test_the_end_between_frames_is_none(pair):
+    a, b = pair
+    a.sendall(framed(b"x"))
+    a.shutdown(socket.SHUT_WR)
+    channel = Channel(b)
+    assert bytes(channel.receive()) == b"x" and channel.receive() is None
+
+
+@pytest.mark.parametrize("part", [b"\0", b"\0\0\0", b"\0\0\0\5x", b"\0\1\0\0" + b"x" * 100, b"\0\x20\0\0" + b"x" * 100])
+def test_the_end_within_a_frame_is_a_lost_channel(pair, part):
+    a, b = pair
+    a.sendall(framed(b"ok") + part)
+    a.shutdown(socket.SHUT_WR)
+    channel = Channel(b)
+    assert bytes(channel.receive()) == b"ok"
+    with pytest.raises(ChannelLost):
+        channel.receive()
+
+
+def test_an_empty_frame_is_none(pair):
+    a, b = pair
+    a.sendall(framed(b"ok") + framed(b""))
+    channel = Channel(b)
+    channel.receive()
+    with pytest.raises(BadFrame):
+        channel.receive()
+
+
+def test_a_long_frame_is_sent_whole_though_the_socket_takes_it_in_parts(pair):
+    a, b = pair
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    body = os.urandom(1 << 20)
+    sender = threading.Thread(target=Channel(a).send, args=(body,))
+    sender.start()
+    assert bytes(Channel(b).receive()) == body
+    sender.join()

@@ -1,0 +1,372 @@
+%%% @doc Python workers for the BEAM: run a Krait node, and talk to one.
+%%%
+%%% ```
+%%% {ok, Pid} = krait:start_link(#{size => 4}),
+%%% {ok, 1.4142135623730951} = krait:call(Pid, math, sqrt, [2.0]).
+%%% '''
+%%%
+%%% A pool is named by `{Pool, Node}', by a node alone (its pool `default'), by a running instance
+%%% (the pid or the registered name of what {@link start_link/1} started), or, once checked out, by
+%%% a lease. Asking an instance costs one local message for its address; {@link pool/1} gives it for
+%%% keeps.
+%%%
+%%% Nothing here exits because a node or worker is gone. Every failure is `{error, Reason}': the
+%%% reasons of the node's own protocol as they came, and three of this side's:
+%%% <ul>
+%%% <li>`{nodedown, Node}': there is no connection to the node, or it broke in the call</li>
+%%% <li>`noproc': the node has no such pool, or there is no such instance</li>
+%%% <li>`{timeout, call}': also when the node did not answer within the margin after its own
+%%% deadline</li>
+%%% </ul>
+%%% All of it is plain `gen_server' calls: this module is a convenience, not a need.
+-module(krait).
+
+-export([start_link/1, child_spec/1, format_error/1]).
+-export([node_name/1, pool/1, stop/1]).
+-export([call/3, call/4, call/5, cast/3, cast/4, cast/5]).
+-export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
+-export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
+-export_type([pool/0, instance/0, lease/0, name/0, call_options/0, reason/0]).
+
+-type instance() :: pid() | atom().
+%% The pid or the registered name of what start_link/1 started.
+-type lease() :: pid().
+-type pool() :: {Pool :: atom(), node()} | node() | instance() | lease().
+-type name() :: atom() | binary().
+%% Dots allowed: `sklearn.cluster', `<<"KMeans.fit">>'.
+-type call_options() :: #{timeout => timeout(),
+                          queue_timeout => timeout(),
+                          kwargs => map(),
+                          session => term(),
+                          priority => high | normal | low,
+                          retry => non_neg_integer(),
+                          strings => utf8 | bytes,
+                          traceparent => binary()}
+                      | [{atom(), term()}].
+-type reason() :: {python, map()}
+                | {no_function, name(), name()} | {not_allowed, name(), name()}
+                | {timeout, queue} | {timeout, call}
+                | {overloaded, map()}
+                | {worker_exit, map()}
+                | {circuit_open, pos_integer()}
+                | {session_lost, term()} | {session_busy, term()}
+                | {invalid_checkout_type, term()} | not_owner | lease_closed
+                | {bad_request, term()} | {bad_option, term(), term()} | {unknown_request, term()}
+                | {unencodable, binary(), term()}
+                | {too_large, pos_integer(), pos_integer()} | {too_deep, pos_integer()}
+                | {start_failed, term()}
+                | paused | draining
+                | {nodedown, node()} | noproc.
+
+%% How much longer than the node's own deadline a call waits: the way there and back, and a node that
+%% is busy. Within it the node's error is the one that is heard.
+-define(MARGIN, 2_000).
+%% What a supervisor adds to the node's own time to stop.
+-define(SHUTDOWN_MARGIN, 5_000).
+
+%% --- running a node -------------------------------------------------------------------------------
+
+%% @doc Runs a node as an external program that stops with its owner.
+%%
+%% Returns once the node is published (`await_ready => true': once its workers are ready too).
+%% Options are a map or a list. Those of the node's command line, with underscores: `pool', `size',
+%% `preload', `expose', `allow', `python', `pythonpath', `start_method', `abandon', `interrupt_grace',
+%% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
+%% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
+%% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
+%% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level', `listen',
+%% `port', `cookie_file'. And:
+%% <ul>
+%% <li>`name': the node's name, with or without host; by default a new one on this BEAM's host</li>
+%% <li>`register': an atom under which the instance is registered locally</li>
+%% <li>`timeout': how long the start may take, in ms (30000)</li>
+%% <li>`await_ready': `true', `false' (default) or ms: wait until the workers are ready</li>
+%% <li>`shutdown': ms from SIGTERM to SIGKILL (the node's `stop_timeout', three times its
+%% `stop_grace', and two seconds)</li>
+%% <li>`log': `logger' (default) or a fun that gets `{line, Node, Level, Object, Text}' and
+%% `{exit, Node, Status}'</li>
+%% <li>`bin': the executable (`$KRAIT_BIN' comes first); `env': more environment; `id': the id in
+%% {@link child_spec/1}</li>
+%% </ul>
+%% The node's cookie is this BEAM's, passed through the environment. Errors:
+%% `not_distributed', `{bad_option, Key, Expected, Got}', `{name_taken, Node}', `{usage, Lines}',
+%% `{node_exit, Status, Lines}', `{start_timeout, Lines}', `{no_executable, Path}',
+%% `{start_failed, Detail}'; {@link format_error/1} makes text of them.
+-spec start_link(krait_options:options()) -> {ok, pid()} | {error, term()}.
+start_link(Options) ->
+    krait_node:start_link(Options).
+
+%% @doc A child specification for {@link start_link/1}. A node without a `name' is given one here, so
+%% that it keeps it when it is restarted.
+-spec child_spec(krait_options:options()) -> supervisor:child_spec().
+child_spec(Options) ->
+    Map = named(if is_list(Options) -> proplists:to_map(Options); true -> Options end),
+    Id = maps:get(id, Map, maps:get(register, Map, ?MODULE)),
+    Shutdown = case krait_options:parse(Map) of
+                   {ok, #{shutdown := Ms}} -> Ms + ?SHUTDOWN_MARGIN;
+                   {error, _} -> ?SHUTDOWN_MARGIN
+               end,
+    #{id => Id,
+      start => {?MODULE, start_link, [Map]},
+      restart => permanent,
+      shutdown => Shutdown,
+      type => worker,
+      modules => [krait_node]}.
+
+-spec named(map()) -> map().
+named(#{name := _} = Options) -> Options;
+named(Options) ->
+    case is_alive() of
+        true -> Options#{name => krait_options:derive_name()};
+        false -> Options
+    end.
+
+%% @doc An error of {@link start_link/1} as text.
+-spec format_error(term()) -> unicode:chardata().
+format_error(Reason) ->
+    krait_options:format_error(Reason).
+
+%% @doc The node of a running instance.
+-spec node_name(instance()) -> node().
+node_name(Instance) ->
+    {_, Node} = krait_node:target(Instance),
+    Node.
+
+%% @doc The address of a running instance's pool, good for as long as it runs under that name.
+-spec pool(instance()) -> {atom(), node()}.
+pool(Instance) ->
+    krait_node:target(Instance).
+
+%% @doc Stops a node: an instance of this BEAM and its process (`ok' when the node ended with status
+%% 0), or any node, by its name or one of its pools, which drains and exits after the answer.
+-spec stop(pool()) -> ok | {error, reason() | {node_exit, non_neg_integer()}}.
+stop({_, Node}) ->
+    request({krait, Node}, stop, infinity);
+stop(Pool) ->
+    case is_instance(Pool) of
+        true -> local(fun() -> krait_node:stop(Pool) end);
+        false when is_atom(Pool) -> request({krait, Pool}, stop, infinity);
+        false -> {error, noproc}
+    end.
+
+%% --- calls ----------------------------------------------------------------------------------------
+
+%% @equiv call(Pool, M, F, [], #{})
+-spec call(pool(), name(), name()) -> {ok, term()} | {error, reason()}.
+call(Pool, M, F) ->
+    call(Pool, M, F, []).
+
+%% @equiv call(Pool, M, F, Args, #{})
+-spec call(pool(), name(), name(), list()) -> {ok, term()} | {error, reason()}.
+call(Pool, M, F, Args) ->
+    on(Pool, {call, M, F, Args}, infinity).
+
+%% @doc Calls the Python function `F' of module `M' on a free worker, or on the worker of a lease.
+%%
+%% The option `timeout' is the node's deadline for the whole request; this side waits a little longer,
+%% so that the node's own error is normally the one that is heard.
+-spec call(pool(), name(), name(), list(), call_options()) -> {ok, term()} | {error, reason()}.
+call(Pool, M, F, Args, Opts) ->
+    on(Pool, {call, M, F, Args, Opts}, wait(Opts)).
+
+%% @equiv cast(Pool, M, F, [], #{})
+-spec cast(pool(), name(), name()) -> ok | {error, noproc}.
+cast(Pool, M, F) ->
+    cast(Pool, M, F, []).
+
+%% @equiv cast(Pool, M, F, Args, #{})
+-spec cast(pool(), name(), name(), list()) -> ok | {error, noproc}.
+cast(Pool, M, F, Args) ->
+    cast_on(Pool, {call, M, F, Args}).
+
+%% @doc As {@link call/5}, but nobody waits for the answer.
+-spec cast(pool(), name(), name(), list(), call_options()) -> ok | {error, noproc}.
+cast(Pool, M, F, Args, Opts) ->
+    cast_on(Pool, {call, M, F, Args, Opts}).
+
+%% --- leases ---------------------------------------------------------------------------------------
+
+%% @equiv checkout(Pool, anonymous, #{})
+-spec checkout(pool()) -> {ok, lease()} | {error, reason()}.
+checkout(Pool) ->
+    checkout(Pool, anonymous).
+
+%% @equiv checkout(Pool, Type, #{})
+-spec checkout(pool(), anonymous | {session, term()}) -> {ok, lease()} | {error, reason()}.
+checkout(Pool, Type) ->
+    on(Pool, {checkout, Type}, infinity).
+
+%% @doc Takes a worker out of the pool. The lease is a pid of the node: it can be monitored and
+%% linked to, takes calls, and belongs to the calling process, whose end gives the worker back.
+-spec checkout(pool(), anonymous | {session, term()}, call_options()) ->
+          {ok, lease()} | {error, reason()}.
+checkout(Pool, Type, Opts) ->
+    on(Pool, {checkout, Type, Opts}, wait(Opts)).
+
+%% @doc Gives the worker of a lease back.
+-spec checkin(lease()) -> ok | {error, reason()}.
+checkin(Lease) ->
+    on(Lease, checkin, infinity).
+
+%% @doc Makes another process the owner of a lease.
+-spec give_away(lease(), pid()) -> ok | {error, reason()}.
+give_away(Lease, Pid) ->
+    on(Lease, {give_away, Pid}, infinity).
+
+%% @equiv with_lease(Pool, Fun, #{})
+-spec with_lease(pool(), fun((lease()) -> Result)) -> {ok, Result} | {error, reason()}.
+with_lease(Pool, Fun) ->
+    with_lease(Pool, Fun, #{}).
+
+%% @doc Runs `Fun' with a lease, which is given back whatever happens in it; an exception goes on to
+%% the caller. `{error, Reason}' when there was no lease to be had, or when it ended before `Fun' did
+%% (its worker died, or a call on it ran out of time). A lease that `Fun' gave away stays with its
+%% new owner.
+-spec with_lease(pool(), fun((lease()) -> Result), call_options()) ->
+          {ok, Result} | {error, reason()}.
+with_lease(Pool, Fun, Opts) when is_function(Fun, 1) ->
+    case checkout(Pool, anonymous, Opts) of
+        {ok, Lease} ->
+            Monitor = erlang:monitor(process, Lease),
+            try Fun(Lease) of
+                Result -> returned(Result, checkin(Lease), Monitor)
+            catch
+                Class:Reason:Stack ->
+                    _ = checkin(Lease),
+                    _ = erlang:demonitor(Monitor, [flush]),
+                    erlang:raise(Class, Reason, Stack)
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec returned(Result, ok | {error, reason()}, reference()) -> {ok, Result} | {error, reason()}.
+returned(Result, Answer, Monitor) when Answer =:= ok; Answer =:= {error, not_owner} ->
+    _ = erlang:demonitor(Monitor, [flush]),
+    {ok, Result};
+returned(Result, {error, Reason}, Monitor) ->
+    %% The lease had ended: its monitor knows why. `normal' is Fun's own checkin.
+    receive
+        {'DOWN', Monitor, process, _, normal} -> {ok, Result};
+        {'DOWN', Monitor, process, Lease, noconnection} -> {error, {nodedown, node(Lease)}};
+        {'DOWN', Monitor, process, _, Why} -> {error, ended(Why)}
+    after 0 ->
+            _ = erlang:demonitor(Monitor, [flush]),
+            {error, Reason}
+    end.
+
+%% --- questions ------------------------------------------------------------------------------------
+
+%% @doc `pong' from the node, without a worker.
+-spec ping(pool()) -> pong | {error, reason()}.
+ping(Pool) ->
+    on(Pool, ping, infinity).
+
+%% @doc The microseconds of a way through a worker and back.
+-spec ping_worker(pool()) -> {ok, non_neg_integer()} | {error, reason()}.
+ping_worker(Pool) ->
+    on(Pool, {ping, worker}, infinity).
+
+%% @equiv await_ready(Pool, all, infinity)
+-spec await_ready(pool()) -> ok | {error, reason()}.
+await_ready(Pool) ->
+    await_ready(Pool, all, infinity).
+
+%% @equiv await_ready(Pool, N, infinity)
+-spec await_ready(pool(), all | pos_integer()) -> ok | {error, reason()}.
+await_ready(Pool, N) ->
+    await_ready(Pool, N, infinity).
+
+%% @doc Waits until all (or `N') workers are ready, at most `Timeout' ms: `{error, {timeout, call}}'.
+-spec await_ready(pool(), all | pos_integer(), timeout()) -> ok | {error, reason()}.
+await_ready(Pool, all, Timeout) ->
+    on(Pool, await_ready, Timeout);
+await_ready(Pool, N, Timeout) ->
+    on(Pool, {await_ready, N}, Timeout).
+
+%% @doc The node's own account: version, peers, pools, totals, latencies.
+-spec status(pool()) -> {ok, map()} | {error, reason()}.
+status(Pool) ->
+    on(Pool, status, infinity).
+
+%% @doc One map for each worker of the pool.
+-spec workers(pool()) -> {ok, [map()]} | {error, reason()}.
+workers(Pool) ->
+    on(Pool, workers, infinity).
+
+%% --- the way there --------------------------------------------------------------------------------
+
+-spec on(pool(), term(), timeout()) -> term().
+on(Pool, Request, Timeout) ->
+    case resolve(Pool) of
+        {ok, To} -> request(To, Request, Timeout);
+        {error, _} = Error -> Error
+    end.
+
+-spec cast_on(pool(), term()) -> ok | {error, noproc}.
+cast_on(Pool, Request) ->
+    case resolve(Pool) of
+        {ok, To} -> gen_server:cast(To, Request);
+        {error, _} = Error -> Error
+    end.
+
+-spec resolve(pool()) -> {ok, {atom(), node()} | pid()} | {error, noproc}.
+resolve({Name, Node} = Address) when is_atom(Name), is_atom(Node) ->
+    {ok, Address};
+resolve(Pool) ->
+    case is_instance(Pool) of
+        true -> local(fun() -> {ok, krait_node:target(Pool)} end);
+        false when is_pid(Pool) -> {ok, Pool};
+        false -> {ok, {default, Pool}}
+    end.
+
+%% A lease is a pid of another node; a node's name has an @.
+-spec is_instance(pid() | atom()) -> boolean().
+is_instance(Pid) when is_pid(Pid) -> node(Pid) =:= node();
+is_instance(Name) when is_atom(Name) -> not lists:member($@, atom_to_list(Name)).
+
+-spec local(fun(() -> Result)) -> Result | {error, noproc}.
+local(Fun) ->
+    try Fun()
+    catch exit:{_, {gen_server, call, _}} -> {error, noproc}
+    end.
+
+-spec request({atom(), node()} | pid(), term(), timeout()) -> term().
+request(To, Request, Timeout) ->
+    try gen_server:call(To, Request, Timeout)
+    catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
+    end.
+
+-spec failed({atom(), node()} | pid(), term()) -> reason().
+failed(_, timeout) -> {timeout, call};
+failed(_, {nodedown, _} = Down) -> Down;
+failed({_, Node}, noconnection) -> {nodedown, Node};
+failed(Lease, Reason) when is_pid(Lease) -> ended(Reason);
+failed({_, _}, noproc) -> noproc;
+%% The pool ended with its node while the call was under way.
+failed({_, Node}, _) -> {nodedown, Node}.
+
+%% Why a lease ended, in the words of the contract.
+-spec ended(term()) -> reason().
+ended({worker_exit, Map} = Reason) when is_map(Map) -> Reason;
+ended({timeout, call} = Reason) -> Reason;
+ended(_) -> lease_closed.
+
+-spec wait(call_options()) -> timeout().
+wait(Opts) ->
+    Timeout = if is_map(Opts) -> maps:get(timeout, Opts, infinity);
+                 is_list(Opts) -> keyword(timeout, Opts);
+                 true -> infinity
+              end,
+    if is_integer(Timeout), Timeout >= 0 -> Timeout + ?MARGIN;
+       true -> infinity
+    end.
+
+-spec keyword(atom(), list()) -> term().
+keyword(Key, Opts) ->
+    try lists:keyfind(Key, 1, Opts) of
+        {_, Value} -> Value;
+        _ -> infinity
+    catch
+        error:_ -> infinity
+    end.
