@@ -168,6 +168,19 @@ static void on_broken(void *arg, struct worker *io, const char *why, bool unread
 	broken(w, "channel_closed", why);
 }
 
+static void name_worker(struct node_worker *w)
+{
+	snprintf(w->object, sizeof w->object, "worker %.48s/%llu pid %d", w->pool->config->pool,
+		 (unsigned long long)w->id, w->os_pid);
+}
+
+static void know_pid(struct node_worker *w, int os_pid)
+{
+	w->os_pid = os_pid;
+	worker_set_pid(w->io, os_pid);
+	name_worker(w);
+}
+
 /* ---- frames and lines ---- */
 
 static void on_hello(struct node_worker *w, const struct frame *frame)
@@ -180,6 +193,8 @@ static void on_hello(struct node_worker *w, const struct frame *frame)
 		return;
 	}
 	w->ready = true;
+	if (w->os_pid == 0) /* its HELLO has overtaken the fork server's word */
+		know_pid(w, (int)pid);
 	log_line(LOG_DEBUG, w->object, "ready");
 	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
 }
@@ -267,23 +282,15 @@ static void on_fs_failed(void *arg, const char *text, size_t len)
 	p->detail_fresh = true;
 }
 
-static void name_worker(struct node_worker *w)
-{
-	snprintf(w->object, sizeof w->object, "worker %.48s/%llu pid %d", w->pool->config->pool,
-		 (unsigned long long)w->id, w->os_pid);
-}
-
 static void on_forked(void *arg, uint64_t worker_id, int os_pid)
 {
 	struct node_worker *w = node_worker_find(arg, worker_id);
 
-	if (w == NULL || w->os_pid != 0) {
+	if (w == NULL) {
 		kill(-os_pid, SIGKILL); /* not reaped before we say so: the number is its own */
 		return;
 	}
-	w->os_pid = os_pid;
-	name_worker(w);
-	worker_set_pid(w->io, os_pid);
+	know_pid(w, os_pid);
 	if (w->kill_when_forked)
 		kill(-os_pid, SIGKILL);
 }

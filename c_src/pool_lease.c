@@ -41,9 +41,15 @@ void lease_grant(struct pool *p, struct pool_request *r, struct pool_worker *w)
 void lease_next(struct pool *p, struct pool_lease *lease)
 {
 	assert(lease->worker->state == WORKER_LEASED);
-	if (!list_empty(&lease->waiting))
-		request_run(p, list_entry(lease->waiting.next, struct pool_request, link),
-			    lease->worker);
+	while (!list_empty(&lease->waiting) && lease->worker->state == WORKER_LEASED) {
+		struct pool_request *r = list_entry(lease->waiting.next, struct pool_request, link);
+
+		/* The event comes before the deadlines in a step: this one may be over its time. */
+		if (r->timer.queued && r->timer.key <= p->now_us)
+			request_done(p, r, OUTCOME_TIMEOUT_QUEUE);
+		else
+			request_run(p, r, lease->worker);
+	}
 }
 
 void lease_end(struct pool *p, struct pool_lease *lease, enum pool_lease_end end,

@@ -150,10 +150,10 @@ void request_submit(struct pool *p, struct pool_request *r, struct pool_lease *l
 	list_init(&r->link);
 	if (refusal != OUTCOME_OK) {
 		request_done(p, r, refusal);
+	} else if (on != NULL && on->worker->state == WORKER_LEASED) {
+		request_run(p, r, on->worker);
 	} else if (on != NULL) {
 		request_move(p, r, REQUEST_QUEUED, &on->waiting);
-		if (on->worker->state == WORKER_LEASED)
-			lease_next(p, on);
 	} else if (w != NULL) {
 		serve(p, r, w);
 	} else {

@@ -151,8 +151,9 @@ void term_put_ref(struct buf *b, const char *node, uint32_t creation, uint64_t i
 	uint8_t head[3] = { TAG_NEWER_REFERENCE, 0, 3 }, words[16] = { 0 };
 
 	put_u32(words, creation);
-	put_u32(words + 4, (uint32_t)id);
-	put_u32(words + 8, (uint32_t)(id >> 32));
+	/* the first word stays zero: older nodes take only 18 bits of it */
+	put_u32(words + 8, (uint32_t)id);
+	put_u32(words + 12, (uint32_t)(id >> 32));
 	buf_put(b, head, sizeof head);
 	term_put_atom(b, node);
 	buf_put(b, words, sizeof words);

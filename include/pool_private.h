@@ -114,7 +114,7 @@ bool requests_hopeless(const struct pool *p);
 struct pool_lease *lease_find(const struct pool *p, uint64_t lease_id);
 /* Gives an idle worker to a checkout. */
 void lease_grant(struct pool *p, struct pool_request *r, struct pool_worker *w);
-/* The lease's worker has no call: runs the next one that waits, if any. */
+/* The lease's worker has no call: runs the next one that waits and has time left, if any. */
 void lease_next(struct pool *p, struct pool_lease *lease);
 /* Ends the lease: calls that wait are done with `outcome`, the worker is left without lease. */
 void lease_end(struct pool *p, struct pool_lease *lease, enum pool_lease_end end,

@@ -124,7 +124,7 @@ void term_put_list(struct buf *b, uint32_t count); /* 0 writes NIL: no term_put_
 void term_put_nil(struct buf *b);
 void term_put_map(struct buf *b, uint32_t pairs);
 void term_put_pid(struct buf *b, const struct term_pid *pid);
-/* A reference of ours: two words of `id`, one of zero. */
+/* A reference of ours: a word of zero, then two of `id`, the low one first. */
 void term_put_ref(struct buf *b, const char *node, uint32_t creation, uint64_t id);
 /* An encoded term, copied. */
 void term_put_raw(struct buf *b, struct span term);

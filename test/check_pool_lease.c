@@ -111,6 +111,34 @@ START_TEST(a_call_that_waits_for_a_lease_has_its_deadlines_and_its_caller)
 }
 END_TEST
 
+START_TEST(a_call_of_a_lease_that_has_expired_does_not_run_even_when_the_tick_is_late)
+{
+	given_a_lease();
+	lease_call(10, 1);
+	the_next.deadline_us = ms_from_now(10);
+	the_next.abandon = ABANDON_FINISH;
+	lease_call(11, 1);
+	the_next.queue_deadline_us = ms_from_now(5);
+	lease_call(12, 1);
+	lease_call(13, 1);
+	ignore_actions();
+	later_ms(10);
+	answer(1, 10);
+	then("DONE 10 ok, DONE 11 timeout_queue, DONE 12 timeout_queue, RUN 1 13");
+}
+END_TEST
+
+START_TEST(a_call_of_a_lease_that_may_not_wait_runs_at_once)
+{
+	given_a_lease();
+	the_next.queue_deadline_us = now_us;
+	lease_call(10, 1);
+	the_next.queue_deadline_us = now_us;
+	lease_call(11, 1);
+	then("RUN 1 10, DONE 11 timeout_queue");
+}
+END_TEST
+
 START_TEST(a_lease_that_nobody_knows_is_closed)
 {
 	given_a_lease();
@@ -367,6 +395,8 @@ int main(void)
 	tcase_add_test(tc, calls_of_a_lease_run_on_its_worker_one_after_the_other);
 	tcase_add_test(tc, calls_that_wait_for_a_lease_count_as_queued);
 	tcase_add_test(tc, a_call_that_waits_for_a_lease_has_its_deadlines_and_its_caller);
+	tcase_add_test(tc, a_call_of_a_lease_that_has_expired_does_not_run_even_when_the_tick_is_late);
+	tcase_add_test(tc, a_call_of_a_lease_that_may_not_wait_runs_at_once);
 	tcase_add_test(tc, a_lease_that_nobody_knows_is_closed);
 	tcase_add_test(tc, an_idle_lease_whose_owner_is_gone_gives_its_worker_to_the_next);
 	tcase_add_loop_test(tc, a_checkin_closes_calls_that_run_or_wait, 0, 3);

@@ -52,6 +52,7 @@ defmodule Demo do
     Krait.start_link(
       size: @workers,
       pythonpath: [__DIR__],
+      preload: ["demo_analysis"],
       await_ready: true,
       log: fn _ -> :ok end
     )
