@@ -67,4 +67,6 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 check: $(CHECKS)
 	@for t in $(CHECKS); do CK_DEFAULT_TIMEOUT=120 $$t || exit 1; done
 
+.SECONDARY:
+
 -include $(shell find build -name '*.d' 2>/dev/null)

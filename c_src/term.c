@@ -83,9 +83,16 @@ static const uint8_t *check_named(const struct check *c, const uint8_t *p, size_
 	return p + tail;
 }
 
+/* The same for the old forms, whose creation, the last byte, has two bits. */
+static const uint8_t *check_old(const struct check *c, const uint8_t *p, size_t head, size_t tail)
+{
+	p = check_named(c, p, head, tail);
+	return p != NULL && p[-1] <= 3 ? p : NULL;
+}
+
 static const uint8_t *check_pid(const struct check *c, const uint8_t *p)
 {
-	return check_named(c, p, 1, p[0] == TAG_PID ? 9 : 12);
+	return p[0] == TAG_PID ? check_old(c, p, 1, 9) : check_named(c, p, 1, 12);
 }
 
 static const uint8_t *check_ref(const struct check *c, const uint8_t *p)
@@ -97,7 +104,11 @@ static const uint8_t *check_ref(const struct check *c, const uint8_t *p)
 	words = get_u16(p + 1);
 	if (words < 1 || words > 5) /* as the BEAM: ERTS_MAX_REF_NUMBERS */
 		return NULL;
-	return check_named(c, p, 3, (p[0] == TAG_NEW_REFERENCE ? 1 : 4) + 4 * words);
+	if (p[0] == TAG_NEWER_REFERENCE)
+		return check_named(c, p, 3, 4 + 4 * words);
+	if ((p = check_named(c, p, 3, 1 + 4 * words)) == NULL || p[-1 - 4 * (int)words] > 3)
+		return NULL;
+	return p;
 }
 
 static const uint8_t *check_export(const struct check *c, const uint8_t *p)
@@ -233,7 +244,7 @@ static const uint8_t *check_one(struct check *c, const uint8_t *p)
 	case TAG_NEW_PID:
 		return check_pid(c, p);
 	case TAG_PORT:
-		return check_named(c, p, 1, 5);
+		return check_old(c, p, 1, 5);
 	case TAG_NEW_PORT:
 		return check_named(c, p, 1, 8);
 	case TAG_V4_PORT:

@@ -61,6 +61,8 @@
 %% How much longer than the node's own deadline a call waits: the way there and back, and a node that
 %% is busy. Within it the node's error is the one that is heard.
 -define(MARGIN, 2_000).
+%% The longest time that `receive' can wait.
+-define(LONGEST, 16#FFFFFFFF).
 %% What a supervisor adds to the node's own time to stop.
 -define(SHUTDOWN_MARGIN, 5_000).
 
@@ -358,7 +360,7 @@ wait(Opts) ->
                  is_list(Opts) -> keyword(timeout, Opts);
                  true -> infinity
               end,
-    if is_integer(Timeout), Timeout >= 0 -> Timeout + ?MARGIN;
+    if is_integer(Timeout), Timeout >= 0, Timeout =< ?LONGEST - ?MARGIN -> Timeout + ?MARGIN;
        true -> infinity
     end.
 

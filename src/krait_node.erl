@@ -62,8 +62,10 @@ enter(Parent, #{register := Register} = Config) ->
     case launch(Parent, Config) of
         {ok, State} ->
             proc_lib:init_ack(Parent, {ok, self()}),
-            Self = case Register of undefined -> self(); Name -> {local, Name} end,
-            gen_server:enter_loop(?MODULE, [], State, Self);
+            case Register of
+                undefined -> gen_server:enter_loop(?MODULE, [], State);
+                Name -> gen_server:enter_loop(?MODULE, [], State, {local, Name})
+            end;
         {error, Reason} ->
             refuse(Parent, Reason)
     end.

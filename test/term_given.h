@@ -139,7 +139,7 @@ static inline void put_random_atom(struct buf *b, struct random *r)
 static inline void put_random_binary(struct buf *b, struct random *r)
 {
 	struct buf text = { 0 };
-	uint32_t n = below(r, 30) == 0 ? below(r, 70000) : below(r, 40);
+	uint32_t n = below(r, 300) == 0 ? below(r, 70000) : below(r, 40);
 
 	if (below(r, 2) == 0)
 		put_random_text(&text, r, n);

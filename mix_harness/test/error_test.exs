@@ -42,7 +42,7 @@ defmodule Krait.ErrorTest do
     {:paused, ["paused"]},
     {:draining, ["stopping"]},
     {{:nodedown, :a@b}, ["no connection to a@b"]},
-    {:noproc, ["no running pool"]},
+    {:noproc, ["no running instance :some_pool"]},
     {:not_distributed, ["not distributed"]},
     {{:name_taken, :a@b}, ["a@b is already taken"]},
     {{:usage, ["--size: found 0"]}, ["refused its configuration", "--size: found 0"]},

@@ -78,8 +78,6 @@ defmodule Krait.ErrorsTest do
             {"os", "path.nothing"},
             {"os.nothing", "path"},
             {:math, :pi},
-            {"", "sqrt"},
-            {"math", ""},
             {"math.", "sqrt"},
             {".math", "sqrt"},
             {"größe", "größe"}
@@ -200,7 +198,7 @@ defmodule Krait.ErrorsTest do
 
       assert death.exit == {:signal, :sigsegv}
       assert Map.has_key?(death, :worker)
-      assert "famous last words" in death.stderr
+      assert death.stderr =~ "famous last words\n"
 
       assert {:error, {:worker_exit, death}} = py(node, "__import__('os')._exit(7)")
       assert death.exit == {:exit, 7}
@@ -259,6 +257,8 @@ defmodule Krait.ErrorsTest do
             {:call, :m, 1, []},
             {:call, ~c"math", :sqrt, [4.0]},
             {:call, :math, ["sqrt"], [4.0]},
+            {:call, "", "sqrt", []},
+            {:call, "math", "", []},
             {:call, <<255>>, "f", []},
             {:call, "m", <<255, 254>>, []},
             {:call, :math, :sqrt, 4.0},
@@ -329,13 +329,13 @@ defmodule Krait.ErrorsTest do
 
       assert {:error, {:unencodable, "kwargs.a", _}} = identity.([], kwargs: %{a: [1 | 2]})
 
-      assert {:error, {:unencodable, "args[0]", :duplicate_key}} =
+      assert {:error, {:unencodable, "args[0]" <> _, :duplicate_key}} =
                identity.([%{:a => 1, "a" => 2}], [])
 
-      assert {:error, {:unencodable, "args[0]", :duplicate_key}} =
+      assert {:error, {:unencodable, "args[0]" <> _, :duplicate_key}} =
                identity.([%{1 => 1, 1.0 => 2}], [])
 
-      assert {:error, {:unencodable, "args[0]", :duplicate_key}} =
+      assert {:error, {:unencodable, "args[0]" <> _, :duplicate_key}} =
                identity.([%{1 => 1, true => 2}], [])
     end
 
@@ -348,7 +348,7 @@ defmodule Krait.ErrorsTest do
             {"[1, {'k': object()}]", "result[1].k", "object"},
             {"{1, 2}", "result", "set"},
             {"lambda: 1", "result", "function"},
-            {"{'a': 1, b'a': 2}", "result", :duplicate_key},
+            {"{'a': 1, b'a': 2}", "result.a", :duplicate_key},
             {"'\\ud800'", "result", :invalid_utf8}
           ] do
         assert {_, {:error, {:unencodable, ^where, told}}} = {expression, py(node, expression)}

@@ -280,7 +280,7 @@ defmodule Krait.RequestsTest do
     test "await_ready refuses numbers that make no sense" do
       node = start_node(size: 1)
 
-      for n <- [0, -1, 1.0, :all, "1"] do
+      for n <- [-1, 1.0, :all, "1", 2 ** 70] do
         assert {:error, {:bad_request, _}} = ask(node, {:await_ready, n})
       end
     end

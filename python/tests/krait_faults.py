@@ -179,10 +179,13 @@ def hang_stubborn() -> NoReturn:
     print("begun", flush=True)
     while True:
         try:
-            while True:
-                pass
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
+            try:
+                while True:
+                    pass
+            except KeyboardInterrupt:
+                os.write(1, b"interrupted\n")
+        except KeyboardInterrupt:  # two at a time
+            pass
 
 
 def hang_in_c(seconds: float = 3600) -> int:

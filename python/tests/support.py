@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import select
@@ -150,18 +151,15 @@ class Server:
         self.sock.settimeout(PATIENCE)
         self.out, out_write = os.pipe()
         self.err, err_write = os.pipe()
-        actions = [
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-            (os.POSIX_SPAWN_DUP2, out_write, 1),
-            (os.POSIX_SPAWN_DUP2, err_write, 2),
-        ]
-        assert 3 not in (theirs.fileno(), out_write, err_write, self.sock.fileno())
+        ends = (theirs.fileno(), out_write, err_write)
+        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in ends]  # out of the way of 3
+        actions = [(os.POSIX_SPAWN_DUP2, fd, at) for fd, at in zip(ends, (3, 1, 2))]
         self.pid = os.posix_spawn(
             sys.executable, argv or [sys.executable, START], {**os.environ, **(env or {})}, file_actions=actions
         )
         theirs.close()
-        os.close(out_write)
-        os.close(err_write)
+        for fd in (out_write, err_write, *ends):
+            os.close(fd)
         self.status: int | None = None
         self._ids = itertools.count(1)
         self.wires: list[Wire] = []

@@ -116,11 +116,18 @@ defmodule Krait.Error.Message do
     "node #{node} has no pool #{inspect(pool)}: its option pool names the one it has"
   end
 
-  def text(:noproc, pool) do
-    "there is no running pool #{inspect(pool)}"
+  def text(:noproc, pool) when is_atom(pool) and pool != nil do
+    if String.contains?(Atom.to_string(pool), "@"),
+      do: text(:noproc, {:default, pool}),
+      else:
+        "there is no running instance #{inspect(pool)}: start one with register: #{inspect(pool)}"
   end
 
-  def text({:already_started, pid}, _), do: "the registered name is already taken by #{inspect(pid)}"
+  def text(:noproc, pool), do: "there is nothing running at #{inspect(pool)}"
+
+  def text({:already_started, pid}, _),
+    do: "the registered name is already taken by #{inspect(pid)}"
+
   def text(reason, _), do: from_erlang(reason)
 
   # Reasons of a failed start are told by the Erlang side.

@@ -1,0 +1,339 @@
+/* check_request.c - the sentences of the protocol: which are understood, and what is said of the others.
+ *
+ * Terms are written as text and encoded by ei; reasons are decoded and printed by ei. */
+#include "request.h"
+
+#include <check.h>
+#include <ei.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct request_defaults defaults = { .timeout_ms = 60000,
+						  .queue_timeout_ms = REQUEST_INFINITY,
+						  .strings_utf8 = true };
+
+/* An encoded term, on the heap at its exact size, so that a sanitizer sees a read past its end. */
+static uint8_t *given_term(const char *text, size_t *len)
+{
+	ei_x_buff x;
+	uint8_t *copy;
+
+	ei_x_new(&x);
+	ck_assert_msg(ei_x_format_wo_ver(&x, text) == 0, "ei cannot read %s", text);
+	copy = malloc((size_t)x.index);
+	memcpy(copy, x.buff, (size_t)x.index);
+	*len = (size_t)x.index;
+	ei_x_free(&x);
+	return copy;
+}
+
+/* The text of an encoded reason: a tuple of atoms, integers, terms, and binaries as <<text>>. */
+static char *printed(const struct buf *reason)
+{
+	static char text[1024];
+	const uint8_t *e;
+	uint32_t arity;
+	size_t n = 0;
+
+	ck_assert_int_eq(reason->err, 0);
+	ck_assert_int_eq(term_check(reason->data, reason->len, NULL), 0);
+	ck_assert(term_tuple(reason->data, &arity, &e));
+	for (uint32_t i = 0; i < arity; i++, e = term_skip(e)) {
+		struct span bytes;
+		int index = (int)(e - reason->data);
+		char *part = NULL;
+
+		if (term_binary(e, &bytes)) {
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s<<%.*s>>", i > 0 ? ", " : "{",
+					      (int)bytes.len, (const char *)bytes.at);
+			continue;
+		}
+		ck_assert_int_ge(ei_s_print_term(&part, (char *)reason->data, &index), 0);
+		n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i > 0 ? ", " : "{", part);
+		free(part);
+	}
+	return text;
+}
+
+static const struct good {
+	const char *text;
+	enum request_target target;
+	enum request_verb verb;
+} goods[] = {
+	{ "{call, math, sqrt, [2]}", TARGET_POOL, VERB_CALL },
+	{ "{call, math, sqrt, [2]}", TARGET_LEASE, VERB_CALL },
+	{ "{call, math, sqrt, []}", TARGET_POOL, VERB_CALL },
+	{ "{call, math, sqrt, \"a string is a list of bytes\"}", TARGET_POOL, VERB_CALL },
+	{ "{call, math, sqrt, [], []}", TARGET_POOL, VERB_CALL },
+	{ "{call, math, sqrt, [], [{timeout, 1}, {priority, high}]}", TARGET_POOL, VERB_CALL },
+	{ "{checkout, anonymous}", TARGET_POOL, VERB_CHECKOUT },
+	{ "{checkout, anonymous, [{queue_timeout, 0}]}", TARGET_POOL, VERB_CHECKOUT },
+	{ "checkin", TARGET_LEASE, VERB_CHECKIN },
+	{ "ping", TARGET_POOL, VERB_PING },
+	{ "ping", TARGET_NODE, VERB_PING },
+	{ "ping", TARGET_LEASE, VERB_PING },
+	{ "{ping, worker}", TARGET_POOL, VERB_PING_WORKER },
+	{ "await_ready", TARGET_POOL, VERB_AWAIT_READY },
+	{ "{await_ready, 0}", TARGET_NODE, VERB_AWAIT_READY },
+	{ "status", TARGET_POOL, VERB_STATUS },
+	{ "workers", TARGET_NODE, VERB_WORKERS },
+	{ "stop", TARGET_NODE, VERB_STOP },
+};
+
+START_TEST(a_request_is_understood_where_it_may_be_said)
+{
+	const struct good *row = &goods[_i];
+	struct buf reason = { 0 };
+	struct request req;
+	size_t len;
+	uint8_t *term = given_term(row->text, &len);
+
+	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) == 0, "%s: refused",
+		      row->text);
+	ck_assert_msg(req.verb == row->verb, "%s: taken for verb %d", row->text, req.verb);
+	ck_assert_uint_eq(reason.len, 0);
+	free(term);
+}
+END_TEST
+
+static const struct bad {
+	const char *text;
+	enum request_target target;
+	const char *reason;
+} bads[] = {
+	{ "nonsense", TARGET_POOL, "{unknown_request, nonsense" },
+	{ "{nonsense, 1, 2}", TARGET_POOL, "{unknown_request, nonsense" },
+	{ "stop", TARGET_POOL, "{unknown_request, stop" },
+	{ "checkin", TARGET_POOL, "{unknown_request, checkin" },
+	{ "{call, math, sqrt, []}", TARGET_NODE, "{unknown_request, call" },
+	{ "{stream, math, sqrt, []}", TARGET_POOL, "{unknown_request, stream" },
+	{ "17", TARGET_POOL, "{bad_request, <<an atom, or a tuple that begins with one" },
+	{ "{}", TARGET_POOL, "{bad_request, <<an atom, or a tuple that begins with one" },
+	{ "{17, call}", TARGET_POOL, "{bad_request, <<an atom, or a tuple that begins with one" },
+	{ "[call]", TARGET_POOL, "{bad_request, <<an atom, or a tuple that begins with one" },
+	{ "call", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
+	{ "{call}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
+	{ "{call, math, sqrt}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
+	{ "{call, math, sqrt, [], [], []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
+	{ "{call, 1, sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, \"sqrt\", []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, sqrt, 2}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, sqrt, {}}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, '', sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, sqrt, [], 1}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [timeout]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [{timeout, 1, 2}]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [{timeout, 0}]}", TARGET_POOL, "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
+	{ "{call, math, sqrt, [], [{timeout, soon}]}", TARGET_POOL, "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
+	{ "{call, math, sqrt, [], [{queue_timeout, -1}]}", TARGET_POOL,
+	  "{bad_option, queue_timeout, <<a non-negative integer of milliseconds, or infinity" },
+	{ "{call, math, sqrt, [], [{priority, urgent}]}", TARGET_POOL,
+	  "{bad_option, priority, <<high, normal or low" },
+	{ "{call, math, sqrt, [], [{kwargs, []}]}", TARGET_POOL, "{bad_option, kwargs, <<a map of keyword arguments" },
+	{ "{call, math, sqrt, [], [{retry, 101}]}", TARGET_POOL, "{bad_option, retry, <<an integer from 0 to 100" },
+	{ "{call, math, sqrt, [], [{strings, latin1}]}", TARGET_POOL, "{bad_option, strings, <<utf8 or bytes" },
+	{ "{call, math, sqrt, [], [{traceparent, x}]}", TARGET_POOL,
+	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes" },
+	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL, "{bad_option, colour, <<an option of call:" },
+	{ "{call, math, sqrt, [], [{17, red}]}", TARGET_POOL, "{bad_option, 17, <<an option of call:" },
+	{ "{checkout, forever}", TARGET_POOL, "{invalid_checkout_type, forever" },
+	{ "{checkout, {session, 1}}", TARGET_POOL, "{invalid_checkout_type, {session, 1}" },
+	{ "{checkout, anonymous, [{kwargs, 1}]}", TARGET_POOL, "{bad_option, kwargs, <<an option of checkout:" },
+	{ "checkout", TARGET_POOL, "{bad_request, <<{checkout, Type} or {checkout, Type, Opts}" },
+	{ "{give_away, nobody}", TARGET_LEASE, "{bad_request, <<{give_away, Pid}" },
+	{ "{checkin, 1}", TARGET_LEASE, "{bad_request, <<checkin" },
+	{ "{checkin}", TARGET_LEASE, "{bad_request, <<checkin" },
+	{ "{ping, node}", TARGET_POOL, "{bad_request, <<ping or {ping, worker}" },
+	{ "{await_ready, many}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
+	{ "{await_ready, -1}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
+};
+
+START_TEST(a_wrong_request_is_told_what_was_expected)
+{
+	const struct bad *row = &bads[_i];
+	struct buf reason = { 0 };
+	struct request req;
+	size_t len;
+	uint8_t *term = given_term(row->text, &len);
+	char *text;
+
+	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) < 0, "%s: accepted",
+		      row->text);
+	text = printed(&reason);
+	ck_assert_msg(strncmp(text, row->reason, strlen(row->reason)) == 0, "%s: %s instead of %s...",
+		      row->text, text, row->reason);
+	buf_free(&reason);
+	free(term);
+}
+END_TEST
+
+START_TEST(options_fill_the_request_and_defaults_the_rest)
+{
+	struct buf term = { 0 }, reason = { 0 };
+	struct request req;
+
+	term_put_tuple(&term, 5);
+	term_put_atom(&term, "call");
+	term_put_text(&term, "my_app.models");
+	term_put_atom(&term, "Model.predict");
+	term_put_nil(&term);
+	term_put_map(&term, 6);
+	term_put_atom(&term, "timeout");
+	term_put_atom(&term, "infinity");
+	term_put_atom(&term, "priority");
+	term_put_atom(&term, "low");
+	term_put_atom(&term, "kwargs");
+	term_put_map(&term, 0);
+	term_put_atom(&term, "retry");
+	term_put_int(&term, 3);
+	term_put_atom(&term, "strings");
+	term_put_atom(&term, "bytes");
+	term_put_atom(&term, "traceparent");
+	term_put_text(&term, "00-ab-cd-01");
+	ck_assert_int_eq(request_parse(term.data, TARGET_POOL, &defaults, &req, &reason), 0);
+	ck_assert_uint_eq(req.module.len, strlen("my_app.models"));
+	ck_assert_int_eq(memcmp(req.function.at, "Model.predict", req.function.len), 0);
+	ck_assert(req.timeout_ms == REQUEST_INFINITY && req.queue_timeout_ms == REQUEST_INFINITY);
+	ck_assert_int_eq(req.priority, PRIORITY_LOW);
+	ck_assert_int_eq(req.retry, 3);
+	ck_assert(!req.strings_utf8);
+	ck_assert_ptr_nonnull(req.kwargs);
+	ck_assert_uint_eq(req.traceparent.len, 11);
+	buf_free(&term);
+}
+END_TEST
+
+/* {'$gen_call', {From, Tag}, ping}, the tag appended by `tag`. */
+static void put_call(struct buf *b, void (*tag)(struct buf *))
+{
+	struct term_pid from = { .node = "a@b", .node_len = 3, .id = 7, .serial = 8, .creation = 9 };
+
+	term_put_tuple(b, 3);
+	term_put_atom(b, "$gen_call");
+	term_put_tuple(b, 2);
+	term_put_pid(b, &from);
+	tag(b);
+	term_put_atom(b, "ping");
+}
+
+static void put_ref(struct buf *b)
+{
+	term_put_ref(b, "a@b", 9, 5);
+}
+
+static void put_alias(struct buf *b)
+{
+	term_put_list(b, 1);
+	term_put_atom(b, "alias");
+	put_ref(b);
+}
+
+static void put_nested_alias(struct buf *b)
+{
+	term_put_list(b, 1);
+	put_alias(b);
+	term_put_atom(b, "more");
+}
+
+/* GenServer.multi_call's tag: never to be taken for an alias. */
+static void put_multi(struct buf *b)
+{
+	term_put_tuple(b, 2);
+	put_ref(b);
+	term_put_atom(b, "c@d");
+}
+
+static void put_false_alias(struct buf *b)
+{
+	term_put_list(b, 2);
+	term_put_atom(b, "alias");
+	put_ref(b);
+	term_put_nil(b);
+}
+
+START_TEST(a_tag_is_an_alias_only_if_it_has_the_shape_of_one)
+{
+	static const struct {
+		void (*put)(struct buf *);
+		bool alias, ref;
+	} rows[] = { { put_ref, false, true },	 { put_alias, true, true },
+		     { put_nested_alias, true, true }, { put_multi, false, false },
+		     { put_false_alias, false, false } };
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct envelope env;
+		struct buf b = { 0 };
+
+		put_call(&b, rows[i].put);
+		ck_assert_int_eq(term_check(b.data, b.len, NULL), 0);
+		request_open(b.data, &env);
+		ck_assert_int_eq(env.kind, ENVELOPE_CALL);
+		ck_assert_msg((env.alias.len > 0) == rows[i].alias, "row %zu: alias", i);
+		ck_assert_msg((env.ref.len > 0) == rows[i].ref, "row %zu: ref", i);
+		ck_assert_int_eq(env.from.id, 7);
+		ck_assert(term_is_atom(env.request, "ping"));
+		/* and from its first bytes alone, cut anywhere: found, or not, but never read past */
+		for (size_t len = 0; len <= b.len; len++) {
+			uint8_t *cut = malloc(len + 1);
+			struct envelope head;
+
+			memcpy(cut, b.data, len);
+			if (request_open_head(cut, len, &head))
+				ck_assert_uint_eq(head.tag.len, env.tag.len);
+			else
+				ck_assert_uint_lt(len, b.len);
+			free(cut);
+		}
+		buf_free(&b);
+	}
+}
+END_TEST
+
+static const struct outside {
+	const char *text;
+	enum envelope_kind kind;
+} outsides[] = {
+	{ "hello", ENVELOPE_OTHER },
+	{ "{}", ENVELOPE_OTHER },
+	{ "{'$gen_call'}", ENVELOPE_OTHER },
+	{ "{'$gen_call', from, ping}", ENVELOPE_OTHER },
+	{ "{'$gen_call', {1, 2}, ping}", ENVELOPE_OTHER },
+	{ "{'$gen_call', {}, ping}", ENVELOPE_OTHER },
+	{ "{'$gen_cast', ping}", ENVELOPE_CAST },
+	{ "{'$gen_cast', ping, 1}", ENVELOPE_OTHER },
+	{ "[{'$gen_cast', ping}]", ENVELOPE_OTHER },
+};
+
+START_TEST(a_message_is_a_call_a_cast_or_something_else)
+{
+	struct envelope env;
+	size_t len;
+	uint8_t *term = given_term(outsides[_i].text, &len);
+
+	request_open(term, &env);
+	ck_assert_msg(env.kind == outsides[_i].kind, "%s", outsides[_i].text);
+	free(term);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("request");
+	TCase *c = tcase_create("request");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	suite_add_tcase(s, c);
+	tcase_add_loop_test(c, a_request_is_understood_where_it_may_be_said, 0,
+			    sizeof goods / sizeof goods[0]);
+	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0, sizeof bads / sizeof bads[0]);
+	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);
+	tcase_add_test(c, a_tag_is_an_alias_only_if_it_has_the_shape_of_one);
+	tcase_add_loop_test(c, a_message_is_a_call_a_cast_or_something_else, 0,
+			    sizeof outsides / sizeof outsides[0]);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
