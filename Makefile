@@ -64,9 +64,44 @@ $(BUILD)/libkrait.a: $(call OBJ,$(CORE))
 $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/support/*.c)) $(BUILD)/libkrait.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS) $(shell pkg-config --libs check)
 
+setup:
+	@scripts/setup.sh test
+
 check: $(CHECKS)
 	@for t in $(CHECKS); do CK_DEFAULT_TIMEOUT=120 $$t || exit 1; done
 
-.SECONDARY:
+# The Python that has msgpack, as the node would find it.
+PYTHON ?= $(firstword $(shell for p in python3 /usr/bin/python3; do \
+            $$p -c 'import msgpack, pytest' 2>/dev/null && echo $$p; done) python3)
+
+pytest: priv/python
+	cd python && $(PYTHON) -X dev -W error -m pytest -q -p no:cacheprovider tests
+
+# Mix and rebar3 from Debian, offline; make is the one that calls, so rebar3 does not call make again.
+export LC_ALL     ?= C.UTF-8
+export MIX_REBAR3 ?= $(shell command -v rebar3)
+MIX := cd mix_harness && KRAIT_NO_MAKE=1 KRAIT_BIN=$(abspath $(NODE)) \
+       PYTHONPATH=$(abspath python/tests) mix
+
+exunit: all
+	$(MIX) test --warnings-as-errors
+
+test: setup
+	$(MAKE) --no-print-directory all check pytest exunit
+
+demo:
+	@scripts/setup.sh demo
+	$(MAKE) --no-print-directory all
+	cd mix_harness && KRAIT_BIN=$(abspath $(NODE)) elixir examples/demo.exs
+
+floors:
+	@sh test/floors.sh
+
+fmt:
+	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch]
+	cd mix_harness && mix format
+
+clean:
+	rm -rf build priv/krait priv/krait_stress priv/python _build mix_harness/_build
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -387,22 +387,3 @@ void config_help_markdown(struct buf *out)
 		put_text(out, line);
 	}
 }
-
-void config_for_pool(const struct config *c, struct pool_config *out)
-{
-	*out = (struct pool_config){
-		.size = (unsigned)c->size,
-		.queue_limit = (unsigned)c->queue_limit,
-		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = c->start_timeout_ms * 1000,
-		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
-		.stop_grace_us = c->stop_grace_ms * 1000,
-		.breaker = {
-			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = c->backoff_base_ms * 1000,
-			.backoff_max_us = c->backoff_max_ms * 1000,
-			.burst = (unsigned)c->start_burst,
-			.per_second = (unsigned)c->starts_per_second,
-		},
-	};
-}

@@ -7,7 +7,6 @@
 #include "forkserver.h"
 
 #include "children.h"
-#include "guard.h"
 #include "lines.h"
 #include "list.h"
 #include "log.h"
@@ -438,9 +437,9 @@ int forkserver_pid(const struct forkserver *fs)
 
 /* ---- its start ---- */
 
-/* Our environment for Python: the mark, an allocator that keeps large blocks (WIRE.md, h: twice the
- * throughput at 1 MB), and no cookie. The entries that are added live in `added`. */
-static char **make_env(const char *mark, char added[3][400])
+/* Our environment for Python: the mark, an allocator that keeps large blocks (a megabyte then goes
+ * through twice as fast), and no cookie. The array is freed with mem_free(), its entries are not. */
+static char **make_env(const char *mark)
 {
 	extern char **environ;
 	static const char *const malloc_env[] = { "MALLOC_MMAP_THRESHOLD_=268435456",
@@ -455,10 +454,9 @@ static char **make_env(const char *mark, char added[3][400])
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (strncmp(environ[i], "KRAIT_COOKIE=", 13) != 0 &&
-		    strncmp(environ[i], GUARD_VARIABLE "=", sizeof GUARD_VARIABLE) != 0)
+		    strncmp(environ[i], mark, strcspn(mark, "=") + 1) != 0)
 			env[k++] = environ[i];
-	snprintf(added[0], sizeof added[0], GUARD_VARIABLE "=%s", mark);
-	env[k++] = added[0];
+	env[k++] = (char *)mark;
 	if (getenv("MALLOC_MMAP_THRESHOLD_") == NULL)
 		for (size_t i = 0; i < 3; i++)
 			env[k++] = (char *)malloc_env[i];
@@ -486,11 +484,10 @@ static int spawn(struct forkserver *fs, uv_loop_t *loop, const struct forkserver
 		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&fs->err.pipe },
 		{ .flags = UV_INHERIT_FD, .data.fd = theirs },
 	};
-	char added[3][400];
 	uv_process_options_t options = { .exit_cb = on_exit_cb,
 					 .file = o->python,
 					 .args = args,
-					 .env = make_env(o->mark, added),
+					 .env = make_env(o->mark),
 					 .flags = UV_PROCESS_DETACHED,
 					 .stdio_count = 4,
 					 .stdio = stdio };

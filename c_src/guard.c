@@ -180,10 +180,10 @@ static int kill_marked(const char *wanted, char *text)
 int guard_main(const char *mark)
 {
 	const struct timespec pause = { .tv_nsec = 5000000 };
-	char wanted[512], byte, *text = mem_alloc(ENVIRON_MAX);
+	char byte, *text = mem_alloc(ENVIRON_MAX);
 	ssize_t n;
 
-	if (text == NULL || snprintf(wanted, sizeof wanted, GUARD_VARIABLE "=%s", mark) < 0)
+	if (text == NULL || strchr(mark, '=') == NULL)
 		return 1;
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
@@ -191,7 +191,7 @@ int guard_main(const char *mark)
 	do {
 		n = read(STDIN_FILENO, &byte, 1);
 	} while (n > 0 || (n < 0 && errno == EINTR));
-	for (int i = 0; i < MAX_SCANS && kill_marked(wanted, text) > 0; i++)
+	for (int i = 0; i < MAX_SCANS && kill_marked(mark, text) > 0; i++)
 		nanosleep(&pause, NULL);
 	mem_free(text);
 	return 0;

@@ -326,7 +326,7 @@ static void make_mark(struct node *n)
 	uint64_t random = 0;
 
 	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
-	snprintf(n->mark, sizeof n->mark, "%s:%d:%016llx", n->options->name, (int)getpid(),
+	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name, (int)getpid(),
 		 (unsigned long long)random);
 }
 

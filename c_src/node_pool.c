@@ -154,6 +154,26 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
+/* The part of the configuration that the pool core wants. */
+static void set_limits(const struct config *c, struct pool_config *out)
+{
+	*out = (struct pool_config){
+		.size = (unsigned)c->size,
+		.queue_limit = (unsigned)c->queue_limit,
+		.queue_bytes_limit = c->queue_bytes,
+		.start_timeout_us = c->start_timeout_ms * 1000,
+		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
+		.stop_grace_us = c->stop_grace_ms * 1000,
+		.breaker = {
+			.threshold = (unsigned)c->breaker_threshold,
+			.backoff_base_us = c->backoff_base_ms * 1000,
+			.backoff_max_us = c->backoff_max_ms * 1000,
+			.burst = (unsigned)c->start_burst,
+			.per_second = (unsigned)c->starts_per_second,
+		},
+	};
+}
+
 struct node_pool *node_pool_new(struct node *n)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
@@ -162,7 +182,7 @@ struct node_pool *node_pool_new(struct node *n)
 		return NULL;
 	p->node = n;
 	p->config = n->config;
-	config_for_pool(n->config, &p->limits);
+	set_limits(n->config, &p->limits);
 	p->defaults = (struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
 						 .queue_timeout_ms = n->config->queue_timeout_ms,
 						 .strings_utf8 = n->config->strings == STRINGS_UTF8 };

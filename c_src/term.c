@@ -97,6 +97,7 @@ static const uint8_t *check_pid(const struct check *c, const uint8_t *p)
 
 static const uint8_t *check_ref(const struct check *c, const uint8_t *p)
 {
+	const uint8_t *first;
 	size_t words;
 
 	if (left(c, p) < 3)
@@ -106,9 +107,10 @@ static const uint8_t *check_ref(const struct check *c, const uint8_t *p)
 		return NULL;
 	if (p[0] == TAG_NEWER_REFERENCE)
 		return check_named(c, p, 3, 4 + 4 * words);
-	if ((p = check_named(c, p, 3, 1 + 4 * words)) == NULL || p[-1 - 4 * (int)words] > 3)
+	if ((p = check_named(c, p, 3, 1 + 4 * words)) == NULL)
 		return NULL;
-	return p;
+	first = p - 4 * words; /* has 18 bits, and the creation stands before it */
+	return first[-1] <= 3 && get_u32(first) < 1u << 18 ? p : NULL;
 }
 
 static const uint8_t *check_export(const struct check *c, const uint8_t *p)

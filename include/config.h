@@ -8,7 +8,6 @@
 
 #include "buf.h"
 #include "log.h"
-#include "pool.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,7 +46,7 @@ struct config {
 	char *python; /* NULL: found */
 	struct config_list pythonpath, preload, allow, expose;
 	uint64_t start_method; /* enum start_method */
-	uint64_t abandon;      /* enum pool_abandon */
+	uint64_t abandon;      /* enum pool_abandon: its order is that of the words in the table */
 	uint64_t strings;      /* enum config_strings */
 	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms, stop_grace_ms;
 	uint64_t queue_limit, queue_bytes;
@@ -87,8 +86,5 @@ bool config_split_expose(const char *item, struct config_expose *out);
  * of an exposed object. `*` in a pattern stands for any text, dots included. */
 bool config_allows(const struct config *c, const char *module, size_t module_len,
 		   const char *function, size_t function_len);
-
-/* The part of the configuration that the pool core wants. */
-void config_for_pool(const struct config *c, struct pool_config *out);
 
 #endif

@@ -58,7 +58,8 @@ struct forkserver_callbacks {
 struct forkserver_options {
 	const char *python;     /* interpreter */
 	const char *script;     /* path of krait/_start.py */
-	const char *node, *mark;
+	const char *node;       /* its name */
+	const char *mark;       /* the entry of the environment that marks all our processes */
 	const struct config *config;
 };
 

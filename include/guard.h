@@ -1,8 +1,8 @@
 /* guard.h - a tiny process that outlives the node by a moment, to leave nothing behind.
  *
  * The node starts it with the read end of a pipe as standard input. When the node is gone, however it
- * went, the pipe is at its end: the guard kills (SIGKILL) every process whose environment holds
- * KRAIT_MARK=<mark>, again and again until none is left, and exits. What the kernel's parent-death
+ * went, the pipe is at its end: the guard kills (SIGKILL) every process whose environment holds the
+ * mark (an entry such as KRAIT_MARK=...), again and again until none is left, and exits. What the kernel's parent-death
  * signal takes along (fork server, workers) is usually gone by then; what is left is what Python code
  * started itself, sessions of their own included. */
 #ifndef KRAIT_GUARD_H
@@ -10,13 +10,10 @@
 
 #include <uv.h>
 
-/* The name of the environment variable that carries the mark. */
-#define GUARD_VARIABLE "KRAIT_MARK"
-
 struct guard;
 
-/* Starts the guard as `executable --guard mark`. NULL, and a negative errno in *error. `mark` at most 300
- * bytes. When the guard dies it is started again. */
+/* Starts the guard as `executable --guard mark`. NULL, and a negative errno in *error. `mark` is the
+ * whole entry of the environment. When the guard dies it is started again. */
 struct guard *guard_start(uv_loop_t *loop, const char *executable, const char *mark, int *error)
 	__attribute__((warn_unused_result));
 

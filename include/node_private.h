@@ -217,7 +217,7 @@ struct node {
 	uv_timer_t stop_timer;
 	struct epmd *epmd;
 	struct guard *guard;
-	char mark[320];
+	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;

@@ -1,6 +1,7 @@
 /* check_config.c - options read, refused and explained; what may be called. */
 #include "config.h"
 #include "mem.h"
+#include "pool.h"
 
 #include <check.h>
 #include <stdlib.h>

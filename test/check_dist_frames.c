@@ -74,6 +74,25 @@ START_TEST(bytes_that_are_no_frame_of_ours_close)
 }
 END_TEST
 
+START_TEST(nothing_is_kept_of_what_comes_after_the_end)
+{
+	struct dist *d = connected(&test_config);
+	struct lines l = { 0 };
+	size_t room;
+
+	ck_assert(feed(d, "\0\0\0\1x", 5, SIZE_MAX, &l));
+	ck_assert_int_eq(l.closed, 1);
+	for (int i = 0; i < 100; i++) { /* whether the owner asks for events or not */
+		ck_assert_ptr_nonnull(dist_room(d, &room));
+		dist_received(d, room);
+		ck_assert_uint_eq(d->in.len, 0);
+	}
+	ck_assert_uint_le(d->in.cap, 2 * DIST_ROOM_MAX);
+	buf_free(&l.text);
+	dist_free(d);
+}
+END_TEST
+
 START_TEST(spawn_requests_must_be_what_they_say)
 {
 	static const struct {
@@ -174,7 +193,7 @@ START_TEST(an_unlink_id_is_never_zero_nor_longer_than_64_bits)
 		{ BYTES("\x6e\x08\0\xff\xff\xff\xff\xff\xff\xff\xff"), "18446744073709551615" },
 		{ BYTES("\x6e\x08\0\0\0\0\0\0\0\0\x80"), "9223372036854775808" },
 		{ BYTES("\x6e\x08\1\1\0\0\0\0\0\0\x80"), NULL },
-		{ BYTES("\x6e\x09\0\0\0\0\0\0\0\0\0\1"), NULL },
+		{ BYTES("\x6e\x09\0\1\0\0\0\0\0\0\0\1"), NULL },
 		{ BYTES("\x77\1x"), NULL },
 	};
 
@@ -354,6 +373,7 @@ static void add(TCase *t)
 {
 	tcase_add_loop_test(t, bytes_that_are_no_frame_of_ours_close, 0, 19);
 	tcase_add_loop_test(t, spawn_requests_must_be_what_they_say, 0, 12);
+	tcase_add_test(t, nothing_is_kept_of_what_comes_after_the_end);
 	tcase_add_test(t, an_improper_list_is_no_list_of_options);
 	tcase_add_test(t, a_name_in_latin_1_becomes_utf_8);
 	tcase_add_test(t, an_unlink_id_is_never_zero_nor_longer_than_64_bits);

@@ -292,6 +292,7 @@ START_TEST(an_initiator_refuses_what_does_not_belong_to_its_step)
 		  "\"N\\x00\\x00\\x00\\x05\\x07\\x07O\\xbc\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x02\\x00\\x04"
 		  "a@b\" after the status, expected a challenge of version 6 ('N')" },
 		{ BYTES("\0\3sok\0\x16" CHALLENGE("\3", "a@c")), "the node there is \"a@c\", expected a@b" },
+		{ BYTES("\0\3sok\0\x17" CHALLENGE("\4", "a@bc")), "the node there is \"a@bc\", expected a@b" },
 		{ BYTES("\0\3sok\0\x15" CHALLENGE("\2", "a@")), "the node there is \"a@\", expected a@b" },
 		{ BYTES("\0\3sok\0\x16N\0\0\0\x05\0\0\0\0\0\0\0\1\0\0\0\2\0\3"
 		       "a@b"),
@@ -313,6 +314,48 @@ START_TEST(an_initiator_refuses_what_does_not_belong_to_its_step)
 		then_closed(&l, rows[_i].why);
 	else
 		ck_assert_str_eq(text_of(&l), "");
+	buf_free(&l.text);
+	dist_free(d);
+}
+END_TEST
+
+START_TEST(a_proof_is_wrong_if_one_bit_of_it_is)
+{
+	struct buf b = { 0 };
+
+	peer_handshake(&b);
+	for (size_t bit = 0; bit < 8 * DIST_DIGEST_LEN; bit++) {
+		struct dist *d = dist_accept(&test_config, OUR_CHALLENGE);
+		struct lines l = { 0 };
+
+		ck_assert_ptr_nonnull(d);
+		b.data[b.len - 1 - bit / 8] ^= (uint8_t)(1u << bit % 8);
+		ck_assert(feed(d, b.data, b.len, SIZE_MAX, &l));
+		ck_assert_ptr_nonnull(strstr(text_of(&l), "CLOSED wrong cookie"));
+		b.data[b.len - 1 - bit / 8] ^= (uint8_t)(1u << bit % 8);
+		buf_free(&l.text);
+		dist_free(d);
+	}
+	buf_free(&b);
+}
+END_TEST
+
+START_TEST(a_refusal_without_memory_for_its_status_still_closes)
+{
+	struct dist *d = dist_accept(&test_config, OUR_CHALLENGE);
+	struct lines l = { 0 };
+	uint8_t packet[64], *to;
+	size_t len = name_packet(packet, 'N', DIST_FLAGS, OUR_NAME), room;
+
+	ck_assert_ptr_nonnull(d);
+	ck_assert_ptr_nonnull(to = dist_room(d, &room));
+	ck_assert_int_eq(buf_reserve(&l.text, 1024), 0);
+	memcpy(to, packet, len);
+	dist_received(d, len);
+	mem_fail_after = 0;
+	pump(d, &l, DIST_OK);
+	ck_assert_int_eq(mem_fail_after, -1);
+	then_closed(&l, "no memory for a packet of the handshake");
 	buf_free(&l.text);
 	dist_free(d);
 }
@@ -371,7 +414,9 @@ static void add(TCase *t)
 	tcase_add_test(t, a_peer_that_asks_for_a_name_is_told_not_allowed);
 	tcase_add_test(t, the_old_first_packet_is_completed_by_a_complement);
 	tcase_add_loop_test(t, an_acceptor_refuses_what_does_not_belong_to_its_step, 0, 6);
-	tcase_add_loop_test(t, an_initiator_refuses_what_does_not_belong_to_its_step, 0, 13);
+	tcase_add_loop_test(t, an_initiator_refuses_what_does_not_belong_to_its_step, 0, 14);
+	tcase_add_test(t, a_proof_is_wrong_if_one_bit_of_it_is);
+	tcase_add_test(t, a_refusal_without_memory_for_its_status_still_closes);
 	tcase_add_test(t, a_caller_that_hears_alive_says_true);
 	tcase_add_test(t, a_peer_that_floods_before_it_has_a_status_is_refused);
 }

@@ -57,6 +57,10 @@ static const char *const malformed[] = {
 	"72 00 00" NODE "01",                   /* a reference of no words */
 	"5a 00 06" NODE "00 00 00 63 00 00 00 01 00 00 00 02 00 00 00 03 00 00 00 04 00 00 00 05"
 	"00 00 00 06",                          /* of six */
+	"67" NODE "00 00 00 01 00 00 00 02 04", /* a creation of two bits that has three */
+	"66" NODE "00 00 00 07 04",
+	"72 00 01" NODE "04 00 00 00 01",
+	"72 00 01" NODE "01 00 04 00 00",       /* a first word of 18 bits that has 19 */
 	"71 77 01 'm' 77 01 'f' 62 00 00 00 01", /* an arity that is no byte */
 	"71 77 01 'm' 61 01 61 01",
 	"6c 7f ff ff ff 6a 6a",                 /* counts */
@@ -137,6 +141,21 @@ START_TEST(a_fun_must_be_as_long_as_it_says)
 		ck_assert_int_eq(term_check(b.data, b.len, NULL), lie == 0 ? 0 : -EBADMSG);
 		if (lie == 0)
 			ck_assert_uint_eq(term_span(b.data).len, b.len - 2);
+		buf_free(&b);
+	}
+}
+END_TEST
+
+START_TEST(a_fun_has_at_most_255_free_variables)
+{
+	for (uint32_t n = 255; n <= 256; n++) {
+		struct buf b = { 0 };
+
+		put_fun(&b, n, 0);
+		put_u32(b.data + 26, n);
+		for (uint32_t i = 0; i < n; i++)
+			term_put_nil(&b);
+		ck_assert_int_eq(term_check(b.data, b.len, NULL), n == 255 ? 0 : -EBADMSG);
 		buf_free(&b);
 	}
 }
@@ -462,7 +481,7 @@ START_TEST(references_of_ours_agree_with_ei)
 	ck_assert_int_eq(ei_decode_ref((char *)b.data, &at, &ref), 0);
 	ck_assert_int_eq(at, (int)b.len);
 	ck_assert(ref.len == 3 && ref.creation == 77);
-	ck_assert(ref.n[0] == 0x9abcdef0 && ref.n[1] == 0x12345678 && ref.n[2] == 0);
+	ck_assert(ref.n[0] == 0 && ref.n[1] == 0x9abcdef0 && ref.n[2] == 0x12345678);
 	buf_free(&b);
 }
 END_TEST
@@ -660,6 +679,7 @@ int main(void)
 			    sizeof malformed / sizeof malformed[0]);
 	tcase_add_test(t, an_atom_has_at_most_255_characters_whatever_their_bytes);
 	tcase_add_test(t, a_fun_must_be_as_long_as_it_says);
+	tcase_add_test(t, a_fun_has_at_most_255_free_variables);
 	tcase_add_test(t, funs_within_funs_are_followed_to_a_limit);
 	tcase_add_test(t, millions_of_nested_lists_are_checked_at_once);
 	tcase_add_test(t, mutations_are_refused_or_harmless);

@@ -8,6 +8,10 @@
 #include <math.h>
 #include <msgpack.h>
 
+#ifndef ROUNDS
+#define ROUNDS 100000
+#endif
+
 static const struct transcode_options plain = { 100, 1 << 30, true };
 static const struct transcode_options raw = { 100, 1 << 30, false };
 
@@ -949,7 +953,7 @@ START_TEST(random_terms_come_back_as_they_went)
 	struct buf term = { 0 }, packed = { 0 }, back = { 0 };
 	struct transcode_error err;
 
-	for (int round = 0; round < 100000; round++) {
+	for (int round = 0; round < ROUNDS; round++) {
 		const struct transcode_options *opts = round % 5 == 0 ? &raw : &plain;
 		size_t used;
 

@@ -303,8 +303,8 @@ defmodule Bench do
     (median of #{start.samples}, worst #{ms(start.worst)}; aim: 500 ms)
     - From the death of the only worker to the next one's first answer: #{ms(replacement.median)} \
     (median of #{replacement.samples}, worst #{ms(replacement.worst)}; aim: 20 ms)
-    - Processor time of an idle node and its #{idle.processes - 1} Pythons in #{idle.seconds} s: \
-    #{ms(idle.node_ms)} and #{ms(idle.pythons_ms)} (aim: 0)
+    - Processor time of an idle node in #{idle.seconds} s, and of the #{idle.processes - 1} processes below it: \
+    #{ms(idle.node_ms)} and #{ms(idle.others_ms)} (aim: 0)
     - Memory of the node for each of #{thousands(memory.waiting)} waiting requests of \
     #{memory.payload} bytes: #{round(memory.bytes_each)} bytes, #{round(memory.beyond)} beyond \
     the request itself (aim: 1 024)\

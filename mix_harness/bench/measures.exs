@@ -41,7 +41,7 @@ defmodule Bench.Measures do
     %{median: Load.median(samples), worst: Enum.max(samples), samples: times}
   end
 
-  @doc "Milliseconds of processor time that the idle node and its Pythons use in `seconds`, together."
+  @doc "Milliseconds of processor time that the idle node, and the processes below it, use in `seconds`."
   def idle(krait, args, seconds \\ 10) do
     node = Node.start(krait, args)
     :ok = Node.call(node, :await_ready)
@@ -53,9 +53,9 @@ defmodule Bench.Measures do
     before = Enum.map(pids, &cpu_ns/1)
     Process.sleep(seconds * 1000)
     later = Enum.map(pids, &cpu_ns/1)
-    [of_node | of_pythons] = Enum.zip_with(later, before, &((&1 - &2) / 1.0e6))
+    [of_node | of_others] = Enum.zip_with(later, before, &((&1 - &2) / 1.0e6))
     Node.stop(node)
-    %{seconds: seconds, node_ms: of_node, pythons_ms: Enum.sum(of_pythons), processes: length(pids)}
+    %{seconds: seconds, node_ms: of_node, others_ms: Enum.sum(of_others), processes: length(pids)}
   end
 
   @doc """
@@ -67,33 +67,30 @@ defmodule Bench.Measures do
   def memory(krait, args, count \\ 10_000) do
     node = Node.start(krait, args ++ ["--queue-limit", "#{count + 100}"])
     :ok = Node.call(node, :await_ready)
-    workers = Node.call(node, :status).pools.default.size
+    workers = pool(node).size
     request = {:call, "bench_echo", "echo", [Load.value()], %{timeout: :infinity}}
     sleep = {:call, "bench_echo", "sleep", [600], %{timeout: :infinity}}
 
-    # A round of the same beforehand, so that what the allocator keeps is not counted as cost.
-    few = wait_in_queue(node, workers, sleep, request, div(count, 100))
+    sleepers = callers(node, workers, sleep)
+    wait_for(fn -> pool(node).busy == workers end)
+
+    # A few beforehand, so that what the first ones cost is not counted.
+    few = callers(node, div(count, 100), request)
+    wait_for(fn -> pool(node).queued == length(few) end)
     before = rss(node.os_pid)
-    many = wait_in_queue(node, 0, sleep, request, count)
+    many = callers(node, count, request)
+    wait_for(fn -> pool(node).queued == length(few) + count end)
     rest = rss(node.os_pid) - before
-    for pid <- few ++ many, do: Process.exit(pid, :kill)
-    wait_for(fn -> Node.call(node, :status).pools.default.queued == 0 end)
+    for pid <- sleepers ++ few ++ many, do: Process.exit(pid, :kill)
+    wait_for(fn -> pool(node).queued == 0 end)
     Node.stop(node)
 
     payload = :erlang.external_size({:"$gen_call", {self(), [:alias | make_ref()]}, request})
     %{waiting: count, bytes_each: rest / count, payload: payload, beyond: rest / count - payload}
   end
 
-  defp wait_in_queue(node, sleepers, sleep, request, count) do
-    queued = Node.call(node, :status).pools.default.queued
-
-    pids =
-      for r <- List.duplicate(sleep, sleepers) ++ List.duplicate(request, count) do
-        spawn(fn -> Node.call(node, r, :infinity) end)
-      end
-
-    wait_for(fn -> Node.call(node, :status).pools.default.queued == queued + count end)
-    pids
+  defp callers(node, count, request) do
+    for _ <- 1..count, do: spawn(fn -> Node.call(node, request, :infinity) end)
   end
 
   defp wait_for(fun, tries \\ 500)
@@ -104,6 +101,11 @@ defmodule Bench.Measures do
       Process.sleep(20)
       wait_for(fun, tries - 1)
     end
+  end
+
+  defp pool(node) do
+    {:ok, status} = Node.call(node, :status)
+    status.pools.default
   end
 
   # A process and all its descendants, it first.

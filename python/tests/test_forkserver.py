@@ -20,7 +20,7 @@ from krait import _exits
 METHODS = ["fork", "spawn"]
 
 
-def wait_for(wire, code):
+def last_words(wire):
     """The end of a worker's channel, then what it wrote to stderr."""
     assert wire.receive() is None
     return wire.read(wire.err).decode()
@@ -54,6 +54,13 @@ def test_a_worker_serves_prints_and_leaves(method):
         server.send("reap", pid)
 
 
+def inherited(fd, target):
+    try:
+        return os.get_inheritable(fd) and os.readlink(f"/proc/self/fd/{fd}") == target
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_worker_holds_nothing_but_what_is_its_own(method):
     with Server(method=method) as server:
@@ -62,6 +69,9 @@ def test_a_worker_holds_nothing_but_what_is_its_own(method):
         pid, wire = server.start()
         wire.receive()
         fds = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        for fd in list(fds):  # what whoever ran the tests left open is not the server's
+            if fd > 2 and inherited(fd, fds[fd]):
+                del fds[fd]
         assert fds[0] == "/dev/null"
         assert sorted(fds) == [0, 1, 2, *(fd for fd in fds if fd > 2 and fds[fd].startswith("socket:"))]
         assert len(fds) == 4
@@ -152,7 +162,7 @@ def test_spawned_workers_import_for_themselves_and_say_why_they_cannot():
     with Server(method="spawn", preload=["broken_import"]) as server:
         server.ready()
         pid, wire = server.start()
-        assert "broken_import is broken" in wait_for(wire, 0)
+        assert "broken_import is broken" in last_words(wire)
         assert server.expect("exited") == [pid, _exits.EXIT_START_FAILED, 0]
 
 
@@ -161,7 +171,7 @@ def test_an_exposed_class_that_raises_fails_the_start(method):
     with Server(method=method, expose=[["c", "krait_faults", "BrokenCounter"]]) as server:
         server.ready()
         pid, wire = server.start()
-        assert "the counter is broken" in wait_for(wire, 0)
+        assert "the counter is broken" in last_words(wire)
         assert server.expect("exited") == [pid, _exits.EXIT_START_FAILED, 0]
 
 
@@ -176,7 +186,7 @@ def test_user_modules_are_found_in_the_current_directory_and_krait_shadows_nothi
             wire.receive()
             assert wire.call("my_module", "f") == ("ok", "mine")
             assert wire.call("krait", "identity", 1) == ("ok", 1)
-            assert wire.call("codec", "x") == wire.call("_codec_", "x") [:0] + ("error", "no_function")
+            assert wire.call("_codec", "x") == ("error", "not_allowed")
 
 
 def test_workers_draw_different_numbers():
