@@ -7,6 +7,7 @@
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
 #   make valgrind  Check suites and a node under valgrind
 #   make floors    prove that includes only go down
+#   make readme    refresh the tables of README.md
 #   make fmt       format; make clean
 
 ifeq ($(origin CC),default)
@@ -38,7 +39,7 @@ OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CHECKS   := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/check_*.c))
 NODE     := $(if $(SANITIZE),$(BUILD)/krait,priv/krait)
 
-.PHONY: all demo test setup check pytest exunit bench valgrind floors fmt clean
+.PHONY: all demo test setup check pytest exunit bench readme valgrind floors fmt clean
 
 all: $(NODE) priv/python
 
@@ -79,6 +80,7 @@ pytest: priv/python
 
 # Mix and rebar3 from Debian, offline; make is the one that calls, so rebar3 does not call make again.
 export LC_ALL     ?= C.UTF-8
+export ELIXIR_ERL_OPTIONS ?= +fnu
 export MIX_REBAR3 ?= $(shell command -v rebar3)
 MIX := cd mix_harness && KRAIT_NO_MAKE=1 KRAIT_BIN=$(abspath $(NODE)) \
        PYTHONPATH=$(abspath python/tests) mix
@@ -89,10 +91,33 @@ exunit: all
 test: setup
 	$(MAKE) --no-print-directory all check pytest exunit
 
+DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
+                          mix_harness/lib/*/*/*.ex)
+
+# Without Mix and rebar3, so that a newcomer need not install them to see something.
+build/demo/.made: $(DEMO_SOURCES)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)erlc -o $(@D) $(filter %.erl,$^)
+	$(Q)elixirc -pa $(@D) -o $(@D) $(filter %.ex,$^) >/dev/null
+	@touch $@
+
+# The second make sees what the set-up has installed.
 demo:
 	@scripts/setup.sh demo
-	$(MAKE) --no-print-directory all
-	cd mix_harness && KRAIT_BIN=$(abspath $(NODE)) elixir examples/demo.exs
+	@echo "Building ..."
+	@$(MAKE) -s --no-print-directory -j$$(nproc) all build/demo/.made
+	@KRAIT_BIN=$(CURDIR)/priv/krait elixir -pa build/demo mix_harness/examples/demo.exs
+
+$(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+bench: all $(BUILD)/bench_floor
+	@elixir mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
+
+# Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
+readme: all
+	scripts/readme.sh $(BENCH)
 
 floors:
 	@sh test/floors.sh

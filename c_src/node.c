@@ -235,8 +235,8 @@ static void fail(struct node *n, int status)
 {
 	if (n->exit_status == NODE_EXIT_OK)
 		n->exit_status = status;
-	if (n->stage < NODE_DRAINING)
-		n->stage = NODE_DRAINING;
+	epmd_close(n->epmd);
+	n->epmd = NULL;
 	stop_workers(n);
 }
 

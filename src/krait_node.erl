@@ -21,7 +21,12 @@
 -define(KILL_GRACE, 2_000).
 -define(FLUSH_AFTER, 1_000).
 
--record(state, {config :: krait_options:config(),
+%% Without what the port was opened with: a state is printed when its process fails, and the cookie is
+%% in there.
+-type kept() :: #{node := node(), pool := atom(), shutdown := pos_integer(),
+                  await_ready := false | timeout(), _ => _}.
+
+-record(state, {config :: kept(),
                 port :: port(),
                 os_pid :: pos_integer() | undefined,
                 log :: krait_log:log(),
@@ -105,8 +110,8 @@ open(#{node := Node, argv := Argv, env := Env, log := Sink} = Config) ->
                         {os_pid, Pid} -> Pid;
                         undefined -> undefined
                     end,
-            {ok, #state{config = Config, port = Port, os_pid = OsPid,
-                        log = krait_log:new(Node, Sink)}}
+            {ok, #state{config = maps:without([argv, env, log], Config), port = Port,
+                        os_pid = OsPid, log = krait_log:new(Node, Sink)}}
     catch
         error:Reason when Reason =:= enoent; Reason =:= eacces -> {error, {no_executable, Path}};
         error:Reason -> {error, {no_executable, Path, Reason}}

@@ -63,6 +63,8 @@ START_TEST(bytes_that_are_no_frame_of_ours_close)
 		  "UNKNOWN op=99 payload=2:2c24d1d7\nTICK\n" },
 		{ BYTES("\0\0\0\x09\x70\x83\x68\2\x61\x63\x6a\x83\x61"),
 		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (2 bytes)\n" },
+		{ BYTES("\0\0\0\x09\x70\x83\x68\1\x61\x63\x84\x61\1"),
+		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (3 bytes)\n" },
 		{ BYTES("\0\0\0\7\x70\x83\x68\1\x61\x63\0"),
 		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (1 bytes)\n" },
 		{ BYTES("\4\0\0\1\x70"), "CLOSED a frame of 67108865 bytes, over the limit of 67108864\n" },
@@ -371,7 +373,7 @@ END_TEST
 
 static void add(TCase *t)
 {
-	tcase_add_loop_test(t, bytes_that_are_no_frame_of_ours_close, 0, 19);
+	tcase_add_loop_test(t, bytes_that_are_no_frame_of_ours_close, 0, 20);
 	tcase_add_loop_test(t, spawn_requests_must_be_what_they_say, 0, 12);
 	tcase_add_test(t, nothing_is_kept_of_what_comes_after_the_end);
 	tcase_add_test(t, an_improper_list_is_no_list_of_options);

@@ -169,6 +169,48 @@ START_TEST(a_digest_is_md5_of_cookie_and_decimal_challenge)
 }
 END_TEST
 
+START_TEST(a_proof_is_wrong_if_one_bit_of_it_is)
+{
+	struct buf b = { 0 };
+
+	peer_handshake(&b);
+	for (size_t bit = 0; bit < 8 * DIST_DIGEST_LEN; bit++) {
+		struct dist *d = dist_accept(&test_config, OUR_CHALLENGE);
+		struct lines l = { 0 };
+
+		ck_assert_ptr_nonnull(d);
+		b.data[b.len - 1 - bit / 8] ^= (uint8_t)(1u << bit % 8);
+		ck_assert(feed(d, b.data, b.len, SIZE_MAX, &l));
+		ck_assert_ptr_nonnull(strstr(text_of(&l), "CLOSED wrong cookie"));
+		b.data[b.len - 1 - bit / 8] ^= (uint8_t)(1u << bit % 8);
+		buf_free(&l.text);
+		dist_free(d);
+	}
+	buf_free(&b);
+}
+END_TEST
+
+START_TEST(a_caller_that_hears_alive_says_true)
+{
+	static const char spoken[] = "\0\x1dN\0\0\0\x05\x07\x07\x4f\xbc\x12\x34\xab\xcd\0\x0f" OUR_NAME;
+	struct dist *d = dist_connect(&test_config, "a@b", OUR_CHALLENGE);
+	struct lines l = { 0 };
+	struct buf *out;
+
+	ck_assert_ptr_nonnull(d);
+	out = dist_output(d);
+	ck_assert_uint_eq(out->len, 2 + 15 + strlen(OUR_NAME));
+	ck_assert_mem_eq(out->data + 2, spoken + 2, out->len - 2);
+	buf_consume(out, out->len);
+	ck_assert(feed(d, "\0\6salive", 8, 1, &l));
+	ck_assert_uint_eq(out->len, 7);
+	ck_assert_mem_eq(out->data, "\0\5strue", 7);
+	ck_assert_str_eq(text_of(&l), "");
+	dist_free(d);
+	buf_free(&l.text);
+}
+END_TEST
+
 START_TEST(the_status_is_the_one_that_otp_would_answer)
 {
 	/* nothing with that peer */
@@ -225,6 +267,8 @@ static void add(TCase *t)
 	tcase_add_test(t, a_wrong_cookie_is_refused_and_learns_nothing);
 	tcase_add_test(t, whoever_calls_and_finds_another_node_leaves);
 	tcase_add_loop_test(t, a_digest_is_md5_of_cookie_and_decimal_challenge, 0, 4);
+	tcase_add_test(t, a_proof_is_wrong_if_one_bit_of_it_is);
+	tcase_add_test(t, a_caller_that_hears_alive_says_true);
 	tcase_add_test(t, the_status_is_the_one_that_otp_would_answer);
 	tcase_add_test(t, no_memory_in_the_handshake_closes_with_a_reason);
 }

@@ -300,6 +300,8 @@ static const struct {
 	{ VALUE, "82 07 01 c7 03 02 92 01 a1", TRANSCODE_CORRUPT, "root[k]", "cut off" },
 	{ VALUE, "c9 00 00 00 03 02 92 01 a1 ff", TRANSCODE_CORRUPT, "root[1]", "cut off" },
 	{ VALUE, "c9 00 00 00 04 02 92 01 a1 ff", TRANSCODE_UNENCODABLE, "root[1]", ":invalid_utf8" },
+	{ VALUE, "81 c7 09 02 91 c7 05 0a 94 01 c0 01 c0 05", TRANSCODE_UNENCODABLE, "root[k]",
+	  ":duplicate_key" },
 	{ VALUE, "a3 ed a0 80", TRANSCODE_UNENCODABLE, "root", ":invalid_utf8" },
 	{ VALUE, "", TRANSCODE_CORRUPT, "root", "cut off" },
 	{ VALUE, "c1", TRANSCODE_CORRUPT, "root", "the tag that is never used" },
@@ -984,7 +986,7 @@ START_TEST(garbage_from_a_worker_is_refused_or_becomes_a_sound_term)
 	struct transcode_error err;
 	size_t passed = 0;
 
-	for (int round = 0; round < 60000; round++) {
+	for (int round = 0; round < ROUNDS / 2; round++) {
 		uint8_t *copy;
 		size_t used;
 
@@ -1012,7 +1014,7 @@ START_TEST(garbage_from_a_worker_is_refused_or_becomes_a_sound_term)
 		}
 		free(copy);
 	}
-	ck_assert_uint_gt(passed, 1000);
+	ck_assert_uint_gt(passed, ROUNDS / 20);
 	buf_free(&term);
 	buf_free(&packed);
 	buf_free(&back);
@@ -1026,7 +1028,7 @@ START_TEST(checked_garbage_from_a_peer_is_refused_or_becomes_msgpack)
 	struct transcode_error err;
 	size_t passed = 0;
 
-	for (int round = 0; round < 60000; round++) {
+	for (int round = 0; round < ROUNDS / 2; round++) {
 		uint8_t *copy;
 		size_t used;
 
@@ -1063,7 +1065,7 @@ START_TEST(checked_garbage_from_a_peer_is_refused_or_becomes_msgpack)
 		}
 		free(copy);
 	}
-	ck_assert_uint_gt(passed, 1000);
+	ck_assert_uint_gt(passed, ROUNDS / 20);
 	buf_free(&term);
 	buf_free(&packed);
 	buf_free(&back);

@@ -17,7 +17,7 @@ defmodule Demo do
 
   def main do
     start_distribution()
-    {us, {:ok, krait}} = :timer.tc(fn -> start_krait() end)
+    {us, krait} = :timer.tc(fn -> start_krait() end)
     pool = Krait.pool(krait)
     {:ok, python} = Krait.call(pool, "platform", "python_version", [])
     {:ok, files} = Krait.call(pool, "demo_analysis", "sources", [])
@@ -48,14 +48,19 @@ defmodule Demo do
   end
 
   defp start_krait do
-    # The node tells of every worker it replaces. There will be many, and the books tell it as well.
-    Krait.start_link(
+    options = [
       size: @workers,
       pythonpath: [__DIR__],
       preload: ["demo_analysis"],
       await_ready: true,
+      # The node tells of every worker that it replaces. The books will tell it, too.
       log: fn _ -> :ok end
-    )
+    ]
+
+    case Krait.start_link(options) do
+      {:ok, krait} -> krait
+      {:error, error} -> raise error
+    end
   end
 
   # The last replacement may still be on its way, and the last deaths still be news to the node.

@@ -58,7 +58,7 @@ defmodule Demo.Screen do
 
     rows =
       for {file, shape} <- shapes |> Enum.sort_by(&(-elem(&1, 1)["branches"])) |> Enum.take(10) do
-        name = imports[file]["module"]
+        name = get_in(imports, [file, "module"]) || Path.basename(file)
         longest = cut(shape["longest"]["name"], room, " (#{shape["longest"]["lines"]})")
         hardest = cut(shape["hardest"]["name"], room, " (#{shape["hardest"]["branches"]})")
         row = [cut(name, room), shape["lines"], shape["functions"], shape["branches"], longest]

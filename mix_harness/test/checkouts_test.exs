@@ -119,7 +119,9 @@ defmodule Krait.CheckoutsTest do
     test "whose node goes leaves with noconnection" do
       node = start_node(size: 1)
       {peer, _} = start_peer()
-      {:ok, lease} = ask(node, {:checkout, :anonymous})
+      lease = lease!(node)
+      # A node can watch over processes of BEAMs that are connected to it.
+      assert :peer.call(peer, :krait, :ping, [node.pool]) == :pong
       owner = :peer.call(peer, :erlang, :spawn, [:timer, :sleep, [:infinity]])
       assert ask(lease, {:give_away, owner}) == :ok
       ref = Process.monitor(lease)
@@ -299,8 +301,8 @@ defmodule Krait.CheckoutsTest do
       node = start_node(size: 1)
       heir = spawn(fn -> receive do: (:end -> :ok) end)
 
-      assert {:ok, lease} =
-               Krait.checkout(node.pool, fn lease -> :ok = Krait.give_away(lease, heir) && lease end)
+      assert {:ok, {:ok, lease}} =
+               Krait.checkout(node.pool, fn lease -> {Krait.give_away(lease, heir), lease} end)
 
       assert is_pid(lease)
       assert %{leased: 1} = pool_status(node)

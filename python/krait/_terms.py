@@ -71,6 +71,9 @@ class MapKey(Mapping):  # type: ignore[type-arg]
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MapKey, (self._items,)  # the hash of a str is another one in each process
+
     def __repr__(self) -> str:
         return f"krait.MapKey({self._items!r})"
 
