@@ -18,8 +18,9 @@
  *   SMALL_ATOM_TAGS       as ei
  *   DIST_MONITOR DIST_MONITOR_NAME   without both the BEAM neither sends monitors nor answers ours
  *   SPAWN                 erpc; without it rpc:call fails in the caller's BEAM
+ *   ALIAS                 messages to aliases are understood
  * And what not: PUBLISHED (we are a hidden node), the atom cache, FRAGMENTS (frames come whole),
- * EXIT_PAYLOAD and SEND_SENDER (fewer forms; decoded all the same), ALIAS (we have none). */
+ * EXIT_PAYLOAD and SEND_SENDER (fewer forms; decoded all the same). */
 #include "dist_private.h"
 
 #include "mem.h"

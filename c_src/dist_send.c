@@ -14,7 +14,9 @@
  * whether a caller still waits: to a dead pid, MONITOR_P and UNLINK_ID are answered by DOWN, then
  * the ACK; of a caller that was killed or whose call had timed out before the UNLINK_ID, the
  * DEMONITOR_P comes first, then the ACK; of one that waits, and is sent UNLINK_ID and its answer in
- * one write, first the ACK, then the DEMONITOR_P. Acks of different processes come in any order. */
+ * one write, first the ACK, then the DEMONITOR_P. Acks of different processes come in any order.
+ * No DEMONITOR_P ever comes of a call that timed out before its connection was up: its MONITOR_P and
+ * request arrive all the same. There the ACK says "alive", rightly, and the answer is dropped. */
 #include "dist_private.h"
 
 #include <assert.h>
@@ -195,9 +197,12 @@ static void send_monitor(struct dist *d, unsigned op, const struct term_pid *fro
 			 const struct term_pid *to, const char *name, struct span ref)
 {
 	size_t name_len = name != NULL ? strlen(name) : 0;
-	uint8_t *p = begin(
-	    d, op, 4, pid_room(from) + (to != NULL ? pid_room(to) : atom_room(name_len)) + ref.len);
+	uint8_t *p;
 
+	if ((d->peer_flags & FLAG_DIST_MONITOR_NAME) == 0)
+		return;
+	p = begin(d, op, 4,
+		  pid_room(from) + (to != NULL ? pid_room(to) : atom_room(name_len)) + ref.len);
 	if (p == NULL)
 		return;
 	p = write_pid(p, from);

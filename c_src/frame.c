@@ -11,10 +11,10 @@
 #include <limits.h>
 
 #define LENGTH_BYTES 4
-#define ROOM_MIN 4096
-#define ROOM_FIRST (16 * 1024)
-#define ROOM_MORE (64 * 1024) /* besides doubling */
-#define KEEP (256 * 1024)     /* memory that an idle reader holds on to */
+#define ROOM_MIN     4096
+#define ROOM_FIRST   (16 * 1024)
+#define ROOM_MORE    (64 * 1024)  /* besides doubling */
+#define KEEP         (256 * 1024) /* memory that an idle reader holds on to */
 
 void frame_reader_init(struct frame_reader *r, size_t max_bytes)
 {

@@ -241,7 +241,8 @@ static const uint8_t *check_one(struct check *c, const uint8_t *p)
 	case TAG_SMALL_BIG:
 		return n >= 3 && n - 3 >= p[1] && p[2] <= 1 ? p + 3 + p[1] : NULL;
 	case TAG_LARGE_BIG:
-		return n >= 6 && n - 6 >= get_u32(p + 1) && p[5] <= 1 ? p + 6 + get_u32(p + 1) : NULL;
+		return n >= 6 && n - 6 >= get_u32(p + 1) && p[5] <= 1 ? p + 6 + get_u32(p + 1)
+								      : NULL;
 	case TAG_PID:
 	case TAG_NEW_PID:
 		return check_pid(c, p);

@@ -18,7 +18,9 @@ enum transcode_fault sink_begin(struct sink *s, struct buf *out, size_t max_byte
 
 	if (out->limit != 0 && out->limit - out->len < max)
 		max = out->limit - out->len;
-	*s = (struct sink){ .out = out, .start = out->len, .max = max, .limit = out->limit };
+	*s = (struct sink){
+		.out = out, .start = out->len, .max = max, .limit = out->limit, .what = ""
+	};
 	if (out->err != 0)
 		return out->err == -ENOMEM ? TRANSCODE_NO_MEMORY : TRANSCODE_TOO_LARGE;
 	out->limit = 0; /* `max` is exact; with SINK_SLACK the buffer's own would not be */

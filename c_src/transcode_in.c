@@ -14,17 +14,6 @@
 
 enum in_kind { IN_ONE, IN_LIST, IN_TUPLE, IN_MAP };
 
-/* Classes of keys: those of two different classes are never equal in Python, but NUMBER and TEXT. */
-enum {
-	KEY_INT = 1,
-	KEY_FLOAT = 2,
-	KEY_BOOL = 4,
-	KEY_ATOM = 8,
-	KEY_TEXT = 16,   /* a binary that may become str */
-	KEY_OTHER = 32,  /* equal only to the same term, and the BEAM has no two of those */
-	KEY_NESTED = 64, /* has elements */
-};
-
 struct in_level {
 	enum in_kind kind;
 	bool in_key;        /* this container is a key or within one */
@@ -43,19 +32,17 @@ struct in {
 	const struct transcode_options *opts;
 	struct sink sink;
 	struct offsets offsets;
-	const char *what;    /* of the fault */
-	bool bytes_rule;     /* {bytes, Binary} directly in level 0 is bytes */
-	bool names;          /* keys of level 0 are names */
-	bool loose;          /* a list may go on in its tail */
-	bool again;          /* begin again, with `loose` */
-	uint32_t depth;      /* of `level` in use, level 0 not counted */
+	bool bytes_rule; /* {bytes, Binary} directly in level 0 is bytes */
+	bool names;      /* keys of level 0 are names */
+	bool loose;      /* a list may go on in its tail */
+	bool again;      /* begin again, with `loose` */
+	uint32_t depth;  /* of `level` in use, level 0 not counted */
 	struct in_level level[TRANSCODE_DEPTH_MAX + 1];
 };
 
 static enum transcode_fault unencodable(struct in *in, const char *what)
 {
-	in->what = what;
-	return TRANSCODE_UNENCODABLE;
+	return sink_fault(&in->sink, TRANSCODE_UNENCODABLE, what);
 }
 
 /* A list of bytes, or []; in a key it is an extension as other lists are. */
@@ -124,26 +111,13 @@ static void begin_level(struct in *in, struct in_level *l, enum in_kind kind, ui
 	}
 }
 
-static enum transcode_fault open_level(struct in *in, enum in_kind kind, uint32_t count, bool in_key)
+static enum transcode_fault open_level(struct in *in, enum in_kind kind, uint32_t count,
+				       bool in_key)
 {
 	if (in->depth >= in->opts->max_depth)
 		return TRANSCODE_TOO_DEEP;
 	begin_level(in, &in->level[++in->depth], kind, count, in_key);
 	return TRANSCODE_OK;
-}
-
-/* Whether two keys of these classes may be equal in Python, or something within one. */
-static bool may_clash(unsigned classes, uint64_t pairs)
-{
-	unsigned numbers = classes & (KEY_INT | KEY_FLOAT | KEY_BOOL);
-
-	if ((classes & KEY_NESTED) != 0)
-		return true;
-	if ((classes & KEY_ATOM) != 0 && (classes & KEY_TEXT) != 0)
-		return true;
-	if ((numbers & (numbers - 1)) != 0)
-		return true;
-	return (classes & KEY_FLOAT) != 0 && pairs > 1; /* 0.0 and -0.0 */
 }
 
 /* All pairs of the innermost map are there: are its keys different in Python, too? */
@@ -154,7 +128,7 @@ static enum transcode_fault close_map(struct in *in, struct in_level *l)
 	size_t n = in->offsets.len - l->keys, which = 0;
 	int rc = 0;
 
-	if (names ? n > 1 : may_clash(l->classes, n))
+	if (names ? n > 1 : keys_may_clash(l->classes, n))
 		rc = keys_check(in->base, in->offsets.at + l->keys, n, names ? KEYS_NAME : rule,
 				&which);
 	if (rc == -ENOMEM)
@@ -218,49 +192,6 @@ static enum transcode_fault close_level(struct in *in, struct in_level *l)
 		put_u32(in->sink.out->data + l->patch, (uint32_t)(written(in) - l->patch - 5));
 	in->depth -= in->depth > 0;
 	return TRANSCODE_OK;
-}
-
-static unsigned key_class(const uint8_t *t)
-{
-	struct span text;
-	bool latin1;
-
-	switch (*t) {
-	case TAG_SMALL_INTEGER:
-	case TAG_INTEGER:
-	case TAG_SMALL_BIG:
-	case TAG_LARGE_BIG:
-		return KEY_INT;
-	case TAG_NEW_FLOAT:
-	case TAG_FLOAT:
-		return KEY_FLOAT;
-	case TAG_SMALL_ATOM_UTF8:
-	case TAG_ATOM_UTF8:
-	case TAG_SMALL_ATOM:
-	case TAG_ATOM:
-		(void)term_atom(t, &text, &latin1);
-		switch (atom_word(text)) {
-		case WORD_NONE:
-			return KEY_ATOM;
-		case WORD_NIL:
-			return KEY_OTHER;
-		default:
-			return KEY_BOOL;
-		}
-	case TAG_BINARY:
-		return KEY_TEXT;
-	case TAG_BIT_BINARY:
-		return t[5] == 8 ? KEY_TEXT : KEY_OTHER;
-	case TAG_NIL:
-	case TAG_STRING:
-	case TAG_LIST:
-	case TAG_SMALL_TUPLE:
-	case TAG_LARGE_TUPLE:
-	case TAG_MAP:
-		return KEY_NESTED;
-	default:
-		return KEY_OTHER;
-	}
 }
 
 /* A keyword argument's name: an atom or text, always a str. */
@@ -465,7 +396,7 @@ static int transcode(struct in *in, enum in_kind kind, uint32_t count, const cha
 	err->where[0] = err->what[0] = '\0';
 	err->bytes = err->limit = 0;
 	if (fault == TRANSCODE_UNENCODABLE)
-		snprintf(err->what, sizeof err->what, "%s", in->what);
+		snprintf(err->what, sizeof err->what, "%s", in->sink.what);
 	if (fault == TRANSCODE_TOO_DEEP)
 		err->limit = in->opts->max_depth;
 	if (fault == TRANSCODE_TOO_LARGE) {

@@ -8,215 +8,9 @@
  * and maps within a key are looked at on the way.
  *
  * They are keyed with transcode_seed(), so nobody outside can make the table of them degenerate. */
-#include "transcode_private.h"
-
-#include "mem.h"
+#include "transcode_print.h"
 
 #include <errno.h>
-#include <math.h>
-
-__extension__ typedef unsigned __int128 u128;
-
-struct print {
-	uint64_t a, b;
-};
-
-/* What a fingerprint is of; apart from Python's numbers no two of them are ever equal. */
-enum mark {
-	MARK_NUMBER = 1, /* an integer of 64 bits */
-	MARK_BIG,
-	MARK_FLOAT,
-	MARK_ATOM,
-	MARK_TEXT,
-	MARK_BYTES,
-	MARK_BITS,
-	MARK_NAME, /* pid, reference, port, export */
-	MARK_FUN,
-	MARK_LIST,
-	MARK_IMPROPER,
-	MARK_TUPLE,
-	MARK_MAP,
-};
-
-static uint64_t secret[4] = { UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9),
-			      UINT64_C(0x94d049bb133111eb), UINT64_C(0xd6e8feb86659fd93) };
-
-void transcode_seed(uint64_t seed)
-{
-	for (size_t i = 0; i < 4; i++) { /* splitmix64 */
-		uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-
-		z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-		z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-		secret[i] = z ^ z >> 31;
-	}
-}
-
-/* Both halves of the product, folded: the one mixing step. */
-static inline uint64_t fold(uint64_t x, uint64_t y)
-{
-	u128 product = (u128)x * y;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static inline struct print mix(struct print p, uint64_t x, uint64_t y)
-{
-	return (struct print){ fold(p.a ^ x ^ secret[0], y ^ secret[1]),
-			       fold(p.b ^ y ^ secret[2], x ^ secret[3]) };
-}
-
-static inline struct print print_of(enum mark mark, uint64_t value)
-{
-	struct print p = { secret[1] + mark, secret[2] ^ mark };
-
-	return mix(p, value, mark);
-}
-
-static inline struct print print_bytes(enum mark mark, const uint8_t *data, size_t len)
-{
-	struct print p = print_of(mark, len);
-	uint64_t word[2];
-
-	for (; len > 16; len -= 16, data += 16) {
-		memcpy(word, data, 16);
-		p = mix(p, word[0], word[1]);
-	}
-	word[0] = word[1] = 0;
-	if (len >= 8) {
-		memcpy(&word[0], data, 8);
-		memcpy(&word[1], data + len - 8, 8);
-	} else {
-		for (size_t i = 0; i < len; i++)
-			word[0] = word[0] << 8 | data[i];
-	}
-	return mix(p, word[0], word[1]);
-}
-
-/* An integer by sign and magnitude, without final zeros. */
-static struct print print_integer(const uint8_t *digits, size_t len, bool negative)
-{
-	struct print p;
-	int64_t n;
-
-	if (term_big_fits(digits, len, negative, &n))
-		return print_of(MARK_NUMBER, (uint64_t)n);
-	p = print_bytes(MARK_BIG, digits, len);
-	return mix(p, negative, len);
-}
-
-/* A float as Python compares it: with integers by value. */
-static struct print print_python_float(double value)
-{
-	uint8_t digits[136] = { 0 }; /* 2^1024 has 129 bytes */
-	uint64_t mantissa;
-	size_t len = sizeof digits;
-	int exponent, bit;
-	double part;
-
-	if (value != floor(value)) {
-		memcpy(&mantissa, &value, sizeof mantissa);
-		return print_of(MARK_FLOAT, mantissa);
-	}
-	if (fabs(value) < 0x1p63)
-		return print_of(MARK_NUMBER, (uint64_t)(int64_t)value);
-	part = frexp(fabs(value), &exponent);
-	mantissa = (uint64_t)ldexp(part, 53);
-	bit = exponent - 53; /* at least 11: the value is mantissa << bit */
-	for (int i = 0; i < 53; i++)
-		if ((mantissa >> i & 1) != 0)
-			digits[(bit + i) / 8] |= (uint8_t)(1u << (bit + i) % 8);
-	while (digits[len - 1] == 0)
-		len--;
-	return print_integer(digits, len, value < 0);
-}
-
-static struct print print_float(const uint8_t *t, enum key_rule rule)
-{
-	double value = 0;
-	uint64_t bits;
-
-	(void)term_float(t, &value);
-	if (rule != KEYS_TERM)
-		return print_python_float(value);
-	if (value == 0)
-		value = 0; /* -0.0, too */
-	memcpy(&bits, &value, sizeof bits);
-	return print_of(MARK_FLOAT, bits);
-}
-
-static struct print print_atom(const uint8_t *t, enum key_rule rule)
-{
-	uint8_t room[2 * TERM_ATOM_MAX];
-	struct span text = atom_utf8(t, room);
-
-	if (rule == KEYS_TERM)
-		return print_bytes(MARK_ATOM, text.at, text.len);
-	if (rule != KEYS_NAME) {
-		if (text.len == 4 && memcmp(text.at, "true", 4) == 0)
-			return print_of(MARK_NUMBER, 1);
-		if (text.len == 5 && memcmp(text.at, "false", 5) == 0)
-			return print_of(MARK_NUMBER, 0);
-		if (text.len == 3 && memcmp(text.at, "nil", 3) == 0)
-			return print_bytes(MARK_ATOM, text.at, text.len);
-	}
-	return print_bytes(MARK_TEXT, text.at, text.len);
-}
-
-static struct print print_binary(const uint8_t *data, size_t len, enum key_rule rule)
-{
-	bool text = rule == KEYS_NAME || (rule == KEYS_PYTHON_UTF8 && term_utf8(data, len));
-
-	return print_bytes(text ? MARK_TEXT : MARK_BYTES, data, len);
-}
-
-/* Bits that do not belong to it may be anything. */
-static struct print print_bits(const uint8_t *t, enum key_rule rule)
-{
-	size_t len = get_u32(t + 1);
-	unsigned bits = t[5];
-	struct print p;
-
-	if (bits == 8)
-		return print_binary(t + 6, len, rule);
-	p = print_bytes(MARK_BITS, t + 6, len - 1);
-	return mix(p, bits, (uint64_t)t[5 + len] >> (8 - bits));
-}
-
-/* What has no elements. */
-static struct print print_leaf(const uint8_t *t, enum key_rule rule)
-{
-	uint8_t name[NAME_BYTES_MAX];
-	struct span text;
-	bool negative;
-
-	switch (*t) {
-	case TAG_SMALL_INTEGER:
-		return print_of(MARK_NUMBER, t[1]);
-	case TAG_INTEGER:
-		return print_of(MARK_NUMBER, (uint64_t)(int32_t)get_u32(t + 1));
-	case TAG_SMALL_BIG:
-	case TAG_LARGE_BIG:
-		text = term_big(t, &negative);
-		return print_integer(text.at, text.len, negative);
-	case TAG_NEW_FLOAT:
-	case TAG_FLOAT:
-		return print_float(t, rule);
-	case TAG_SMALL_ATOM_UTF8:
-	case TAG_ATOM_UTF8:
-	case TAG_SMALL_ATOM:
-	case TAG_ATOM:
-		return print_atom(t, rule);
-	case TAG_BINARY:
-		return print_binary(t + 5, get_u32(t + 1), rule);
-	case TAG_BIT_BINARY:
-		return print_bits(t, rule);
-	case TAG_NEW_FUN: /* only where Python compares its bytes */
-		return print_bytes(MARK_FUN, t, term_span(t).len);
-	default:
-		return print_bytes(MARK_NAME, name, name_canonical(t, name));
-	}
-}
 
 /* An open list, tuple, map or fun. */
 struct walk_level {
@@ -338,7 +132,7 @@ static int open_term(struct walk *w, const uint8_t **t)
 		fun = print_bytes(MARK_FUN, p + 5, FUN_HEAD - 5);
 		p += FUN_HEAD;
 		module = print_atom(p, KEYS_TERM);
-		fun = mix(fun, module.a, module.b);
+		fun = print_mix(fun, module.a, module.b);
 		for (int skipped = 0; skipped < 4; skipped++) /* module, index, uniq, creator */
 			p = term_skip(p);
 		*t = p;
@@ -364,7 +158,7 @@ static bool more_of_list(struct walk_level *l, const uint8_t **t)
 		for (l->count += n; n > 0; n--, p++) {
 			struct print byte = print_of(MARK_NUMBER, p[3]);
 
-			l->sum = mix(l->sum, byte.a, byte.b);
+			l->sum = print_mix(l->sum, byte.a, byte.b);
 		}
 		return false;
 	case TAG_LIST:
@@ -388,14 +182,14 @@ static int add_print(struct walk *w, struct print p)
 
 	l->left--;
 	if (l->mark != MARK_MAP) {
-		l->sum = mix(l->sum, p.a, p.b);
+		l->sum = print_mix(l->sum, p.a, p.b);
 	} else if (l->left % 2 == 1) {
 		l->key = p;
 		buf_put(&w->prints, &p, sizeof p);
 		if (w->prints.err != 0)
 			return -ENOMEM;
 	} else {
-		pair = mix(l->key, p.a, p.b);
+		pair = print_mix(l->key, p.a, p.b);
 		l->sum.a += pair.a;
 		l->sum.b += pair.b;
 	}
@@ -430,7 +224,7 @@ static int print_term(struct walk *w, const uint8_t *t, struct print *print)
 					return rc;
 				w->prints.len = l->first_print * sizeof(struct print);
 			}
-			*print = mix(l->sum, l->count, l->mark);
+			*print = print_mix(l->sum, l->count, l->mark);
 			if (--w->depth > 0 && (rc = add_print(w, *print)) != 0)
 				return rc;
 		}
@@ -462,4 +256,71 @@ int keys_check(const uint8_t *base, const size_t *at, size_t n, enum key_rule ru
 	buf_free(&w.prints);
 	buf_free(&w.table);
 	return rc;
+}
+
+/* Those of two different classes are never equal in Python, but NUMBER and TEXT. */
+enum {
+	KEY_INT = 1,
+	KEY_FLOAT = 2,
+	KEY_BOOL = 4,
+	KEY_ATOM = 8,
+	KEY_TEXT = 16,   /* a binary that may become str */
+	KEY_OTHER = 32,  /* equal only to the same term, and the BEAM has no two of those */
+	KEY_NESTED = 64, /* has elements */
+};
+
+unsigned key_class(const uint8_t *t)
+{
+	struct span text;
+	bool latin1;
+
+	switch (*t) {
+	case TAG_SMALL_INTEGER:
+	case TAG_INTEGER:
+	case TAG_SMALL_BIG:
+	case TAG_LARGE_BIG:
+		return KEY_INT;
+	case TAG_NEW_FLOAT:
+	case TAG_FLOAT:
+		return KEY_FLOAT;
+	case TAG_SMALL_ATOM_UTF8:
+	case TAG_ATOM_UTF8:
+	case TAG_SMALL_ATOM:
+	case TAG_ATOM:
+		(void)term_atom(t, &text, &latin1);
+		switch (atom_word(text)) {
+		case WORD_NONE:
+			return KEY_ATOM;
+		case WORD_NIL:
+			return KEY_OTHER;
+		default:
+			return KEY_BOOL;
+		}
+	case TAG_BINARY:
+		return KEY_TEXT;
+	case TAG_BIT_BINARY:
+		return t[5] == 8 ? KEY_TEXT : KEY_OTHER;
+	case TAG_NIL:
+	case TAG_STRING:
+	case TAG_LIST:
+	case TAG_SMALL_TUPLE:
+	case TAG_LARGE_TUPLE:
+	case TAG_MAP:
+		return KEY_NESTED;
+	default:
+		return KEY_OTHER;
+	}
+}
+
+bool keys_may_clash(unsigned classes, uint64_t pairs)
+{
+	unsigned numbers = classes & (KEY_INT | KEY_FLOAT | KEY_BOOL);
+
+	if ((classes & KEY_NESTED) != 0)
+		return true;
+	if ((classes & KEY_ATOM) != 0 && (classes & KEY_TEXT) != 0)
+		return true;
+	if ((numbers & (numbers - 1)) != 0)
+		return true;
+	return (classes & KEY_FLOAT) != 0 && pairs > 1; /* 0.0 and -0.0 */
 }

@@ -28,6 +28,15 @@ struct span atom_utf8(const uint8_t *atom, uint8_t room[2 * TERM_ATOM_MAX])
 	return (struct span){ room, n };
 }
 
+enum word atom_word(struct span text)
+{
+	if (text.len == 4 && memcmp(text.at, "true", 4) == 0)
+		return WORD_TRUE;
+	if (text.len == 5 && memcmp(text.at, "false", 5) == 0)
+		return WORD_FALSE;
+	return text.len == 3 && memcmp(text.at, "nil", 3) == 0 ? WORD_NIL : WORD_NONE;
+}
+
 /* Writes the atom at `t` and moves it past; returns the end of what was written. */
 static uint8_t *put_atom(uint8_t *out, const uint8_t **t)
 {

@@ -4,18 +4,13 @@
  * an extension's content must fill it exactly, and what would make a BEAM drop the connection (a key
  * twice, bad UTF-8 in an atom, an absurd integer) is refused here, for this caller alone. `level` is
  * the stack; level 0 stands for "one value". */
-#include "transcode_private.h"
+#include "transcode_etf.h"
 
 #include "frame.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
-
-/* Largest integer that every BEAM takes: 2^22 bits less a word, the limit since OTP 27 or so; older
- * ones take 4 MB. */
-#define BIG_BYTES_MAX (512 * 1024 - 8)
 
 #define ARITY_MAX 0xffffff /* elements of a tuple, MAX_ARITYVAL of the BEAM */
 
@@ -23,12 +18,12 @@ enum out_kind { OUT_ONE, OUT_LIST, OUT_TUPLE, OUT_MAP };
 
 struct out_level {
 	enum out_kind kind;
-	bool in_key;        /* this container is a key or within one */
-	bool has_end;       /* it is an extension's content, which ends at `inner` */
-	uint64_t left;      /* elements still to come, keys and values both */
-	uint64_t count;     /* of all elements */
-	size_t key;         /* where the pair's key is in the output */
-	size_t keys;        /* this map's first in `offsets` */
+	bool in_key;                  /* this container is a key or within one */
+	bool has_end;                 /* it is an extension's content, which ends at `inner` */
+	uint64_t left;                /* elements still to come, keys and values both */
+	uint64_t count;               /* of all elements */
+	size_t key;                   /* where the pair's key is in the output */
+	size_t keys;                  /* this map's first in `offsets` */
 	const uint8_t *inner, *outer; /* ends: of the content, and of what is around it */
 };
 
@@ -37,25 +32,18 @@ struct outs {
 	const struct transcode_options *opts;
 	struct sink sink;
 	struct offsets offsets;
-	const char *what;
 	uint32_t depth; /* of `level` in use, level 0 not counted */
 	struct out_level level[TRANSCODE_DEPTH_MAX + 1];
 };
 
-static enum transcode_fault fault_of(struct outs *o, enum transcode_fault fault, const char *what)
-{
-	o->what = what;
-	return fault;
-}
-
 static enum transcode_fault corrupt(struct outs *o, const char *what)
 {
-	return fault_of(o, TRANSCODE_CORRUPT, what);
+	return sink_fault(&o->sink, TRANSCODE_CORRUPT, what);
 }
 
 static enum transcode_fault unencodable(struct outs *o, const char *what)
 {
-	return fault_of(o, TRANSCODE_UNENCODABLE, what);
+	return sink_fault(&o->sink, TRANSCODE_UNENCODABLE, what);
 }
 
 static size_t unread(const struct outs *o)
@@ -68,188 +56,8 @@ static size_t written(const struct outs *o)
 	return (size_t)(o->sink.w - o->sink.out->data);
 }
 
-static void put_byte(struct outs *o, unsigned byte)
-{
-	*o->sink.w++ = (uint8_t)byte;
-}
-
-static void put_head(struct outs *o, unsigned tag, uint32_t count)
-{
-	o->sink.w[0] = (uint8_t)tag;
-	put_u32(o->sink.w + 1, count);
-	o->sink.w += 5;
-}
-
-static void put_uint(struct outs *o, uint64_t value, bool negative)
-{
-	uint8_t *w = o->sink.w, n = 0;
-
-	if (value <= 255 && !negative) {
-		w[0] = TAG_SMALL_INTEGER;
-		w[1] = (uint8_t)value;
-		o->sink.w = w + 2;
-	} else if (value <= (uint64_t)INT32_MAX + negative) {
-		put_head(o, TAG_INTEGER, (uint32_t)(negative ? 0 - value : value));
-	} else {
-		for (; value != 0; value >>= 8)
-			w[3 + n++] = (uint8_t)value;
-		w[0] = TAG_SMALL_BIG;
-		w[1] = n;
-		w[2] = negative;
-		o->sink.w = w + 3 + n;
-	}
-}
-
-static void put_int(struct outs *o, int64_t value)
-{
-	put_uint(o, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0);
-}
-
-/* At most 255 bytes. */
-static void put_atom(struct outs *o, const char *text, size_t len)
-{
-	put_byte(o, TAG_SMALL_ATOM_UTF8);
-	put_byte(o, (unsigned)len);
-	sink_put(&o->sink, text, len);
-}
-
-static void put_float(struct outs *o, uint64_t bits)
-{
-	double value;
-
-	memcpy(&value, &bits, sizeof value);
-	if (isnan(value)) {
-		put_atom(o, "nan", 3);
-	} else if (isinf(value)) {
-		if (value > 0)
-			put_atom(o, "infinity", 8);
-		else
-			put_atom(o, "neg_infinity", 12);
-	} else {
-		put_byte(o, TAG_NEW_FLOAT);
-		put_u64(o->sink.w, bits);
-		o->sink.w += 8;
-	}
-}
-
-static enum transcode_fault put_binary(struct outs *o, const uint8_t *data, size_t len)
-{
-	enum transcode_fault fault = sink_long(&o->sink, 5 + len);
-
-	if (fault != TRANSCODE_OK)
-		return fault;
-	put_head(o, TAG_BINARY, (uint32_t)len);
-	sink_put(&o->sink, data, len);
-	return TRANSCODE_OK;
-}
-
-static enum transcode_fault atom(struct outs *o, const uint8_t *text, size_t len)
-{
-	enum transcode_fault fault;
-	size_t chars = len;
-
-	if (len > TERM_ATOM_BYTES || !term_utf8(text, len))
-		return unencodable(o, ":invalid_atom");
-	if (len <= 255) {
-		if ((fault = sink_long(&o->sink, 2 + len)) == TRANSCODE_OK)
-			put_atom(o, (const char *)text, len);
-		return fault;
-	}
-	for (size_t i = 0; i < len; i++)
-		chars -= (text[i] & 0xc0) == 0x80;
-	if (chars > TERM_ATOM_MAX)
-		return unencodable(o, ":invalid_atom");
-	if ((fault = sink_long(&o->sink, 3 + len)) != TRANSCODE_OK)
-		return fault;
-	put_byte(o, TAG_ATOM_UTF8);
-	put_u16(o->sink.w, (unsigned)len);
-	o->sink.w += 2;
-	sink_put(&o->sink, text, len);
-	return TRANSCODE_OK;
-}
-
-static enum transcode_fault big(struct outs *o, const uint8_t *payload, size_t len)
-{
-	const uint8_t *digits = payload + 1;
-	enum transcode_fault fault;
-	uint64_t magnitude = 0;
-
-	if (len < 1 || payload[0] > 1)
-		return corrupt(o, "a BIGINT without a sign");
-	for (len--; len > 0 && digits[len - 1] == 0;)
-		len--;
-	if (len <= 8) {
-		for (size_t i = len; i-- > 0;)
-			magnitude = magnitude << 8 | digits[i];
-		put_uint(o, magnitude, payload[0] == 1 && magnitude != 0);
-		return TRANSCODE_OK;
-	}
-	if (len > BIG_BYTES_MAX)
-		return unencodable(o, ":integer_too_large");
-	if ((fault = sink_long(&o->sink, len)) != TRANSCODE_OK)
-		return fault;
-	if (len <= 255) {
-		put_byte(o, TAG_SMALL_BIG);
-		put_byte(o, (unsigned)len);
-	} else {
-		put_head(o, TAG_LARGE_BIG, (uint32_t)len);
-	}
-	put_byte(o, payload[0]);
-	sink_put(&o->sink, digits, len);
-	return TRANSCODE_OK;
-}
-
-/* Whether the payload is exactly one term of that kind. */
-static bool is_term(const uint8_t *payload, size_t len, enum term_kind kind)
-{
-	size_t used;
-
-	return term_check(payload, len, &used) == 0 && used == len && term_kind(payload) == kind;
-}
-
-static enum transcode_fault name(struct outs *o, enum term_kind kind, const uint8_t *payload,
-				 size_t len)
-{
-	uint8_t canonical[NAME_BYTES_MAX];
-	enum transcode_fault fault;
-	size_t n;
-
-	if (!is_term(payload, len, kind))
-		return corrupt(o, "a pid, reference, port or export that is none");
-	n = name_canonical(payload, canonical);
-	if ((fault = sink_long(&o->sink, n)) == TRANSCODE_OK)
-		sink_put(&o->sink, canonical, n);
-	return fault;
-}
-
-/* A bit string or a local fun. The latter has terms within it, whose maps must be sound, too. */
-static enum transcode_fault opaque(struct outs *o, const uint8_t *payload, size_t len)
-{
-	bool is_bits = is_term(payload, len, TERM_BITS);
-	enum transcode_fault fault;
-	size_t at = 0, which;
-	int rc;
-
-	if (is_bits && payload[5] == 8)
-		return put_binary(o, payload + 6, len - 6);
-	if (!is_bits) {
-		if (!is_term(payload, len, TERM_FUN))
-			return corrupt(o, "an OPAQUE that is none");
-		rc = keys_check(payload, &at, 1, KEYS_TERM, &which);
-		if (rc == -ENOMEM || rc == -E2BIG)
-			return rc == -ENOMEM ? TRANSCODE_NO_MEMORY : TRANSCODE_TOO_DEEP;
-		if (rc != 0)
-			return corrupt(o, "a fun with a duplicate key");
-	}
-	if ((fault = sink_long(&o->sink, len)) != TRANSCODE_OK)
-		return fault;
-	sink_put(&o->sink, payload, len);
-	if (is_bits)
-		o->sink.w[-1] &= (uint8_t)(0xff << (8 - payload[5]));
-	return TRANSCODE_OK;
-}
-
-static enum transcode_fault open_level(struct outs *o, enum out_kind kind, uint32_t count, bool in_key)
+static enum transcode_fault open_level(struct outs *o, enum out_kind kind, uint32_t count,
+				       bool in_key)
 {
 	struct out_level *l;
 	uint64_t elements = kind == OUT_MAP ? 2 * (uint64_t)count : count;
@@ -267,21 +75,22 @@ static enum transcode_fault open_level(struct outs *o, enum out_kind kind, uint3
 	l->left = l->count = elements;
 	l->keys = o->offsets.len;
 	if (kind == OUT_MAP) {
-		put_head(o, TAG_MAP, count);
+		etf_head(&o->sink, TAG_MAP, count);
 	} else if (kind == OUT_LIST) {
 		if (count > 0)
-			put_head(o, TAG_LIST, count);
+			etf_head(&o->sink, TAG_LIST, count);
 	} else if (count <= 255) {
-		put_byte(o, TAG_SMALL_TUPLE);
-		put_byte(o, count);
+		etf_byte(&o->sink, TAG_SMALL_TUPLE);
+		etf_byte(&o->sink, count);
 	} else {
-		put_head(o, TAG_LARGE_TUPLE, count);
+		etf_head(&o->sink, TAG_LARGE_TUPLE, count);
 	}
 	return TRANSCODE_OK;
 }
 
 /* An extension whose content is an array: o->p is at it, and it must end at `inner`. */
-static enum transcode_fault nested(struct outs *o, enum out_kind kind, const uint8_t *inner, bool in_key)
+static enum transcode_fault nested(struct outs *o, enum out_kind kind, const uint8_t *inner,
+				   bool in_key)
 {
 	const uint8_t *outer = o->end;
 	enum transcode_fault fault;
@@ -290,7 +99,8 @@ static enum transcode_fault nested(struct outs *o, enum out_kind kind, const uin
 	if (!frame_get_array(&o->p, inner, &count) || (kind == OUT_MAP && count % 2 != 0))
 		return corrupt(o, "an extension whose content is not its array");
 	o->end = inner;
-	if ((fault = open_level(o, kind, kind == OUT_MAP ? count / 2 : count, in_key)) != TRANSCODE_OK)
+	if ((fault = open_level(o, kind, kind == OUT_MAP ? count / 2 : count, in_key)) !=
+	    TRANSCODE_OK)
 		return fault;
 	o->level[o->depth].has_end = true;
 	o->level[o->depth].inner = inner;
@@ -309,26 +119,26 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 	o->p = payload;
 	if (type == EXT_TUPLE || type == EXT_LISTKEY || type == EXT_MAPKEY)
 		return nested(o,
-			      type == EXT_TUPLE     ? OUT_TUPLE :
-			      type == EXT_LISTKEY   ? OUT_LIST :
-						      OUT_MAP,
+			      type == EXT_TUPLE     ? OUT_TUPLE
+			      : type == EXT_LISTKEY ? OUT_LIST
+						    : OUT_MAP,
 			      payload + len, in_key);
 	o->p = payload + len;
 	switch (type) {
 	case EXT_ATOM:
-		return atom(o, payload, len);
+		return etf_atom(&o->sink, payload, len);
 	case EXT_BIGINT:
-		return big(o, payload, len);
+		return etf_big(&o->sink, payload, len);
 	case EXT_PID:
-		return name(o, TERM_PID, payload, len);
+		return etf_name(&o->sink, TERM_PID, payload, len);
 	case EXT_REF:
-		return name(o, TERM_REF, payload, len);
+		return etf_name(&o->sink, TERM_REF, payload, len);
 	case EXT_PORT:
-		return name(o, TERM_PORT, payload, len);
+		return etf_name(&o->sink, TERM_PORT, payload, len);
 	case EXT_EXPORT:
-		return name(o, TERM_EXPORT, payload, len);
+		return etf_name(&o->sink, TERM_EXPORT, payload, len);
 	case EXT_OPAQUE:
-		return opaque(o, payload, len);
+		return etf_opaque(&o->sink, payload, len);
 	default:
 		return corrupt(o, "an unknown extension");
 	}
@@ -343,7 +153,7 @@ static enum transcode_fault text(struct outs *o, size_t len, bool utf8)
 	o->p += len;
 	if (utf8 && !term_utf8(data, len))
 		return unencodable(o, ":invalid_utf8");
-	return put_binary(o, data, len);
+	return etf_binary(&o->sink, data, len);
 }
 
 /* `n` big-endian bytes, which are there. */
@@ -361,24 +171,12 @@ static uint64_t take(struct outs *o, size_t n)
 	return value;
 }
 
-static void put_float32(struct outs *o, uint32_t bits)
-{
-	uint64_t wide;
-	double value;
-	float narrow;
-
-	memcpy(&narrow, &bits, sizeof narrow);
-	value = (double)narrow;
-	memcpy(&wide, &value, sizeof wide);
-	put_float(o, wide);
-}
-
 /* What follows the tags 0xc0 to 0xdf: bytes of a value or of a length. */
 static const uint8_t follows[32] = {
-	[0x04] = 1, [0x05] = 2, [0x06] = 4, [0x07] = 1, [0x08] = 2, [0x09] = 4, [0x0a] = 4,
-	[0x0b] = 8, [0x0c] = 1, [0x0d] = 2, [0x0e] = 4, [0x0f] = 8, [0x10] = 1, [0x11] = 2,
-	[0x12] = 4, [0x13] = 8, [0x19] = 1, [0x1a] = 2, [0x1b] = 4, [0x1c] = 2, [0x1d] = 4,
-	[0x1e] = 2, [0x1f] = 4,
+	[0x04] = 1, [0x05] = 2, [0x06] = 4, [0x07] = 1, [0x08] = 2, [0x09] = 4,
+	[0x0a] = 4, [0x0b] = 8, [0x0c] = 1, [0x0d] = 2, [0x0e] = 4, [0x0f] = 8,
+	[0x10] = 1, [0x11] = 2, [0x12] = 4, [0x13] = 8, [0x19] = 1, [0x1a] = 2,
+	[0x1b] = 4, [0x1c] = 2, [0x1d] = 4, [0x1e] = 2, [0x1f] = 4,
 };
 
 /* A value with a tag of 0xc0 to 0xdf. */
@@ -392,15 +190,15 @@ static enum transcode_fault tagged(struct outs *o, uint8_t tag, bool in_key)
 	value = take(o, n);
 	switch (tag) {
 	case 0xc0:
-		put_atom(o, "nil", 3);
+		etf_word(&o->sink, "nil", 3);
 		return TRANSCODE_OK;
 	case 0xc1:
 		return corrupt(o, "the tag that is never used");
 	case 0xc2:
-		put_atom(o, "false", 5);
+		etf_word(&o->sink, "false", 5);
 		return TRANSCODE_OK;
 	case 0xc3:
-		put_atom(o, "true", 4);
+		etf_word(&o->sink, "true", 4);
 		return TRANSCODE_OK;
 	case 0xc4:
 	case 0xc5:
@@ -411,28 +209,28 @@ static enum transcode_fault tagged(struct outs *o, uint8_t tag, bool in_key)
 	case 0xc9:
 		return extension(o, value, in_key);
 	case 0xca:
-		put_float32(o, (uint32_t)value);
+		etf_float32(&o->sink, (uint32_t)value);
 		return TRANSCODE_OK;
 	case 0xcb:
-		put_float(o, value);
+		etf_float(&o->sink, value);
 		return TRANSCODE_OK;
 	case 0xcc:
 	case 0xcd:
 	case 0xce:
 	case 0xcf:
-		put_uint(o, value, false);
+		etf_uint(&o->sink, value, false);
 		return TRANSCODE_OK;
 	case 0xd0:
-		put_int(o, (int8_t)value);
+		etf_int(&o->sink, (int8_t)value);
 		return TRANSCODE_OK;
 	case 0xd1:
-		put_int(o, (int16_t)value);
+		etf_int(&o->sink, (int16_t)value);
 		return TRANSCODE_OK;
 	case 0xd2:
-		put_int(o, (int32_t)value);
+		etf_int(&o->sink, (int32_t)value);
 		return TRANSCODE_OK;
 	case 0xd3:
-		put_int(o, (int64_t)value);
+		etf_int(&o->sink, (int64_t)value);
 		return TRANSCODE_OK;
 	case 0xd4:
 	case 0xd5:
@@ -461,7 +259,7 @@ static enum transcode_fault element(struct outs *o, bool in_key)
 		return corrupt(o, "cut off");
 	tag = *o->p++;
 	if (tag <= 0x7f || tag >= 0xe0) {
-		put_int(o, (int8_t)tag);
+		etf_int(&o->sink, (int8_t)tag);
 		return TRANSCODE_OK;
 	}
 	if (tag >= 0xc0)
@@ -473,7 +271,8 @@ static enum transcode_fault element(struct outs *o, bool in_key)
 
 static bool has_elements(uint8_t tag)
 {
-	return tag == TAG_MAP || tag == TAG_LIST || tag == TAG_SMALL_TUPLE || tag == TAG_LARGE_TUPLE;
+	return tag == TAG_MAP || tag == TAG_LIST || tag == TAG_SMALL_TUPLE ||
+	       tag == TAG_LARGE_TUPLE;
 }
 
 /* All pairs of the innermost map are there: are its keys different? */
@@ -502,7 +301,7 @@ static enum transcode_fault close_level(struct outs *o, struct out_level *l)
 	if (l->kind == OUT_MAP && !l->in_key)
 		fault = close_map(o, l);
 	else if (l->kind == OUT_LIST)
-		put_byte(o, TAG_NIL);
+		etf_byte(&o->sink, TAG_NIL);
 	if (fault != TRANSCODE_OK)
 		return fault;
 	if (l->has_end) {
@@ -598,7 +397,6 @@ int transcode_value(const uint8_t *data, size_t len, const char *root,
 	o.p = data;
 	o.end = data + len;
 	o.opts = opts;
-	o.what = "";
 	err->where[0] = err->what[0] = '\0';
 	err->bytes = err->limit = 0;
 	err->fault = attempt(&o, root, out, err);
@@ -616,7 +414,7 @@ int transcode_value(const uint8_t *data, size_t len, const char *root,
 		break;
 	case TRANSCODE_UNENCODABLE:
 	case TRANSCODE_CORRUPT:
-		snprintf(err->what, sizeof err->what, "%s", o.what);
+		snprintf(err->what, sizeof err->what, "%s", o.sink.what);
 		break;
 	case TRANSCODE_NO_MEMORY:
 		break;

@@ -1,16 +1,6 @@
 /* transcode_pack.c - single values of msgpack; see transcode_pack.h. */
 #include "transcode_pack.h"
 
-/* Whether an atom is one that msgpack has a byte for. */
-enum word atom_word(struct span text)
-{
-	if (text.len == 4 && memcmp(text.at, "true", 4) == 0)
-		return WORD_TRUE;
-	if (text.len == 5 && memcmp(text.at, "false", 5) == 0)
-		return WORD_FALSE;
-	return text.len == 3 && memcmp(text.at, "nil", 3) == 0 ? WORD_NIL : WORD_NONE;
-}
-
 static void ext_head(struct sink *s, enum frame_ext type, size_t len)
 {
 	switch (len) {

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 /* What we announce; see DISTRIBUTION notes in c_src/dist.c for each bit. */
-#define DIST_FLAGS UINT64_C(0x507074fbc)
+#define DIST_FLAGS UINT64_C(0xd07074fbc)
 
 #define DIST_NAME_MAX 255 /* bytes of a full node name, as OTP */
 #define DIST_HEAD_BYTES (64 * 1024) /* what is kept of an oversize message */
@@ -150,6 +150,8 @@ void dist_send_exit(struct dist *d, const struct term_pid *from, const struct te
 		    struct span reason);
 void dist_send_exit2(struct dist *d, const struct term_pid *from, const struct term_pid *to,
 		     struct span reason);
+/* Monitors are sent only to peers that know them (DIST_MONITOR_NAME): one made with ei takes them for an
+ * error, and its processes end with its connection anyway. */
 void dist_send_monitor(struct dist *d, const struct term_pid *from, const struct term_pid *to,
 		       struct span ref);
 void dist_send_monitor_name(struct dist *d, const struct term_pid *from, const char *name,

@@ -42,9 +42,10 @@
 	 FLAG_EXPORT_PTR_TAG | FLAG_BIT_BINARIES | FLAG_NEW_FLOATS | FLAG_UTF8_ATOMS |             \
 	 FLAG_MAP_TAG | FLAG_BIG_CREATION | FLAG_HANDSHAKE_23)
 
-/* What a peer must announce: the above, pids and references of 64 bits, unlinks that are
- * acknowledged, and monitors, without which a caller's death would stay unheard. */
-#define FLAGS_REQUIRED (FLAGS_MANDATORY_25 | FLAG_V4_NC | FLAG_UNLINK_ID | FLAG_DIST_MONITOR_NAME)
+/* What a peer must announce: the above, pids and references of 64 bits, and unlinks that are
+ * acknowledged. Not monitors: a BEAM always has them, and programs made with ei, such as erl_call,
+ * which have not, end together with their connection, which is heard. */
+#define FLAGS_REQUIRED (FLAGS_MANDATORY_25 | FLAG_V4_NC | FLAG_UNLINK_ID)
 
 /* Longest packet of the handshake. The longest legal one is a challenge, 1 + 8 + 4 + 4 + 2 and
  * a name of 255 bytes; OTP allows for unknown bytes at the end. */

@@ -37,7 +37,7 @@ enum term_tag {
 
 /* NEW_FUN: tag, size:32, arity:8, uniq:16 bytes, index:32, free variables:32; then module, old index,
  * old uniq, creator and the free variables as terms. */
-#define FUN_HEAD 30
+#define FUN_HEAD    30
 #define FUN_FREE_AT 26
 
 /* Whether `n` bytes are all ASCII; short texts without a loop. */

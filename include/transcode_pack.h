@@ -8,10 +8,6 @@
 #include "frame.h"
 #include "transcode_private.h"
 
-/* Atoms that msgpack has a byte for. */
-enum word { WORD_NONE, WORD_NIL, WORD_TRUE, WORD_FALSE };
-enum word atom_word(struct span text);
-
 /* An extension with its payload. */
 enum transcode_fault pack_ext(struct sink *s, enum frame_ext type, const void *data, size_t len);
 /* str or bin. */

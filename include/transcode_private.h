@@ -4,7 +4,9 @@
  *   transcode_in.c    terms to msgpack
  *   transcode_pack.c  the single values of that
  *   transcode_out.c   msgpack to terms
+ *   transcode_etf.c   the single values of that
  *   transcode_keys.c  are two keys of a map the same?
+ *   transcode_print.c what such a comparison is made of
  *   transcode_name.c  atoms, pids and their kin in their one canonical form */
 #ifndef KRAIT_TRANSCODE_PRIVATE_H
 #define KRAIT_TRANSCODE_PRIVATE_H
@@ -25,6 +27,7 @@ struct sink {
 	size_t max;       /* bytes that may be written */
 	size_t seen;      /* when it is TOO_LARGE: bytes that were to be written so far */
 	size_t limit;     /* of `out`, restored at the end */
+	const char *what; /* of the fault, in words; "" if there are none */
 };
 
 /* OK, or the fault and `out` is as it was. Afterwards there is room for SINK_SLACK bytes. */
@@ -44,6 +47,13 @@ static inline size_t sink_used(const struct sink *s)
 static inline bool sink_has(const struct sink *s, size_t n)
 {
 	return (size_t)(s->end - s->w) >= n;
+}
+
+static inline enum transcode_fault sink_fault(struct sink *s, enum transcode_fault fault,
+					      const char *what)
+{
+	s->what = what;
+	return fault;
 }
 
 static inline void sink_put(struct sink *s, const void *data, size_t n)
@@ -85,6 +95,15 @@ enum key_rule {
  * deeply; -ENOMEM. Expected time O(bytes of the keys). */
 int keys_check(const uint8_t *base, const size_t *at, size_t n, enum key_rule rule, size_t *which);
 
+/* A cheap look before that: the class of a key of a checked map, a bit; and whether `pairs` keys of these
+ * classes can be equal for Python, or something within one of them. */
+unsigned key_class(const uint8_t *t);
+bool keys_may_clash(unsigned classes, uint64_t pairs);
+
+/* Atoms that msgpack has a byte for. */
+enum word { WORD_NONE, WORD_NIL, WORD_TRUE, WORD_FALSE };
+enum word atom_word(struct span text);
+
 /* An atom's text as UTF-8; `room` takes it if it has to be converted. */
 struct span atom_utf8(const uint8_t *atom, uint8_t room[2 * TERM_ATOM_MAX]);
 
@@ -95,14 +114,15 @@ size_t name_canonical(const uint8_t *t, uint8_t out[NAME_BYTES_MAX]);
 
 /* A path, built from its end to its beginning. */
 struct path {
-	char text[sizeof ((struct transcode_error *)0)->where];
+	char text[sizeof((struct transcode_error *)0)->where];
 	size_t at; /* first character */
 	bool full; /* something did not fit */
 };
 
 void path_init(struct path *p);
 void path_index(struct path *p, uint64_t index);
-void path_key(struct path *p, const uint8_t *key); /* a checked term; NULL: one that cannot be shown */
+void path_key(struct path *p,
+	      const uint8_t *key); /* a checked term; NULL: one that cannot be shown */
 void path_finish(struct path *p, const char *root, struct transcode_error *err);
 
 #endif

@@ -164,15 +164,19 @@ await_workers(Parent, Timer, #state{config = Config} = State) ->
                  infinity -> Timer;
                  _ -> cancel(Timer), timer(Wait)
              end,
-    Request = gen_server:send_request({Pool, Node}, await_ready),
-    await_answer(Parent, Timer2, Request, State).
+    %% Asked by another process, so that only what belongs to the start is received here: who knows the
+    %% registered name may already call.
+    Self = self(),
+    Asked = make_ref(),
+    _ = spawn_link(fun() -> Self ! {Asked, krait:await_ready({Pool, Node})} end),
+    await_answer(Parent, Timer2, Asked, State).
 
--spec await_answer(pid(), reference() | infinity, gen_server:request_id(), #state{}) ->
+-spec await_answer(pid(), reference() | infinity, reference(), #state{}) ->
           {ok, #state{}} | {error, term()}.
-await_answer(Parent, Timer, Request, #state{port = Port, log = Log} = State) ->
+await_answer(Parent, Timer, Asked, #state{port = Port, log = Log} = State) ->
     receive
         {Port, {data, {_, Line}}} ->
-            await_answer(Parent, Timer, Request, State#state{log = krait_log:line(Line, Log)});
+            await_answer(Parent, Timer, Asked, State#state{log = krait_log:line(Line, Log)});
         {Port, {exit_status, Status}} ->
             krait_log:exited(Status, Log),
             {error, ended_early(Status, State)};
@@ -182,30 +186,27 @@ await_answer(Parent, Timer, Request, #state{port = Port, log = Log} = State) ->
         {'EXIT', Parent, Reason} ->
             _ = halt_node(State),
             exit(Reason);
-        Message ->
-            case gen_server:check_response(Message, Request) of
-                no_reply -> await_answer(Parent, Timer, Request, State);
-                {reply, ok} -> cancel(Timer), {ok, State};
-                {reply, {error, Reason}} -> _ = halt_node(State), {error, Reason};
-                {error, {Reason, _}} -> unreachable(Parent, Timer, Reason, State)
-            end
+        {Asked, ok} ->
+            cancel(Timer),
+            {ok, State};
+        {Asked, {error, Reason}} ->
+            unready(Reason, State)
     end.
 
-%% The connection went: most often because the node ended, and its exit status is on its way.
--spec unreachable(pid(), reference() | infinity, term(), #state{}) -> {error, term()}.
-unreachable(_, Timer, Reason, #state{port = Port, log = Log, config = #{node := Node}} = State) ->
-    cancel(Timer),
+%% No connection: most often because the node has ended, and its exit status is on its way.
+-spec unready(term(), #state{}) -> {error, term()}.
+unready({nodedown, _} = Reason, #state{port = Port, log = Log} = State) ->
     receive
         {Port, {exit_status, Status}} ->
             krait_log:exited(Status, Log),
             {error, ended_early(Status, State)}
     after 500 ->
             _ = halt_node(State),
-            case Reason of
-                noconnection -> {error, {nodedown, Node}};
-                _ -> {error, Reason}
-            end
-    end.
+            {error, Reason}
+    end;
+unready(Reason, State) ->
+    _ = halt_node(State),
+    {error, Reason}.
 
 -spec ended_early(non_neg_integer(), #state{}) -> term().
 ended_early(2, #state{log = Log}) -> {usage, krait_log:last(Log)};

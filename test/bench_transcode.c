@@ -117,9 +117,9 @@ int main(void)
 	static const struct {
 		const char *name;
 		void (*put)(struct buf *b);
-	} rows[] = { { "1000 nested maps", nested },	 { "small map", small_map },
-		     { "100 000 floats", floats },	 { "1 MB of bytes", bytes },
-		     { "1 MB of ASCII", ascii }, { "map of 10 000 integers", integers } };
+	} rows[] = { { "1000 nested maps", nested }, { "small map", small_map },
+		     { "100 000 floats", floats },   { "1 MB of bytes", bytes },
+		     { "1 MB of ASCII", ascii },     { "map of 10 000 integers", integers } };
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct buf term = { 0 }, packed = { 0 }, back = { 0 };
@@ -134,17 +134,20 @@ int main(void)
 
 				do {
 					for (int k = 0; k < (in < 1000 ? 1000 : 1); k++, n++) {
-						if (which == 0 && term_check(term.data, term.len, NULL) != 0)
+						if (which == 0 &&
+						    term_check(term.data, term.len, NULL) != 0)
 							return 1;
 						if (which == 1) {
 							packed.len = 0;
-							if (transcode_term(term.data, "x", &opts, &packed, &err) != 0)
+							if (transcode_term(term.data, "x", &opts,
+									   &packed, &err) != 0)
 								return 1;
 						}
 						if (which == 2) {
 							back.len = 0;
-							if (transcode_value(packed.data, packed.len, "x", &opts,
-									    &back, NULL, &err) != 0)
+							if (transcode_value(packed.data, packed.len,
+									    "x", &opts, &back, NULL,
+									    &err) != 0)
 								return 1;
 						}
 					}
@@ -157,9 +160,10 @@ int main(void)
 		}
 		if (back.len != term.len || memcmp(back.data, term.data, term.len) != 0)
 			printf("NOT EQUAL ");
-		printf("%-24s %8zu bytes  check %8.0f  to msgpack %8.0f (%.0f ns)  to term %8.0f MB/s (%.0f ns)\n", rows[i].name,
-		       term.len, best[0], best[1], (double)term.len * 1e3 / best[1], best[2],
-		       (double)packed.len * 1e3 / best[2]);
+		printf("%-24s %8zu bytes  check %8.0f  to msgpack %8.0f (%.0f ns)  to term %8.0f "
+		       "MB/s (%.0f ns)\n",
+		       rows[i].name, term.len, best[0], best[1], (double)term.len * 1e3 / best[1],
+		       best[2], (double)packed.len * 1e3 / best[2]);
 		buf_free(&term);
 		buf_free(&packed);
 		buf_free(&back);

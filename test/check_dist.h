@@ -26,7 +26,7 @@ static const struct dist_config test_config = {
 	.name = OUR_NAME,
 	.cookie = "krait",
 	.creation = OUR_CREATION,
-	.flags = DIST_FLAGS,
+	.flags = UINT64_C(0x507074fbc), /* those of the captured streams */
 	.max_message = 1 << 20,
 	.max_frame = 64 << 20,
 };

@@ -73,7 +73,7 @@ START_TEST(two_of_us_meet_whatever_the_pieces)
 		ck_assert_str_eq(text_of(&p.heard_by_callee), "NAME other@host\nUP other@host\n");
 		ck_assert_uint_eq(dist_peer_creation(p.caller), OUR_CREATION);
 		ck_assert_uint_eq(dist_peer_creation(p.callee), 99);
-		ck_assert_uint_eq(dist_peer_flags(p.callee), DIST_FLAGS);
+		ck_assert_uint_eq(dist_peer_flags(p.callee), test_config.flags);
 		ck_assert_int_eq(dist_state(p.caller), DIST_CONNECTED);
 		ck_assert_int_eq(dist_state(p.callee), DIST_CONNECTED);
 		part(&p);

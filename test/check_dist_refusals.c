@@ -60,7 +60,7 @@ START_TEST(a_peer_without_a_required_flag_is_told_not_allowed)
 		uint64_t flag;
 		const char *name;
 	} rows[] = {
-		{ 0x4, "EXTENDED_REFERENCES" }, { 0x10, "FUN_TAGS" }, { 0x20, "DIST_MONITOR_NAME" },
+		{ 0x4, "EXTENDED_REFERENCES" }, { 0x10, "FUN_TAGS" },
 		{ 0x80, "NEW_FUN_TAGS" }, { 0x100, "EXTENDED_PIDS_PORTS" }, { 0x200, "EXPORT_PTR_TAG" },
 		{ 0x400, "BIT_BINARIES" }, { 0x800, "NEW_FLOATS" }, { 0x10000, "UTF8_ATOMS" },
 		{ 0x20000, "MAP_TAG" }, { 0x40000, "BIG_CREATION" }, { 0x1000000, "HANDSHAKE_23" },
@@ -140,7 +140,7 @@ START_TEST(a_name_that_cannot_be_one_is_refused)
 				    i == 9 ? "\\xc3\\xa9@b" : bad[i];
 
 		ck_assert(!dist_name_ok(bad[i], strlen(bad[i])));
-		len = name_packet(packet, 'N', DIST_FLAGS, bad[i]);
+		len = name_packet(packet, 'N', test_config.flags, bad[i]);
 		snprintf(events, sizeof events,
 			 "CLOSED the peer calls itself \"%s\" (%zu bytes), expected name@host in at most "
 			 "255 printable bytes\n", shown, strlen(bad[i]));
@@ -153,7 +153,7 @@ START_TEST(a_name_that_cannot_be_one_is_refused)
 	name[255] = 'n', name[256] = '\0';
 	ck_assert(!dist_name_ok(name, 256));
 	ck_assert(!dist_name_ok("a@b\0c", 5));
-	len = name_packet(packet, 'N', DIST_FLAGS, name);
+	len = name_packet(packet, 'N', test_config.flags, name);
 	snprintf(events, sizeof events, "CLOSED the peer calls itself \"n@%.62s...\" (256 bytes), "
 		 "expected name@host in at most 255 printable bytes\n", name + 2);
 	hears(dist_accept(&test_config, 1), packet, len, events, "", 0);
@@ -163,7 +163,7 @@ END_TEST
 START_TEST(a_peer_that_asks_for_a_name_is_told_not_allowed)
 {
 	uint8_t packet[64];
-	size_t len = name_packet(packet, 'N', DIST_FLAGS | UINT64_C(1) << 33, "host");
+	size_t len = name_packet(packet, 'N', test_config.flags | UINT64_C(1) << 33, "host");
 
 	hears(dist_accept(&test_config, 1), packet, len,
 	      "CLOSED the peer asks for a name (dynamic node name), which we do not give: it must have "
@@ -178,7 +178,7 @@ START_TEST(the_old_first_packet_is_completed_by_a_complement)
 	struct lines l = { 0 };
 	struct buf b = { 0 };
 	uint8_t packet[64], digest[DIST_DIGEST_LEN];
-	size_t len = name_packet(packet, 'n', DIST_FLAGS & UINT32_MAX, "old@host");
+	size_t len = name_packet(packet, 'n', test_config.flags & UINT32_MAX, "old@host");
 
 	ck_assert_ptr_nonnull(d);
 	ck_assert(dist_digest("krait", OUR_CHALLENGE, digest));
@@ -189,7 +189,7 @@ START_TEST(the_old_first_packet_is_completed_by_a_complement)
 		ck_assert(feed(d, b.data + i, 1, 1, &l));
 	ck_assert_str_eq(text_of(&l), "NAME old@host\nUP old@host\n");
 	ck_assert_uint_eq(dist_peer_creation(d), 0x102);
-	ck_assert_uint_eq(dist_peer_flags(d), DIST_FLAGS);
+	ck_assert_uint_eq(dist_peer_flags(d), test_config.flags);
 	buf_free(&l.text);
 	dist_free(d);
 
@@ -213,7 +213,7 @@ START_TEST(the_old_first_packet_is_completed_by_a_complement)
 	buf_free(&b);
 
 	/* too old for version 6 */
-	len = name_packet(packet, 'n', DIST_FLAGS & UINT32_MAX & ~UINT32_C(0x5000000), "old@host");
+	len = name_packet(packet, 'n', test_config.flags & UINT32_MAX & ~UINT32_C(0x5000000), "old@host");
 	packet[5] &= (uint8_t)~5u;
 	hears(dist_accept(&test_config, 1), packet, len,
 	      LACKS "HANDSHAKE_23, OTP 25 or newer is expected (it announced 0x2074fbc)\n", NOT_ALLOWED,
@@ -244,7 +244,7 @@ START_TEST(an_acceptor_refuses_what_does_not_belong_to_its_step)
 	struct lines l = { 0 };
 	struct dist_event ev;
 	uint8_t packet[64], *to;
-	size_t len = name_packet(packet, 'N', DIST_FLAGS, "old@host"), room;
+	size_t len = name_packet(packet, 'N', test_config.flags, "old@host"), room;
 
 	ck_assert_ptr_nonnull(d);
 	ck_assert_ptr_nonnull(to = dist_room(d, &room));
@@ -296,7 +296,7 @@ START_TEST(an_initiator_refuses_what_does_not_belong_to_its_step)
 		{ BYTES("\0\3sok\0\x15" CHALLENGE("\2", "a@")), "the node there is \"a@\", expected a@b" },
 		{ BYTES("\0\3sok\0\x16N\0\0\0\x05\0\0\0\0\0\0\0\1\0\0\0\2\0\3"
 		       "a@b"),
-		  "the peer lacks the flags EXTENDED_REFERENCES, FUN_TAGS, DIST_MONITOR_NAME, "
+		  "the peer lacks the flags EXTENDED_REFERENCES, FUN_TAGS, "
 		  "NEW_FUN_TAGS, EXTENDED_PIDS_PORTS, EXPORT_PTR_TAG, BIT_BINARIES, NEW_FLOATS, "
 		  "UTF8_ATOMS, MAP_TAG, BIG_CREATION, HANDSHAKE_23, UNLINK_ID, OTP 25 or newer is expected "
 		  "(it announced 0x500000000)" },
@@ -324,7 +324,7 @@ START_TEST(a_refusal_without_memory_for_its_status_still_closes)
 	struct dist *d = dist_accept(&test_config, OUR_CHALLENGE);
 	struct lines l = { 0 };
 	uint8_t packet[64], *to;
-	size_t len = name_packet(packet, 'N', DIST_FLAGS, OUR_NAME), room;
+	size_t len = name_packet(packet, 'N', test_config.flags, OUR_NAME), room;
 
 	ck_assert_ptr_nonnull(d);
 	ck_assert_ptr_nonnull(to = dist_room(d, &room));
@@ -344,7 +344,7 @@ START_TEST(a_peer_that_floods_before_it_has_a_status_is_refused)
 {
 	struct dist *d = dist_accept(&test_config, OUR_CHALLENGE);
 	uint8_t packet[64], *to;
-	size_t len = name_packet(packet, 'N', DIST_FLAGS, "a@b"), room;
+	size_t len = name_packet(packet, 'N', test_config.flags, "a@b"), room;
 	struct dist_event ev;
 
 	ck_assert_ptr_nonnull(d);

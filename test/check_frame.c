@@ -357,11 +357,13 @@ START_TEST(readers_of_elements_stop_at_the_end_and_stay_put)
 			copy = realloc(copy, len > 0 ? len : 1);
 			at = copy;
 			end = copy + len;
-			ck_assert(frame_get_uint(&at, end, &value) == (whole && rows[i].kind == 'u'));
+			ck_assert(frame_get_uint(&at, end, &value) ==
+				  (whole && rows[i].kind == 'u'));
 			ck_assert(at == (whole && rows[i].kind == 'u' ? end : copy));
 			ck_assert(at == copy || value == rows[i].value);
 			at = copy;
-			ck_assert(frame_get_str(&at, end, &text, &text_len) == (whole && rows[i].kind == 's'));
+			ck_assert(frame_get_str(&at, end, &text, &text_len) ==
+				  (whole && rows[i].kind == 's'));
 			ck_assert(at == (whole && rows[i].kind == 's' ? end : copy));
 			at = copy;
 			ck_assert(frame_get_map(&at, end, &n) == (whole && rows[i].kind == 'm'));

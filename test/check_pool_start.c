@@ -163,6 +163,15 @@ START_TEST(while_the_circuit_is_open_callers_hear_so_at_once)
 }
 END_TEST
 
+START_TEST(an_open_circuit_is_a_better_answer_than_a_full_queue)
+{
+	config.queue_limit = 0;
+	given_an_open_circuit(1);
+	call(10);
+	then("DONE 10 circuit_open");
+}
+END_TEST
+
 START_TEST(a_failure_that_opens_the_circuit_tells_those_who_wait)
 {
 	config.breaker.threshold = 1;
@@ -846,6 +855,7 @@ int main(void)
 	tcase_add_test(tc, a_worker_takes_the_lowest_index_that_is_free);
 	tcase_add_test(tc, the_index_of_a_worker_that_is_stopping_is_free);
 	tcase_add_test(tc, while_the_circuit_is_open_callers_hear_so_at_once);
+	tcase_add_test(tc, an_open_circuit_is_a_better_answer_than_a_full_queue);
 	tcase_add_test(tc, a_failure_that_opens_the_circuit_tells_those_who_wait);
 	tcase_add_test(tc, an_open_circuit_does_not_matter_while_somebody_is_ready);
 	tcase_add_test(tc, one_probe_at_a_time_closes_the_circuit);

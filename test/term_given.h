@@ -104,7 +104,8 @@ static const struct sample {
 	{ "6f 00 00 00 09 00 01 02 03 04 05 06 07 08 09", TERM_BIG },
 	{ "74 00 00 00 02 77 01 'a' 61 01 6d 00 00 00 01 'b' 6a", TERM_MAP },
 	{ "71 77 05 'lists' 77 03 'map' 61 02", TERM_EXPORT },
-	{ "70 00 00 00 48 00 65 36 1a a4 61 59 0d 1b df 1e b6 2d 1a 6e b0 80 00 00 00 2b 00 00 00 01"
+	{ "70 00 00 00 48 00 65 36 1a a4 61 59 0d 1b df 1e b6 2d 1a 6e b0 80 00 00 00 2b 00 00 00 "
+	  "01"
 	  "77 08 'erl_eval' 61 2b 62 00 32 9b 0d 58" NODE "00 00 00 09 00 00 00 00 00 00 00 00"
 	  "74 00 00 00 00",
 	  TERM_FUN },
@@ -117,8 +118,9 @@ static inline void put_random(struct buf *b, struct random *r, int depth);
 
 static inline void put_random_text(struct buf *b, struct random *r, uint32_t chars)
 {
-	static const char *const pieces[] = { "a", "Z", "0", " ", "\xc3\xa9", "\xe2\x82\xac",
-					      "\xf0\x9f\x90\x8d", "\xed\x9f\xbf" };
+	static const char *const pieces[] = {
+		"a", "Z", "0", " ", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x8d", "\xed\x9f\xbf"
+	};
 
 	while (chars-- > 0) {
 		const char *piece = pieces[below(r, 12) % 8];

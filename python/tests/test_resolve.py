@@ -122,6 +122,11 @@ def test_a_module_within_a_module_is_not_a_way_around():
                     resolve("krait_test_app", function)
         assert resolve("krait_test_app", "math.sqrt") is math.sqrt, "it might as well be named"
         assert Resolver().resolve("krait_test_app", "os.path.join") is os.path.join
+        app.inner.changing = types.SimpleNamespace(system=len)
+        assert resolve("krait_test_app", "inner.changing.system") is len
+        app.inner.changing = os
+        with pytest.raises(NotAllowed):
+            resolve("krait_test_app", "inner.changing.system")
         exposed = Resolver({"app": app.inner}, ["nothing"]).resolve
         with pytest.raises(NotAllowed):
             exposed("app", "os.system")

@@ -9,14 +9,15 @@ import socket
 import struct
 import sys
 import time
+import types
 
 import krait_faults
 import msgpack
 import pytest
-from support import Worker, alive, Watch
+from support import Watch, Worker, alive
 
 import krait
-from krait import _exits, _failure
+from krait import _exits, _failure, _worker
 
 
 SYS_FUTEX = 98 if os.uname().machine == "aarch64" else 202
@@ -234,6 +235,8 @@ def test_no_memory_for_the_arguments_is_an_answer(worker):
 def test_encode_errors_of_user_code_are_its_own(worker):
     kind, python, type_, *_ = worker.call("krait", "EncodeError.is_well_formed", 1)
     assert (kind, python, type_) == ("error", "python", "AttributeError")
+    assert error(worker.fault("encode_error"))[:2] == ("EncodeError", "krait._convert")
+    assert worker.value("echo", 1) == 1
 
 
 def test_a_call_knows_itself(worker):
@@ -244,6 +247,8 @@ def test_a_call_knows_itself(worker):
     assert 50 < left <= 60
     assert worker.value("current")[3:] == [None, None]
     assert krait.current_call() is None
+    worker.fault("at_exit_current")
+    assert worker.stop() == 0 and worker.read(worker.out) == b"None\n"
 
 
 def test_output_arrives_before_the_answer(worker):
@@ -396,6 +401,19 @@ def test_a_stubborn_call_hears_every_interrupt(worker):
         assert worker.read_line(worker.out) == b"interrupted\n"
 
 
+def test_an_interrupt_is_raised_once_beside_the_call_and_always_within_it():
+    interrupt = _worker.Interrupt()
+    beside = types.SimpleNamespace(f_code=_worker._loop.__code__)
+    within = sys._getframe()
+    interrupt(2, beside)
+    interrupt(2, within)
+    for frame, armed_afterwards in ((within, True), (beside, False)):
+        interrupt.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            interrupt(2, frame)
+        assert interrupt.armed is armed_afterwards
+
+
 def test_a_storm_of_interrupts_costs_no_answer_and_no_worker(worker):
     storm = os.fork()
     if storm == 0:
@@ -467,7 +485,8 @@ def test_a_worker_hung_in_c_is_deaf_to_interrupts(worker):
 def test_idle_it_holds_nothing_of_the_last_call(worker):
     before = rss(worker.pid)
     assert worker.call("krait_faults", "echo", [b"x" * 1_000_000] * 40)[0] == "ok"
-    assert worker.value("echo", 1) == 1
+    worker.send([2, 99])
+    assert worker.receive() == [4, 99]
     grown = rss(worker.pid) - before
     assert grown < 40_000_000, f"{grown} bytes are still held"
 

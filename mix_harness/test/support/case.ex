@@ -40,8 +40,10 @@ defmodule Krait.Case do
   end
 
   @doc "The pool's part of `status`."
-  def pool_status(%Krait.TestNode{pool: {pool, _}} = node) do
-    {:ok, %{pools: %{^pool => map}}} = ask(node, :status)
+  def pool_status(%Krait.TestNode{pool: address}), do: pool_status(address)
+
+  def pool_status({pool, _} = address) do
+    {:ok, %{pools: %{^pool => map}}} = ask(address, :status)
     map
   end
 

@@ -1,0 +1,295 @@
+/* stress_answer.c - is this answer the right one?
+ *
+ * An answer is one of a few shapes for each kind of request; what it says must be about this request (its
+ * nonce, its payload), and a refusal must be one that can be: a time-out not before its time, a
+ * `worker_exit` only when a worker was killed. */
+#include "stress.h"
+
+#include "mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EARLY_US 2000 /* the node counts from the arrival; clocks of one machine, rounded to ms */
+
+const char *const ask_names[ASK_KINDS] = {
+	[ASK_IDENTITY] = "identity", [ASK_SLEEP] = "sleep",       [ASK_STUCK] = "stuck",
+	[ASK_RAISE] = "raise",	     [ASK_OS_PID] = "os_pid",	  [ASK_PING] = "ping",
+	[ASK_PING_WORKER] = "ping_worker", [ASK_CHECKOUT] = "checkout", [ASK_CHECKIN] = "checkin",
+	[ASK_GIVE_AWAY] = "give_away", [ASK_BAD] = "bad",	  [ASK_AUTH] = "is_auth",
+	[ASK_SPAWN] = "spawn",	     [ASK_MONITOR] = "monitor",   [ASK_STATUS] = "status",
+	[ASK_WORKERS] = "workers",
+};
+
+const char *const outcome_names[OUTCOMES_HEARD] = {
+	[OUT_OK] = "ok",
+	[OUT_PYTHON] = "python",
+	[OUT_TIMEOUT_QUEUE] = "timeout_queue",
+	[OUT_TIMEOUT_CALL] = "timeout_call",
+	[OUT_OVERLOADED] = "overloaded",
+	[OUT_WORKER_EXIT] = "worker_exit",
+	[OUT_CIRCUIT_OPEN] = "circuit_open",
+	[OUT_LEASE_CLOSED] = "lease_closed",
+	[OUT_NOT_OWNER] = "not_owner",
+	[OUT_NOPROC] = "noproc",
+	[OUT_REFUSED] = "refused",
+	[OUT_OTHER] = "other",
+	[OUT_DOWN] = "down",
+	[OUT_GAVE_UP] = "gave_up",
+	[OUT_DIED] = "died",
+	[OUT_LOST] = "lost",
+};
+
+#define OK      OUT_BIT(OUT_OK)
+#define QUEUED  (OUT_BIT(OUT_TIMEOUT_QUEUE) | OUT_BIT(OUT_OVERLOADED) | OUT_BIT(OUT_CIRCUIT_OPEN))
+#define RUN     (QUEUED | OUT_BIT(OUT_TIMEOUT_CALL) | OUT_BIT(OUT_WORKER_EXIT))
+
+/* What may be answered to each kind. On a lease `lease_closed` may too, and `not_owner` in doubt. */
+static const unsigned allowed[ASK_KINDS] = {
+	[ASK_IDENTITY] = OK | RUN,
+	[ASK_SLEEP] = OK | RUN,
+	[ASK_STUCK] = RUN,
+	[ASK_RAISE] = OUT_BIT(OUT_PYTHON) | RUN,
+	[ASK_OS_PID] = OK | RUN,
+	[ASK_PING] = OK,
+	[ASK_PING_WORKER] = OK | RUN,
+	[ASK_CHECKOUT] = OK | QUEUED,
+	[ASK_CHECKIN] = OK,
+	[ASK_GIVE_AWAY] = OK | OUT_BIT(OUT_NOPROC),
+	[ASK_BAD] = OUT_BIT(OUT_REFUSED),
+	[ASK_AUTH] = OK,
+	[ASK_STATUS] = OK,
+	[ASK_WORKERS] = OK,
+};
+
+static const struct {
+	const char *word;
+	enum outcome outcome;
+} reasons[] = {
+	{ "python", OUT_PYTHON },
+	{ "overloaded", OUT_OVERLOADED },
+	{ "worker_exit", OUT_WORKER_EXIT },
+	{ "circuit_open", OUT_CIRCUIT_OPEN },
+	{ "lease_closed", OUT_LEASE_CLOSED },
+	{ "not_owner", OUT_NOT_OWNER },
+	{ "noproc", OUT_NOPROC },
+	{ "bad_request", OUT_REFUSED },
+	{ "bad_option", OUT_REFUSED },
+	{ "unknown_request", OUT_REFUSED },
+	{ "invalid_checkout_type", OUT_REFUSED },
+	{ "no_function", OUT_REFUSED },
+	{ "not_allowed", OUT_REFUSED },
+	{ "unencodable", OUT_REFUSED },
+	{ "too_deep", OUT_REFUSED },
+	{ "too_large", OUT_REFUSED },
+};
+
+/* The second element of a pair whose first is the atom `word`; NULL: it is no such pair. */
+static const uint8_t *second(const uint8_t *t, const char *word)
+{
+	const uint8_t *e;
+	uint32_t arity;
+
+	if (!term_tuple(t, &arity, &e) || arity != 2 || !term_is_atom(e, word))
+		return NULL;
+	return term_skip(e);
+}
+
+static enum outcome classify(const uint8_t *reply)
+{
+	const uint8_t *reason = second(reply, "error"), *word = reason;
+	uint32_t arity;
+
+	if (reason == NULL)
+		return OUT_OK;
+	if (term_kind(reason) == TERM_TUPLE && (!term_tuple(reason, &arity, &word) || arity == 0))
+		return OUT_OTHER;
+	if (term_is_atom(word, "timeout") && word != reason)
+		return term_is_atom(term_skip(word), "queue") ? OUT_TIMEOUT_QUEUE : OUT_TIMEOUT_CALL;
+	for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+		if (term_is_atom(word, reasons[i].word))
+			return reasons[i].outcome;
+	return OUT_OTHER;
+}
+
+/* ---- what a success says ---- */
+
+/* Keeps the id of a granted lease; false: it was granted before. */
+static bool new_lease(struct stress *s, uint64_t id)
+{
+	uint64_t *old = s->lease_ids;
+	size_t old_cap = s->lease_ids_cap, at;
+
+	if (2 * (s->lease_ids_len + 1) > old_cap) {
+		s->lease_ids_cap = old_cap == 0 ? 4096 : 2 * old_cap;
+		s->lease_ids = mem_zalloc(s->lease_ids_cap * sizeof *s->lease_ids);
+		if (s->lease_ids == NULL)
+			abort();
+		s->lease_ids_len = 0;
+		for (size_t i = 0; i < old_cap; i++)
+			if (old[i] != 0)
+				(void)new_lease(s, old[i]);
+		mem_free(old);
+	}
+	at = (size_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (s->lease_ids_cap - 1);
+	while (s->lease_ids[at] != 0 && s->lease_ids[at] != id)
+		at = (at + 1) & (s->lease_ids_cap - 1);
+	if (s->lease_ids[at] == id)
+		return false;
+	s->lease_ids[at] = id;
+	s->lease_ids_len++;
+	return true;
+}
+
+static const char *judge_lease(struct ask *a, const uint8_t *value)
+{
+	struct stress *s = a->caller->s;
+	struct term_pid pid;
+
+	if (!term_pid(value, &pid))
+		return "no pid";
+	if (pid.node_len != strlen(s->node_name) || memcmp(pid.node, s->node_name, pid.node_len) != 0 ||
+	    pid.creation != s->node_creation)
+		return "a lease that is no process of the node";
+	return new_lease(s, (uint64_t)pid.serial << 32 | pid.id) ? NULL :
+								    "a lease that was granted before";
+}
+
+static const char *judge_identity(const struct ask *a, const uint8_t *value)
+{
+	const struct stress *s = a->caller->s;
+	const uint8_t *e;
+	struct span payload;
+	uint32_t arity;
+	int64_t nonce;
+
+	if (!term_tuple(value, &arity, &e) || arity != 2 || !term_int(e, &nonce) ||
+	    !term_binary(term_skip(e), &payload))
+		return "something else than what was sent";
+	if ((uint64_t)nonce != a->nonce)
+		return "the answer to another request";
+	if (payload.len != a->payload_len ||
+	    memcmp(payload.at, s->noise + a->nonce * 7919 % (s->noise_len / 2), payload.len) != 0)
+		return "another payload than the one that was sent";
+	return NULL;
+}
+
+static const char *judge_value(struct ask *a, const uint8_t *reply)
+{
+	const uint8_t *value = second(reply, "ok");
+	int64_t n;
+
+	switch (a->kind) {
+	case ASK_PING:
+		return term_is_atom(reply, "pong") ? NULL : "not pong";
+	case ASK_AUTH:
+		return term_is_atom(reply, "yes") ? NULL : "not yes";
+	case ASK_CHECKIN:
+	case ASK_GIVE_AWAY:
+		return term_is_atom(reply, "ok") ? NULL : "not ok";
+	default:
+		break;
+	}
+	if (value == NULL)
+		return "neither {ok, _} nor {error, _}";
+	switch (a->kind) {
+	case ASK_IDENTITY:
+		return judge_identity(a, value);
+	case ASK_SLEEP:
+		return term_is_atom(value, "nil") ? NULL : "not nil";
+	case ASK_OS_PID:
+	case ASK_PING_WORKER:
+		return term_int(value, &n) && n >= 0 ? NULL : "no number";
+	case ASK_CHECKOUT:
+		return judge_lease(a, value);
+	default:
+		return NULL;
+	}
+}
+
+/* The exception that the request provoked, and no other. */
+static const char *judge_exception(const struct ask *a, const uint8_t *reply)
+{
+	const uint8_t *map = second(second(reply, "error"), "python"), *message;
+	struct span text;
+	char nonce[24];
+
+	snprintf(nonce, sizeof nonce, "%" PRIu64, a->nonce);
+	if (map == NULL || (message = term_map_get(map, "message")) == NULL || !term_binary(message, &text))
+		return "an exception without a message";
+	return memmem(text.at, text.len, nonce, strlen(nonce)) != NULL ? NULL :
+									  "the exception of another request";
+}
+
+static const char *judge_refusal(const struct ask *a, enum outcome o, const uint8_t *reply)
+{
+	struct stress *s = a->caller->s;
+	uint64_t took = now_us() - a->sent_us;
+
+	switch (o) {
+	case OUT_PYTHON:
+		return judge_exception(a, reply);
+	case OUT_TIMEOUT_QUEUE:
+	case OUT_TIMEOUT_CALL:
+		if (took + EARLY_US < a->timeout_us)
+			return "a time-out before its time";
+		return a->timeout_us >= s->options.timeout_ms * 1000 ?
+			       "an ordinary request has used up its whole time-out: nobody served it" :
+			       NULL;
+	case OUT_WORKER_EXIT:
+		return s->outcomes[o] >= s->workers_killed ? "nobody has killed its worker" : NULL;
+	case OUT_CIRCUIT_OPEN:
+		return s->options.workers_killed > 0 ? NULL : "no worker was killed by us";
+	case OUT_NOPROC: {
+		const struct caller *heir = &s->callers[a->heir_slot];
+
+		return !a->heir_dead && heir->alive && heir->serial == a->heir_serial ?
+			       "a living process was refused as heir" :
+			       NULL;
+	}
+	default:
+		return NULL;
+	}
+}
+
+enum outcome answer_judge(struct ask *a, const uint8_t *reply)
+{
+	enum outcome o = classify(reply);
+	unsigned may = allowed[a->kind];
+	const char *why;
+	char text[160];
+
+	if (a->name == NULL && a->kind != ASK_CHECKOUT)
+		may |= OUT_BIT(OUT_LEASE_CLOSED) | (a->doubtful ? OUT_BIT(OUT_NOT_OWNER) : 0);
+	if (!(may & OUT_BIT(o)))
+		why = "that is no answer to it";
+	else if (a->gone && o == OUT_OK)
+		why = "its lease had ended before it was asked";
+	else if (a->kind == ASK_GIVE_AWAY && o == OUT_OK && a->heir_dead)
+		why = "the heir was dead before it was asked";
+	else
+		why = o == OUT_OK ? judge_value(a, reply) : judge_refusal(a, o, reply);
+	if (why == NULL) {
+		a->caller->s->checks++;
+		return o;
+	}
+	term_print(reply, text, sizeof text);
+	fail(a->caller->s, a->caller, "%s, nonce %llx, after %.3f s, was answered with %s: %s",
+	     ask_names[a->kind], (unsigned long long)a->nonce, (double)(now_us() - a->sent_us) / 1e6, text, why);
+	return o;
+}
+
+void answer_came_late(struct ask *a, const uint8_t *reply)
+{
+	struct sim *sim = a->caller->sim;
+	const uint8_t *value = second(reply, "ok");
+	struct term_pid pid;
+
+	a->caller->s->late++;
+	if (a->kind != ASK_CHECKOUT || value == NULL || !term_pid(value, &pid))
+		return;
+	pid.node = a->caller->s->node_name;
+	lease_witness(sim->control, &pid);
+}

@@ -1,0 +1,356 @@
+/* check_transcode_bounds.c - depth, length, memory, and what would be absurd: each at its boundary. */
+#include "transcode.h"
+
+#include "mem.h"
+#include "term_given.h"
+
+#include <errno.h>
+
+static const struct transcode_options plain = { 100, 1 << 30, true };
+
+START_TEST(atoms_from_a_worker_have_at_most_255_characters)
+{
+	for (uint32_t chars = 127; chars <= 256; chars++) {
+		struct buf in = { 0 }, out = { 0 };
+		struct transcode_error err;
+		int rc;
+
+		buf_put_u8(&in, 0xc8);
+		buf_put_u16(&in, 2 * chars);
+		buf_put_u8(&in, 1);
+		for (uint32_t i = 0; i < chars; i++)
+			buf_put(&in, "\xc3\xa9", 2);
+		rc = transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err);
+		ck_assert_int_eq(rc, chars <= 255 ? 0 : -EINVAL);
+		if (rc == 0)
+			ck_assert_int_eq(term_check(out.data, out.len, NULL), 0);
+		else
+			ck_assert_str_eq(err.what, ":invalid_atom");
+		buf_free(&in);
+		buf_free(&out);
+	}
+}
+END_TEST
+
+START_TEST(absurd_integers_and_tuples_are_refused)
+{
+	struct buf in = { 0 }, out = { 0 };
+	struct transcode_error err;
+	const uint32_t big = 512 * 1024 - 8, arity = 1 << 24;
+
+	for (uint32_t n = big; n <= big + 1; n++) {
+		in.len = 0;
+		buf_put_u8(&in, 0xc9);
+		buf_put_u32(&in, n + 1);
+		put_hex(&in, "03 00");
+		for (uint32_t i = 0; i < n; i++)
+			buf_put_u8(&in, 0xff);
+		ck_assert_int_eq(transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err),
+				 n == big ? 0 : -EINVAL);
+	}
+	ck_assert_str_eq(err.what, ":integer_too_large");
+	in.len = 0;
+	buf_put_u8(&in, 0xc9);
+	buf_put_u32(&in, arity + 5);
+	put_hex(&in, "02 dd");
+	buf_put_u32(&in, arity);
+	ck_assert_int_eq(buf_reserve(&in, arity), 0);
+	memset(in.data + in.len, 0xc0, arity);
+	in.len += arity;
+	ck_assert_int_eq(transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err), -EINVAL);
+	ck_assert_str_eq(err.what, ":tuple_too_large");
+	buf_free(&in);
+	buf_free(&out);
+}
+END_TEST
+
+/* `depth` containers, the innermost empty. */
+static void put_deep_term(struct buf *b, uint32_t depth, int kind)
+{
+	static const char *const open[] = { "6c 00 00 00 01", "68 01", "74 00 00 00 01 61 01",
+					    "74 00 00 00 01" };
+	static const char *const last[] = { "6a", "68 00", "74 00 00 00 00", "74 00 00 00 00" };
+
+	for (uint32_t i = 1; i < depth; i++)
+		put_hex(b, open[kind]);
+	put_hex(b, last[kind]);
+	for (uint32_t i = 1; i < depth; i++) {
+		if (kind == 0)
+			put_hex(b, "6a");
+		if (kind == 3)
+			put_hex(b, "61 01");
+	}
+}
+
+START_TEST(nesting_is_allowed_to_the_limit_and_not_beyond)
+{
+	static const uint32_t limits[] = { 1, 2, 7, 500, TRANSCODE_DEPTH_MAX };
+
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+		struct transcode_options opts = { limits[i], 1 << 30, true };
+
+		for (uint32_t depth = limits[i]; depth <= limits[i] + 1; depth++) {
+			struct buf term = { 0 }, args = { 0 }, packed = { 0 }, back = { 0 };
+			struct transcode_options far = { TRANSCODE_DEPTH_MAX, 1 << 30, true };
+			struct transcode_error err;
+			int want = depth <= limits[i] ? 0 : -EINVAL;
+
+			put_deep_term(&term, depth, _i);
+			ck_assert_int_eq(transcode_term(term.data, "x", &opts, &packed, &err),
+					 want);
+			if (want != 0)
+				ck_assert(err.fault == TRANSCODE_TOO_DEEP &&
+					  err.limit == limits[i]);
+			packed.len = 0;
+			put_hex(&args, "6c 00 00 00 01");
+			buf_put(&args, term.data, term.len);
+			put_hex(&args, "6a");
+			ck_assert_int_eq(transcode_args(args.data, &opts, &packed, &err), want);
+			if (depth <= TRANSCODE_DEPTH_MAX) {
+				packed.len = 0;
+				ck_assert_int_eq(
+				    transcode_term(term.data, "x", &far, &packed, &err), 0);
+				ck_assert_int_eq(transcode_value(packed.data, packed.len, "x",
+								 &opts, &back, NULL, &err),
+						 want);
+				ck_assert(want == 0 ? back.len == term.len
+						    : err.fault == TRANSCODE_TOO_DEEP &&
+							  err.limit == limits[i]);
+			}
+			buf_free(&term);
+			buf_free(&args);
+			buf_free(&packed);
+			buf_free(&back);
+		}
+	}
+}
+END_TEST
+
+START_TEST(bombs_are_answered_at_once)
+{
+	static const struct {
+		const char *piece, *end;
+		enum transcode_fault fault;
+	} rows[] = { { "91", "90", TRANSCODE_TOO_DEEP },
+		     { "81 01", "90", TRANSCODE_TOO_DEEP },
+		     { "81", "90", TRANSCODE_CORRUPT }, /* a count beyond the end comes first */
+		     { "dd 00 00 00 01", "90", TRANSCODE_TOO_DEEP } };
+	const size_t n = 3000000;
+	double start = seconds();
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf one = { 0 }, in = { 0 }, out = { 0 };
+		struct transcode_error err;
+
+		put_hex(&one, rows[i].piece);
+		for (size_t k = 0; k < n; k++)
+			buf_put(&in, one.data, one.len);
+		put_hex(&in, rows[i].end);
+		ck_assert_int_eq(transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err),
+				 -EINVAL);
+		ck_assert(err.fault == TRANSCODE_TOO_DEEP || err.fault == rows[i].fault);
+		buf_free(&one);
+		buf_free(&in);
+		buf_free(&out);
+	}
+	{
+		struct buf in = { 0 }, out = { 0 };
+		struct transcode_error err;
+
+		for (size_t k = 0; k < n; k++)
+			term_put_list(&in, 1);
+		for (size_t k = 0; k <= n; k++)
+			term_put_nil(&in);
+		ck_assert_int_eq(transcode_term(in.data, "x", &plain, &out, &err), -EINVAL);
+		ck_assert_int_eq(err.fault, TRANSCODE_TOO_DEEP);
+		in.len = 0; /* [ | [ | [ ... ]]], which is one flat, empty list */
+		for (size_t k = 0; k < n; k++)
+			put_u32(in.data + 5 * k + 1, 0), in.data[5 * k] = 0x6c;
+		in.data[5 * n] = 0x6a;
+		ck_assert_int_eq(term_check(in.data, 5 * n + 1, NULL), 0);
+		ck_assert_int_eq(transcode_term(in.data, "x", &plain, &out, &err), 0);
+		ck_assert_uint_eq(out.len, 5);
+		buf_free(&in);
+		buf_free(&out);
+	}
+	ck_assert_msg(seconds() - start < 10, "took %f s", seconds() - start);
+}
+END_TEST
+
+START_TEST(the_longest_output_is_the_limit_and_a_byte_more_is_too_large)
+{
+	static const char *const rows[] = {
+		"6d 00 00 00 05 'abcde'",
+		"6b 00 05 ff ff ff ff ff",
+		"6c 00 00 00 03 61 ff 68 01 77 02 'ab' 74 00 00 00 01 61 01 6a 6a",
+		"6e 09 00 00 00 00 00 00 00 00 00 01",
+		"58" NODE "00 00 00 01 00 00 00 02 ff ff ff fe",
+		"61 01",
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf in = { 0 }, packed = { 0 }, back = { 0 };
+		struct transcode_error err;
+
+		put_hex(&in, rows[i]);
+		ck_assert_int_eq(transcode_term(in.data, "x", &plain, &packed, &err), 0);
+		ck_assert_int_eq(
+		    transcode_value(packed.data, packed.len, "x", &plain, &back, NULL, &err), 0);
+		for (int how = 0; how < 4;
+		     how++) { /* in or out, by option or by the buffer's own limit */
+			size_t whole = how < 2 ? packed.len : back.len;
+
+			for (size_t limit = 0; limit <= whole + 1; limit++) {
+				struct transcode_options opts = { 100,
+								  how % 2 == 0 ? limit : SIZE_MAX,
+								  true };
+				struct buf out = { 0 };
+				int rc;
+
+				put_hex(&out, "'before'");
+				out.limit = how % 2 == 0 ? 0 : 6 + limit;
+				rc = how < 2 ? transcode_term(in.data, "x", &opts, &out, &err)
+					     : transcode_value(packed.data, packed.len, "x", &opts,
+							       &out, NULL, &err);
+				ck_assert_msg(rc == (limit >= whole ? 0 : -EINVAL), "%s %d %zu",
+					      rows[i], how, limit);
+				ck_assert_uint_eq(out.len, rc == 0 ? 6 + whole : 6);
+				ck_assert_uint_eq(out.limit, how % 2 == 0 ? 0 : 6 + limit);
+				ck_assert_int_eq(out.err, 0);
+				if (rc != 0)
+					ck_assert_msg(err.fault == TRANSCODE_TOO_LARGE &&
+							  err.limit == limit && err.bytes > limit &&
+							  err.bytes <= whole,
+						      "%s %d: %d, %zu of %zu: %d %d", rows[i], how,
+						      err.fault, limit, whole, (int)err.bytes,
+						      (int)err.limit);
+				buf_free(&out);
+			}
+		}
+		buf_free(&in);
+		buf_free(&packed);
+		buf_free(&back);
+	}
+}
+END_TEST
+
+START_TEST(a_binary_over_the_limit_is_not_copied)
+{
+	struct transcode_options opts = { 100, 1000, true };
+	struct buf in = { 0 }, out = { 0 };
+	struct transcode_error err;
+
+	term_put_list(&in, 2);
+	term_put_int(&in, 5);
+	put_hex(&in, "6d 00 80 00 00");
+	ck_assert_int_eq(buf_reserve(&in, 0x800001), 0);
+	memset(in.data + in.len, 'x', 0x800000);
+	in.len += 0x800000;
+	term_put_nil(&in);
+	ck_assert_int_eq(transcode_term(in.data, "x", &opts, &out, &err), -EINVAL);
+	ck_assert(err.fault == TRANSCODE_TOO_LARGE && err.bytes >= 0x800000 && err.limit == 1000);
+	ck_assert_uint_lt(out.cap, 100000);
+	buf_free(&in);
+	buf_free(&out);
+}
+END_TEST
+
+START_TEST(an_error_that_the_buffer_has_already_is_kept)
+{
+	struct buf in = { 0 }, out = { .err = -ENOMEM };
+	struct transcode_error err;
+
+	put_hex(&in, "61 01");
+	ck_assert_int_eq(transcode_term(in.data, "x", &plain, &out, &err), -EINVAL);
+	ck_assert(err.fault == TRANSCODE_NO_MEMORY && out.err == -ENOMEM);
+	out.err = -EMSGSIZE;
+	ck_assert_int_eq(transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err), -EINVAL);
+	ck_assert(err.fault == TRANSCODE_TOO_LARGE && out.err == -EMSGSIZE);
+	buf_free(&in);
+}
+END_TEST
+
+/* A map that needs every kind of memory: output, offsets, prints, the table. */
+static void put_hungry(struct buf *b)
+{
+	term_put_list(b, 1);
+	term_put_map(b, 200);
+	for (int i = 0; i < 200; i++) {
+		if (i % 2 == 0) {
+			term_put_int(b, i);
+		} else {
+			term_put_tuple(b, 1);
+			term_put_map(b, 20);
+			for (int k = 0; k < 20; k++) {
+				term_put_int(b, k);
+				term_put_float(b, i);
+			}
+		}
+		term_put_text(b, "some text to make it grow");
+	}
+	term_put_nil(b);
+}
+
+START_TEST(any_allocation_may_fail)
+{
+	struct buf term = { 0 }, packed = { 0 }, back = { 0 };
+	struct transcode_error err;
+	long n;
+
+	put_hungry(&term);
+	ck_assert_int_eq(transcode_term(term.data, "x", &plain, &packed, &err), 0);
+	for (int way = 0; way < 3; way++) {
+		for (n = 0;; n++) {
+			struct buf out = { 0 };
+			int rc;
+
+			put_hex(&out, "'before'");
+			mem_fail_after = n;
+			if (way == 0)
+				rc = transcode_args(term.data, &plain, &out, &err);
+			else if (way == 1)
+				rc = transcode_term(term.data, "x", &plain, &out, &err);
+			else
+				rc = transcode_value(packed.data, packed.len, "x", &plain, &out,
+						     NULL, &err);
+			if (mem_fail_after >= 0) {
+				mem_fail_after = -1;
+				ck_assert_int_eq(rc, 0);
+				buf_free(&out);
+				break;
+			}
+			ck_assert_int_eq(rc, -EINVAL);
+			ck_assert_int_eq(err.fault, TRANSCODE_NO_MEMORY);
+			ck_assert(out.len == 6 && out.err == 0 &&
+				  memcmp(out.data, "before", 6) == 0);
+			buf_free(&out);
+		}
+		ck_assert_int_gt(n, 5);
+	}
+	buf_free(&term);
+	buf_free(&packed);
+	buf_free(&back);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("transcode_bounds");
+	TCase *t = tcase_create("transcode_bounds");
+	SRunner *runner = srunner_create(s);
+	int failed;
+
+	suite_add_tcase(s, t);
+	tcase_add_test(t, atoms_from_a_worker_have_at_most_255_characters);
+	tcase_add_test(t, absurd_integers_and_tuples_are_refused);
+	tcase_add_loop_test(t, nesting_is_allowed_to_the_limit_and_not_beyond, 0, 4);
+	tcase_add_test(t, bombs_are_answered_at_once);
+	tcase_add_test(t, the_longest_output_is_the_limit_and_a_byte_more_is_too_large);
+	tcase_add_test(t, a_binary_over_the_limit_is_not_copied);
+	tcase_add_test(t, an_error_that_the_buffer_has_already_is_kept);
+	tcase_add_test(t, any_allocation_may_fail);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
