@@ -8,6 +8,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -288,6 +289,7 @@ static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, 
 
 /* ---- how a worker ended ---- */
 
+/* {worker_exit, Map}. `w` may not have ended yet: killed, but the kernel has not let go of it. */
 void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
 {
 	struct buf lines = { 0 };
@@ -299,7 +301,10 @@ void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
 	term_put_uint(out, w->id);
 	term_put_atom(out, "exit");
 	term_put_tuple(out, 2);
-	if (w->killed_for != NULL && w->signal == 9) {
+	if (!w->exited && w->os_pid != 0) {
+		term_put_atom(out, "killed");
+		term_put_atom(out, "no_exit");
+	} else if (w->killed_for != NULL && w->signal == SIGKILL) {
 		term_put_atom(out, "killed");
 		term_put_atom(out, w->killed_for);
 	} else if (w->signal != 0) {
@@ -348,10 +353,8 @@ static enum answer_kind put_outcome(struct node_pool *p, struct node_request *r,
 		put_overloaded(p, out);
 		return ANSWER_OVERLOADED;
 	case OUTCOME_WORKER_EXIT:
-		if (p->dying != NULL)
-			answer_put_worker_exit(out, p->dying);
-		else
-			term_put_atom(out, "worker_exit");
+		answer_put_worker_exit(out, p->dying != NULL ? p->dying :
+							node_worker_find(p, r->pool.worker_id));
 		return ANSWER_WORKER_EXIT;
 	case OUTCOME_CIRCUIT_OPEN:
 		term_put_tuple(out, 2);

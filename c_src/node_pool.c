@@ -41,11 +41,6 @@ static void run(struct node_pool *p, const struct pool_action *a)
 
 	if (worker_send(w->io, r->frame, r->frame_len) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
-	if (r->frame_on_heap && r->pool.retry == 0) {
-		mem_free(r->frame);
-		r->frame = NULL;
-		r->frame_on_heap = false;
-	}
 }
 
 static void probe(struct node_pool *p, const struct pool_action *a)

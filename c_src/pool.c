@@ -73,7 +73,7 @@ static void worker_event(struct pool *p, const struct pool_event *ev)
 	else if (ev->type == POOL_WORKER_BROKEN)
 		worker_broken(p, w);
 	else
-		worker_gone(p, w);
+		worker_gone(p, w, ev->not_begun);
 }
 
 static void happen(struct pool *p, const struct pool_event *ev)

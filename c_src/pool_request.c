@@ -177,17 +177,19 @@ void request_abandon(struct pool *p, struct pool_request *r)
 	cut(p, r, OUTCOME_ABANDONED, false);
 }
 
-void request_lost_worker(struct pool *p, struct pool_request *r)
+void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun)
 {
 	struct list *queue = &p->queue[r->priority], *at = queue->next;
 
-	if (r->kind != POOL_CALL || r->retry == 0 || r->deadline_us <= p->now_us) {
+	if (r->kind != POOL_CALL || (r->retry == 0 && !not_begun) || r->deadline_us <= p->now_us) {
 		request_done(p, r, OUTCOME_WORKER_EXIT);
 		return;
 	}
 	part(p, r);
-	r->retry--;
-	p->totals.retries++;
+	if (!not_begun) {
+		r->retry--;
+		p->totals.retries++;
+	}
 	r->queue_deadline_us = POOL_NEVER; /* it was about the first wait */
 	/* In front, but behind those of its kind that came before: at most one per worker. */
 	while (at != queue && list_entry(at, struct pool_request, link)->arrival < r->arrival)

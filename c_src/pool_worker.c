@@ -135,10 +135,10 @@ static void judge(struct pool *p, struct pool_worker *w)
 }
 
 /* What it held is lost with it. */
-static void bereave(struct pool *p, struct pool_worker *w)
+static void bereave(struct pool *p, struct pool_worker *w, bool not_begun)
 {
 	if (w->request != NULL)
-		request_lost_worker(p, w->request);
+		request_lost_worker(p, w->request, not_begun);
 	if (w->lease != NULL)
 		lease_end(p, w->lease, LEASE_WORKER_GONE, OUTCOME_LEASE_CLOSED);
 }
@@ -153,14 +153,14 @@ void worker_broken(struct pool *p, struct pool_worker *w)
 	leave(p, w, PHASE_SIGKILL);
 }
 
-void worker_gone(struct pool *p, struct pool_worker *w)
+void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun)
 {
 	struct pool_worker **slot = &p->worker_hash[pool_slot(w->id)];
 
 	p->totals.exits++;
 	if (w->state != WORKER_STOPPING)
 		judge(p, w);
-	bereave(p, w);
+	bereave(p, w, not_begun);
 	heap_remove(&p->timers, &w->timer);
 	list_remove(&w->by_index);
 	list_remove(&w->trial);
@@ -228,6 +228,12 @@ void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id)
 {
 	struct pool_request *r = w->request;
 
+	if (w->state == WORKER_STOPPING && r != NULL && r->id == call_id) {
+		/* The last words of one that ended by itself: its caller gets them, it gets nobody. */
+		histogram_add(&p->call_us, p->now_us - r->started_us);
+		request_done(p, r, OUTCOME_OK);
+		return;
+	}
 	if (call_id == 0 || call_id != w->call_id) {
 		p->totals.late++;
 		return;
@@ -281,7 +287,7 @@ static void expire(struct pool *p, struct pool_worker *w)
 	} else if (w->stop_phase < PHASE_SIGKILL) {
 		stop_phase(p, w, w->stop_phase + 1);
 	} else {
-		bereave(p, w);
+		bereave(p, w, false);
 	}
 }
 

@@ -6,7 +6,7 @@
  * must be met, so the ends of open funs are kept, TERM_FUNS_MAX of them.
  *
  * What is refused is what no BEAM writes: so whatever passed may also be sent to one. */
-#include "term_private.h"
+#include "term_tags.h"
 
 #include <ei.h>
 #include <errno.h>

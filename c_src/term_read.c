@@ -1,5 +1,5 @@
 /* term_read.c - readers of checked terms; see term.h. No end pointers: term_check() was here. */
-#include "term_private.h"
+#include "term_tags.h"
 
 #include <assert.h>
 

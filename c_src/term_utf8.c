@@ -3,7 +3,7 @@
  * ASCII is skipped 32 bytes at a time; what is not ASCII is checked sequence by sequence against the
  * table of the Unicode standard (3-7, "Well-Formed UTF-8 Byte Sequences"), which is what Python's
  * strict decoder and the BEAM take too. */
-#include "term_private.h"
+#include "term_tags.h"
 
 static bool tail(uint8_t byte)
 {

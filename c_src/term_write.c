@@ -1,7 +1,7 @@
 /* term_write.c - writers of terms, each in its shortest encoding; see term.h.
  *
  * What is written for every message is written here; what is rare is left to ei. */
-#include "term_private.h"
+#include "term_tags.h"
 
 #include <assert.h>
 #include <ei.h>

@@ -31,11 +31,6 @@ struct walk {
 	struct walk_level level[TRANSCODE_DEPTH_MAX + 1];
 };
 
-static struct print *prints(const struct walk *w)
-{
-	return (struct print *)(void *)w->prints.data;
-}
-
 static bool same(struct print x, struct print y)
 {
 	return x.a == y.a && x.b == y.b;
@@ -58,10 +53,13 @@ static int distinct_few(const struct print *p, size_t n, size_t *which)
 /* Whether the prints from `first` on are all different. */
 static int distinct(struct walk *w, size_t first, size_t *which)
 {
-	const struct print *p = prints(w) + first;
-	size_t n = w->prints.len / sizeof *p - first, size = 64;
+	size_t n = w->prints.len / sizeof(struct print) - first, size = 64;
+	const struct print *p;
 	uint32_t *table;
 
+	if (n <= 1)
+		return 0;
+	p = (const struct print *)(const void *)w->prints.data + first;
 	if (n <= 8)
 		return distinct_few(p, n, which);
 	while (size < 2 * n)

@@ -117,7 +117,7 @@ struct pool_lease {
 /* One worker, read-only outside pool.c. */
 struct pool_worker {
 	uint64_t id;                  /* never reused */
-	unsigned index;               /* 0 .. size-1, unique among living workers */
+	unsigned index;               /* 0 .. size-1 (of its start), unique among those not stopping */
 	enum worker_state state;
 	struct list link;
 	struct heap_node timer;       /* start deadline, grace of an interrupt, of a stop */
@@ -154,15 +154,18 @@ enum pool_event_type {
 	POOL_CHECKIN,       /* lease_id: the owner gives it back */
 	POOL_LEASE_DOWN,    /* lease_id: its owner is gone, or it was sent an exit signal */
 	POOL_WORKER_READY,  /* worker_id: HELLO */
-	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call */
+	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call. Taken from a worker
+	                       that is BROKEN as well: its last words, read after its end was known */
 	POOL_WORKER_GONE,   /* worker_id: every process and descriptor of it is gone, or it never was.
 	                       `failed`: the start failed (never said HELLO) */
-	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it */
+	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and
+	                       its lease hear of it with POOL_WORKER_GONE, or stop_grace later */
 	POOL_TICK,          /* time has passed: deadlines */
-	POOL_RESIZE,        /* size */
+	POOL_RESIZE,        /* size. Shrinking: idle workers leave at once, others when they come free;
+	                       those that still start are surplus before those that can serve */
 	POOL_DRAIN,         /* no new requests; POOL_DRAINED when nothing is queued, running or leased */
 	POOL_STOP,          /* stop all workers, start none: everything queued or running is done with
-	                       OUTCOME_DRAINING, leases end */
+	                       OUTCOME_DRAINING, leases end with LEASE_WORKER_GONE */
 };
 
 struct pool_event {
@@ -171,7 +174,8 @@ struct pool_event {
 	struct pool_lease *lease;
 	uint64_t worker_id, call_id, lease_id;
 	bool failed;
-	bool not_begun; /* POOL_WORKER_GONE: it ended without having read the call that it was sent last */
+	bool not_begun; /* WORKER_GONE: it ended without having read the call that it was sent last,
+	                   so that runs on another, whatever its `retry` */
 	unsigned size;
 	uint64_t random; /* any 64 random bits, for the jitter of back-off */
 };
@@ -191,7 +195,8 @@ enum pool_action_type {
 
 struct pool_action {
 	enum pool_action_type type;
-	uint64_t worker_id, call_id;
+	uint64_t worker_id; /* DONE: where it ran last, 0: nowhere; LEASE_ENDED: whose it was */
+	uint64_t call_id;   /* RUN, DONE: the request's id; PROBE: what PONG must say; INTERRUPT: the call */
 	unsigned index;
 	struct pool_request *request;
 	struct pool_lease *lease;
@@ -243,7 +248,7 @@ struct pool_worker *pool_worker_after(const struct pool *p, const struct pool_wo
 const struct breaker *pool_breaker(const struct pool *p);
 /* Milliseconds until the circuit lets the next start through, at least 1; 0: it is closed. */
 uint64_t pool_retry_after_ms(const struct pool *p, uint64_t now_us);
-const struct histogram *pool_wait_us(const struct pool *p);  /* arrival to start of a call */
+const struct histogram *pool_wait_us(const struct pool *p);  /* arrival to first start, or to grant */
 const struct histogram *pool_call_us(const struct pool *p);  /* start to answer */
 const struct histogram *pool_start_us(const struct pool *p); /* start of a worker to its HELLO */
 

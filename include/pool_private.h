@@ -100,7 +100,7 @@ void request_run(struct pool *p, struct pool_request *r, struct pool_worker *w);
 /* Ends the request; its worker, if it runs, has no owner afterwards: see worker_orphaned(). */
 void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outcome);
 /* Its worker died in it: again, or WORKER_EXIT. */
-void request_lost_worker(struct pool *p, struct pool_request *r);
+void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun);
 void requests_expire(struct pool *p);
 /* Ends all that wait in the queues (not in those of leases). */
 void requests_done(struct pool *p, enum pool_outcome outcome);
@@ -139,7 +139,7 @@ void worker_orphaned(struct pool *p, struct pool_worker *w, enum pool_abandon ho
 void worker_ready(struct pool *p, struct pool_worker *w);
 void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id);
 void worker_broken(struct pool *p, struct pool_worker *w);
-void worker_gone(struct pool *p, struct pool_worker *w);
+void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun);
 
 void workers_expire(struct pool *p);
 void workers_start(struct pool *p);

@@ -11,7 +11,7 @@
 #ifndef KRAIT_TRANSCODE_PRIVATE_H
 #define KRAIT_TRANSCODE_PRIVATE_H
 
-#include "term_private.h"
+#include "term_tags.h"
 #include "transcode.h"
 
 #include <sys/types.h>

@@ -604,12 +604,53 @@ START_TEST(a_call_on_a_broken_worker_is_answered_with_its_exit)
 	ignore_actions();
 	broken(1);
 	then("KILL 1, START 2@0");
-	answer(1, 10);
+	answer(1, 11);
 	broken(1);
 	then_nothing();
 	ck_assert_uint_eq(pool_running(pool), 1);
 	gone(1);
 	then("DONE 10 worker_exit");
+}
+END_TEST
+
+START_TEST(the_last_words_of_a_broken_worker_reach_its_caller_and_it_gets_nobody)
+{
+	given_workers(1);
+	call(10);
+	call(11);
+	ignore_actions();
+	broken(1);
+	then("KILL 1, START 2@0");
+	answer(1, 10);
+	then("DONE 10 ok");
+	answer(1, 10);
+	gone(1);
+	then_nothing();
+	ready(2);
+	then("RUN 2 11");
+}
+END_TEST
+
+/* It ended without having read its last call. */
+static void gone_unread(uint64_t worker_id)
+{
+	step((struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = worker_id, .not_begun = true });
+}
+
+START_TEST(a_call_that_its_worker_never_read_runs_on_another)
+{
+	given_workers(1);
+	call(10);
+	call(11);
+	ignore_actions();
+	broken(1);
+	ready(2);
+	then("KILL 1, START 2@0, RUN 2 11");
+	gone_unread(1);
+	then_nothing();
+	answer(2, 11);
+	then("DONE 11 ok, RUN 2 10");
+	ck_assert_uint_eq(pool_totals(pool)->retries, 0);
 }
 END_TEST
 
@@ -732,6 +773,8 @@ int main(void)
 	tcase_add_test(tc, a_call_that_waits_for_its_second_run_still_has_its_deadline);
 	tcase_add_test(tc, a_call_that_we_killed_does_not_run_again);
 	tcase_add_test(tc, a_call_on_a_broken_worker_is_answered_with_its_exit);
+	tcase_add_test(tc, the_last_words_of_a_broken_worker_reach_its_caller_and_it_gets_nobody);
+	tcase_add_test(tc, a_call_that_its_worker_never_read_runs_on_another);
 	tcase_add_test(tc, a_call_on_a_broken_worker_runs_again_after_its_exit);
 	tcase_add_test(tc, a_call_on_a_broken_worker_still_has_its_deadline_and_its_caller);
 	tcase_add_test(tc, a_call_on_a_broken_worker_whose_exit_is_never_reported_is_given_up);

@@ -491,11 +491,15 @@ static void m_judge(struct m_worker *w)
 	w->trial = false;
 }
 
-static void m_bereave(struct m_worker *w)
+static void m_bereave(struct m_worker *w, bool not_begun)
 {
 	struct m_request *r = m_request(w->request_id);
 
-	if (r != NULL && r->kind == POOL_CALL && r->retry > 0 && r->until_call > now) {
+	if (r != NULL && r->kind == POOL_CALL && not_begun && r->until_call > now) {
+		r->running = false;
+		r->until_queue = POOL_NEVER;
+		w->request_id = 0;
+	} else if (r != NULL && r->kind == POOL_CALL && r->retry > 0 && r->until_call > now) {
 		r->retry--;
 		r->running = false;
 		r->until_queue = POOL_NEVER;
@@ -511,6 +515,14 @@ static void m_bereave(struct m_worker *w)
 
 static void m_answered(struct m_worker *w, uint64_t call_id)
 {
+	if (w != NULL && w->state == WORKER_STOPPING && w->request_id && w->request_id == call_id) {
+		m.calls++;
+		m_done(m_request(call_id), OUTCOME_OK);
+		w->request_id = 0;
+		if (w->lease_id == 0)
+			w->timer = POOL_NEVER;
+		return;
+	}
 	if (w == NULL || w->call_id == 0 || w->call_id != call_id) {
 		m.totals.late++;
 		return;
@@ -559,7 +571,7 @@ static void m_worker_event(const struct pool_event *ev)
 		m.totals.exits++;
 		if (w->state != WORKER_STOPPING)
 			m_judge(w);
-		m_bereave(w);
+		m_bereave(w, ev->not_begun);
 		w->exists = false;
 	} else if (w->state != WORKER_STOPPING) { /* BROKEN */
 		m_judge(w);
@@ -628,7 +640,7 @@ static void m_timers(void)
 		} else if (first->phase < 2) {
 			m_phase(first, first->phase + 1);
 		} else {
-			m_bereave(first);
+			m_bereave(first, false);
 			given_up_seen++;
 		}
 	}
@@ -995,11 +1007,12 @@ static void worker_deed(enum pool_event_type type, const char *name, unsigned st
 	ev.worker_id = w != NULL && below(40) ? w->id : below(m.last_worker + 3);
 	if (type == POOL_WORKER_ANSWER) {
 		if (w != NULL && below(6))
-			ev.call_id = w->call_id;
+			ev.call_id = w->state == WORKER_STOPPING ? w->request_id : w->call_id;
 		else
 			ev.call_id = below(3) ? below(last_request + 2) : probes_seen - below(2);
 	}
 	ev.failed = w != NULL && w->state == WORKER_STARTING;
+	ev.not_begun = type == POOL_WORKER_GONE && below(3) == 0;
 	note("%s worker %" PRIu64 " call %" PRIu64, name, ev.worker_id, ev.call_id);
 	step(ev);
 }
@@ -1038,7 +1051,7 @@ static void happen(enum deed deed)
 		break;
 	case ANSWER:
 		worker_deed(POOL_WORKER_ANSWER, "answer",
-			    1u << WORKER_BUSY | 1u << WORKER_PROBING);
+			    1u << WORKER_BUSY | 1u << WORKER_PROBING | 1u << WORKER_STOPPING);
 		break;
 	case GONE:
 		worker_deed(POOL_WORKER_GONE, "gone",

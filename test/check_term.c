@@ -17,7 +17,8 @@ START_TEST(every_tag_is_accepted_whole_and_refused_when_cut_short)
 	for (size_t len = 0; len < b.len; len++) {
 		uint8_t *copy = exact(&b, len);
 
-		ck_assert_msg(term_check(copy, len, &used) == -EBADMSG, "%s: cut to %zu", s->hex, len);
+		ck_assert_msg(term_check(copy, len, &used) == -EBADMSG, "%s: cut to %zu", s->hex,
+			      len);
 		free(copy);
 	}
 	ck_assert_msg(term_check(b.data, b.len, &used) == 0, "%s", s->hex);
@@ -35,43 +36,45 @@ END_TEST
 static const char *const malformed[] = {
 	"",
 	"00",
-	"50 00 00 00 01",                       /* compressed */
-	"52 00",                                /* atom cache */
-	"75 00 00 00 00",                       /* the old fun */
-	"65" NODE "00 00 00 01 01",             /* the old reference */
-	"46 7f f0 00 00 00 00 00 00",           /* infinity */
-	"46 ff f8 00 00 00 00 00 00",           /* NaN */
+	"50 00 00 00 01",             /* compressed */
+	"52 00",                      /* atom cache */
+	"75 00 00 00 00",             /* the old fun */
+	"65" NODE "00 00 00 01 01",   /* the old reference */
+	"46 7f f0 00 00 00 00 00 00", /* infinity */
+	"46 ff f8 00 00 00 00 00 00", /* NaN */
 	"63 '1.5e+999' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
-	"63 'inf' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+	"63 'inf' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
+	"00",
 	"63 '0x1.8p3' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
-	"63 '15' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+	"63 '15' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
+	"00 00",
 	"63 '1.5e+' 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
-	"77 01 ff",                             /* not UTF-8 */
-	"77 02 c0 80",                          /* overlong */
-	"77 03 ed a0 80",                       /* a surrogate */
-	"4d 00 00 00 01 09 ff",                 /* 9 bits */
-	"4d 00 00 00 01 00 ff",                 /* none */
-	"4d 00 00 00 00 01",                    /* of no bytes */
-	"6e 01 02 05",                          /* a sign that is none */
+	"77 01 ff",                                     /* not UTF-8 */
+	"77 02 c0 80",                                  /* overlong */
+	"77 03 ed a0 80",                               /* a surrogate */
+	"4d 00 00 00 01 09 ff",                         /* 9 bits */
+	"4d 00 00 00 01 00 ff",                         /* none */
+	"4d 00 00 00 00 01",                            /* of no bytes */
+	"6e 01 02 05",                                  /* a sign that is none */
 	"58 61 01 00 00 00 01 00 00 00 02 00 00 00 00", /* a pid of no node */
-	"72 00 00" NODE "01",                   /* a reference of no words */
+	"72 00 00" NODE "01",                           /* a reference of no words */
 	"5a 00 06" NODE "00 00 00 63 00 00 00 01 00 00 00 02 00 00 00 03 00 00 00 04 00 00 00 05"
 	"00 00 00 06",                          /* of six */
 	"67" NODE "00 00 00 01 00 00 00 02 04", /* a creation of two bits that has three */
 	"66" NODE "00 00 00 07 04",
 	"72 00 01" NODE "04 00 00 00 01",
-	"72 00 01" NODE "01 00 04 00 00",       /* a first word of 18 bits that has 19 */
+	"72 00 01" NODE "01 00 04 00 00",        /* a first word of 18 bits that has 19 */
 	"71 77 01 'm' 77 01 'f' 62 00 00 00 01", /* an arity that is no byte */
 	"71 77 01 'm' 61 01 61 01",
-	"6c 7f ff ff ff 6a 6a",                 /* counts */
+	"6c 7f ff ff ff 6a 6a", /* counts */
 	"6c ff ff ff ff 6a 6a",
 	"69 ff ff ff ff 6a 6a",
 	"74 ff ff ff ff 6a 6a",
-	"74 00 00 00 02 61 01 61 02 61 03",     /* a key without a value */
+	"74 00 00 00 02 61 01 61 02 61 03", /* a key without a value */
 	"6d ff ff ff fb 00",
 	"6d 00 00 10 00 00",
 	"6f ff ff ff ff 00 01",
-	"6c 00 00 00 01 61 01",                 /* no tail */
+	"6c 00 00 00 01 61 01", /* no tail */
 };
 
 START_TEST(what_no_node_writes_is_refused)
@@ -100,15 +103,17 @@ START_TEST(an_atom_has_at_most_255_characters_whatever_their_bytes)
 	static const struct {
 		unsigned tag;
 		const char *piece;
-	} rows[] = { { 118, "a" },	  { 118, "\xc3\xa9" }, { 118, "\xf0\x9f\x90\x8d" },
-		     { 100, "\xe9" } };
+	} rows[] = {
+		{ 118, "a" }, { 118, "\xc3\xa9" }, { 118, "\xf0\x9f\x90\x8d" }, { 100, "\xe9" }
+	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		for (size_t times = 254; times <= 257; times++) {
 			struct buf b = { 0 };
 
 			put_atom_of(&b, rows[i].tag, rows[i].piece, times);
-			ck_assert_int_eq(term_check(b.data, b.len, NULL), times <= 255 ? 0 : -EBADMSG);
+			ck_assert_int_eq(term_check(b.data, b.len, NULL),
+					 times <= 255 ? 0 : -EBADMSG);
 			buf_free(&b);
 		}
 	}
@@ -123,7 +128,8 @@ static void put_fun(struct buf *b, size_t inner_len, int lie)
 
 	buf_put(&head, fixed, 21); /* arity, uniq, index */
 	buf_put_u32(&head, 1);
-	put_hex(&head, "77 01 'm' 61 01 62 00 00 00 02 58" NODE "00 00 00 01 00 00 00 00 00 00 00 00");
+	put_hex(&head,
+		"77 01 'm' 61 01 62 00 00 00 02 58" NODE "00 00 00 01 00 00 00 00 00 00 00 00");
 	buf_put_u8(b, 112);
 	buf_put_u32(b, (uint32_t)((int)(4 + head.len + inner_len) + lie));
 	buf_put(b, head.data, head.len);
@@ -294,14 +300,33 @@ START_TEST(mutations_are_refused_or_harmless)
 END_TEST
 
 static const int64_t integers[] = {
-	0, 1, 255, 256, -1, -255, -256, INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1,
-	(int64_t)INT32_MIN - 1, 134217727, 134217728, -134217728, -134217729, INT64_MAX, INT64_MIN,
-	INT64_C(1) << 40, -(INT64_C(1) << 40), 65536,
+	0,
+	1,
+	255,
+	256,
+	-1,
+	-255,
+	-256,
+	INT32_MAX,
+	INT32_MIN,
+	(int64_t)INT32_MAX + 1,
+	(int64_t)INT32_MIN - 1,
+	134217727,
+	134217728,
+	-134217728,
+	-134217729,
+	INT64_MAX,
+	INT64_MIN,
+	INT64_C(1) << 40,
+	-(INT64_C(1) << 40),
+	65536,
 };
 
 START_TEST(integers_are_written_short_and_read_by_ei_and_back)
 {
-	static const size_t lens[] = { 2, 2, 2, 5, 5, 5, 5, 5, 5, 7, 7, 5, 5, 5, 5, 11, 11, 9, 9, 5 };
+	static const size_t lens[] = {
+		2, 2, 2, 5, 5, 5, 5, 5, 5, 7, 7, 5, 5, 5, 5, 11, 11, 9, 9, 5
+	};
 	struct buf b = { 0 };
 	char by_ei[32];
 	long long found;
@@ -333,7 +358,8 @@ START_TEST(integers_beyond_64_bits_are_not_read_as_such)
 		{ "6e 08 01 00 00 00 00 00 00 00 80", true, INT64_MIN },
 		{ "6e 08 01 01 00 00 00 00 00 00 80", false, 0 },
 		{ "6e 09 00 00 00 00 00 00 00 00 00 01", false, 0 },
-		{ "6e 0a 01 05 00 00 00 00 00 00 00 00 00", true, -5 }, /* not shortest, but legal */
+		{ "6e 0a 01 05 00 00 00 00 00 00 00 00 00", true,
+		  -5 }, /* not shortest, but legal */
 		{ "6f 00 00 00 01 00 07", true, 7 },
 		{ "6e 00 00", true, 0 },
 		{ "46 00 00 00 00 00 00 00 00", false, 0 },
@@ -382,7 +408,8 @@ START_TEST(floats_agree_with_ei_and_those_without_a_term_are_atoms)
 		term_put_float(&b, rows[i]);
 		ck_assert_int_eq(ei_decode_double((char *)b.data, &at, &value), 0);
 		ck_assert(memcmp(&value, &rows[i], sizeof value) == 0);
-		ck_assert(term_float(b.data, &value) && memcmp(&value, &rows[i], sizeof value) == 0);
+		ck_assert(term_float(b.data, &value) &&
+			  memcmp(&value, &rows[i], sizeof value) == 0);
 	}
 	b.len = 0;
 	put_hex(&b, "63 '-1.50000000000000000000e+00' 00 00 00 00");
@@ -411,7 +438,8 @@ START_TEST(atoms_are_read_in_all_their_encodings)
 
 	put_hex(&b, "64 00 02 'ok' 73 01 e9 76 00 02 c3 a9 77 02 'ok'");
 	ck_assert(term_atom(b.data, &text, &latin1) && latin1 && text.len == 2);
-	ck_assert(term_is_atom(b.data, "ok") && !term_is_atom(b.data, "o") && !term_is_atom(b.data, "okk"));
+	ck_assert(term_is_atom(b.data, "ok") && !term_is_atom(b.data, "o") &&
+		  !term_is_atom(b.data, "okk"));
 	ck_assert(!term_atom(b.data + 5, &text, NULL));
 	ck_assert(term_atom(b.data + 5, &text, &latin1) && latin1 && text.len == 1);
 	ck_assert(term_atom(b.data + 8, &text, &latin1) && !latin1 && text.len == 2);
@@ -421,9 +449,9 @@ START_TEST(atoms_are_read_in_all_their_encodings)
 		buf_put(&longest, "\xf0\x9f\x90\x8d", 4);
 	term_put_atom_n(&b, (char *)longest.data, longest.len);
 	ck_assert_int_eq(term_check(b.data, b.len, NULL), 0);
-	ck_assert_int_eq(ei_decode_atom_as((char *)b.data, &at, by_ei, sizeof by_ei, ERLANG_UTF8, NULL,
-					   NULL),
-			 0);
+	ck_assert_int_eq(
+	    ei_decode_atom_as((char *)b.data, &at, by_ei, sizeof by_ei, ERLANG_UTF8, NULL, NULL),
+	    0);
 	ck_assert_uint_eq(strlen(by_ei), 1020);
 	b.len = 0;
 	term_put_bool(&b, true);
@@ -450,7 +478,8 @@ START_TEST(pids_agree_with_ei)
 	ck_assert_int_eq(term_check(b.data, b.len, NULL), 0);
 	ck_assert_int_eq(ei_decode_pid((char *)b.data, &at, &by_ei), 0);
 	ck_assert_str_eq(by_ei.node, "krait@127.0.0.1");
-	ck_assert(by_ei.num == pid.id && by_ei.serial == pid.serial && by_ei.creation == pid.creation);
+	ck_assert(by_ei.num == pid.id && by_ei.serial == pid.serial &&
+		  by_ei.creation == pid.creation);
 	ck_assert_int_eq(ei_encode_pid(again, &end, &by_ei), 0);
 	ck_assert(term_pid((uint8_t *)again, &back) && term_pid_equal(&pid, &back));
 	for (int i = 0; i < 4; i++) {
@@ -464,7 +493,8 @@ START_TEST(pids_agree_with_ei)
 	}
 	b.len = 0;
 	put_hex(&b, "67" NODE "00 00 00 01 00 00 00 02 03");
-	ck_assert(term_pid(b.data, &back) && back.id == 1 && back.serial == 2 && back.creation == 3);
+	ck_assert(term_pid(b.data, &back) && back.id == 1 && back.serial == 2 &&
+		  back.creation == 3);
 	ck_assert(!term_pid(b.data + 1, &back));
 	buf_free(&b);
 }
@@ -620,7 +650,8 @@ START_TEST(utf8_is_what_it_is_by_definition)
 {
 	uint8_t text[80];
 
-	for (uint32_t all = 0; all < 1u << 24; all += all < 0xc00000 ? 7 : 1) { /* every lead of 3 */
+	for (uint32_t all = 0; all < 1u << 24;
+	     all += all < 0xc00000 ? 7 : 1) { /* every lead of 3 */
 		put_u32(text, all << 8 | 0x80);
 		for (size_t len = 1; len <= 4; len++)
 			if (term_utf8(text, len) != valid_by_definition(text, len))

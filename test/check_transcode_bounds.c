@@ -84,7 +84,7 @@ static void put_deep_term(struct buf *b, uint32_t depth, int kind)
 
 START_TEST(nesting_is_allowed_to_the_limit_and_not_beyond)
 {
-	static const uint32_t limits[] = { 1, 2, 7, 500, TRANSCODE_DEPTH_MAX };
+	static const uint32_t limits[] = { 1, 2, 7, 500, 800, TRANSCODE_DEPTH_MAX };
 
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
 		struct transcode_options opts = { limits[i], 1 << 30, true };
@@ -121,6 +121,49 @@ START_TEST(nesting_is_allowed_to_the_limit_and_not_beyond)
 			buf_free(&args);
 			buf_free(&packed);
 			buf_free(&back);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_fun_with_terms_nested_beyond_all_limits_is_too_deep_to_go_back)
+{
+	for (uint32_t depth = TRANSCODE_DEPTH_MAX; depth <= TRANSCODE_DEPTH_MAX + 1; depth++) {
+		for (int is_key = 0; is_key < 3; is_key++) {
+			struct buf fun = { 0 }, in = { 0 }, out = { 0 };
+			struct transcode_error err;
+			int rc;
+
+			put_hex(&fun,
+				"70 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
+				"00 00 00 07 00 00 00 01 77 01 'm' 61 07 61 08 58 77 01 'n'"
+				"00 00 00 01 00 00 00 00 00 00 00 00");
+			put_deep_term(&fun, depth, 0);
+			put_u32(fun.data + 1, (uint32_t)fun.len - 1);
+			ck_assert_int_eq(term_check(fun.data, fun.len, NULL), 0);
+			ck_assert_int_eq(transcode_term(fun.data, "x", &plain, &in, &err), 0);
+			if (is_key) {
+				struct buf map = { 0 };
+
+				put_hex(&map, "82 01 02");
+				if (is_key == 2) { /* {Fun}, one level more */
+					buf_put_u8(&map, 0xc9);
+					buf_put_u32(&map, (uint32_t)in.len + 1);
+					put_hex(&map, "02 91");
+				}
+				buf_put(&map, in.data, in.len);
+				put_hex(&map, "03");
+				buf_free(&in);
+				in = map;
+			}
+			rc = transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err);
+			ck_assert_int_eq(
+			    rc, depth + (is_key == 2) <= TRANSCODE_DEPTH_MAX ? 0 : -EINVAL);
+			if (rc != 0)
+				ck_assert_int_eq(err.fault, TRANSCODE_TOO_DEEP);
+			buf_free(&fun);
+			buf_free(&in);
+			buf_free(&out);
 		}
 	}
 }
@@ -344,6 +387,7 @@ int main(void)
 	tcase_add_test(t, atoms_from_a_worker_have_at_most_255_characters);
 	tcase_add_test(t, absurd_integers_and_tuples_are_refused);
 	tcase_add_loop_test(t, nesting_is_allowed_to_the_limit_and_not_beyond, 0, 4);
+	tcase_add_test(t, a_fun_with_terms_nested_beyond_all_limits_is_too_deep_to_go_back);
 	tcase_add_test(t, bombs_are_answered_at_once);
 	tcase_add_test(t, the_longest_output_is_the_limit_and_a_byte_more_is_too_large);
 	tcase_add_test(t, a_binary_over_the_limit_is_not_copied);

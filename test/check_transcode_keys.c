@@ -69,6 +69,8 @@ static const struct {
 	{ "74 00 00 00 02 61 01 61 02 61 03 61 04", "74 00 00 00 02 61 01 61 04 61 03 61 02", false,
 	  false },
 	{ "68 01 6c 00 00 00 01 61 01 6a", "68 01 6c 00 00 00 01 77 04 'true' 6a", true, true },
+	{ "68 01 4d 00 00 00 01 03 e0", "68 01 4d 00 00 00 01 03 ff", true, true }, /* 3 bits */
+	{ "68 01 4d 00 00 00 01 03 e0", "68 01 4d 00 00 00 01 03 c0", false, false },
 	/* the same, as no BEAM would send */
 	{ "68 00", "68 00", true, true },
 	{ "67" NODE "00 00 00 01 00 00 00 02 03", "58" NODE "00 00 00 01 00 00 00 02 00 00 00 03",
@@ -134,10 +136,11 @@ START_TEST(a_clash_within_a_key_is_refused_even_if_the_key_is_alone)
 END_TEST
 
 /* Keys of a dict: are they one term? Fun bodies that differ in their creator only, too. */
-#define FUN_BY(pid, env)                                                                          \
-	"c7 37 08 70 00 00 00 36 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 07 " \
-	"00 00 00 01"                                                                             \
-	"77 01 'm' 61 07 61 08 58 77 01 'n' " pid " 00 00 00 00 00 00 00 00 61 " env
+#define FUN_OF(module, pid, env)                                                                 \
+	"c7 37 08 70 00 00 00 36 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 07" \
+	"00 00 00 01 77 01 " module " 61 07 61 08 58 77 01 'n' " pid                             \
+	" 00 00 00 00 00 00 00 00 61 " env
+#define FUN_BY(pid, env) FUN_OF("'m'", pid, env)
 static const struct {
 	const char *one, *two;
 	bool clash;
@@ -172,6 +175,7 @@ static const struct {
 	{ "d7 08 4d 00 00 00 02 08 'ab'", "a2 'ab'", true },
 	{ FUN_BY("00 00 00 01", "05"), FUN_BY("00 00 00 02", "05"), true },
 	{ FUN_BY("00 00 00 01", "05"), FUN_BY("00 00 00 01", "06"), false },
+	{ FUN_BY("00 00 00 01", "05"), FUN_OF("'o'", "00 00 00 01", "05"), false },
 	{ "c7 09 07 71 77 01 'm' 77 01 'f' 61 02", "c7 0b 07 71 64 00 01 'm' 76 00 01 'f' 61 02",
 	  true },
 	{ "ff", "cf ff ff ff ff ff ff ff ff", false },

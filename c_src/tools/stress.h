@@ -8,6 +8,8 @@
  *   stress_ask.c      the books: every reference that we sent, and what may still come for it
  *   stress_answer.c   is this answer the right one?
  *   stress_caller.c   one simulated process: born, asks, gives up, dies
+ *   stress_request.c  its requests, as GenServer.call sends them
+ *   stress_term.c     terms for people
  *   stress_lease.c    a process that holds a lease: calls, checkin, give_away, links
  *   stress_junk.c     what no client should send, but some will
  *   stress_admin.c    the clean peer: status, workers, kills of workers, the end's checks
@@ -41,7 +43,7 @@
 #define JOURNAL      1024 /* events kept about workers */
 #define FAILURES_KEPT 20  /* violations that are kept in words; all are counted */
 #define FAILURES_MAX 200  /* violations that end the run early */
-#define INHERIT_MAX  4
+#define INHERIT_MAX  4    /* leases given to one process that it has not yet looked at */
 #define PID_BASE     100u /* a process' pid has the id PID_BASE + slot */
 #define NONCE_SLOT_SHIFT 40
 #define UNKNOWN_NAME "krait_stress_nobody"
@@ -141,6 +143,7 @@ struct ask {
 	struct list by_caller, by_tomb;
 	struct caller *caller;
 	uint64_t nonce, sent_us, timeout_us;
+	uint32_t serial;      /* of the process that sent it */
 	uint64_t due_us;      /* when its answer (MONITOR: its DOWN) is overdue; NEVER: not awaited */
 	uint64_t cut;         /* 0: live; else the barrier that ends it */
 	enum ask_kind kind;
@@ -218,8 +221,12 @@ struct caller {
 	enum wake { WAKE_BORN, WAKE_NEXT, WAKE_FATE } wake;
 	struct alarm alarm;
 	struct lease lease;
-	struct term_pid inherit[INHERIT_MAX];
+	struct {
+		struct term_pid pid;
+		bool doubtful;
+	} inherit[INHERIT_MAX];
 	unsigned inherited;
+	bool ghost;          /* it is about to use a lease that it has given back */
 	struct {
 		enum { LINK_NONE, LINK_LINKED, LINK_UNLINKING } state;
 		struct term_pid pid;
@@ -231,6 +238,7 @@ struct caller {
 
 struct term_pid caller_pid(const struct caller *c);
 struct buf *caller_out(struct caller *c); /* what goes to the node; the peer is up */
+void caller_give_up(struct caller *c);     /* what it waits for; FATE_GIVE_UP, or forced */
 void caller_born(struct caller *c);
 void caller_wake_in(struct caller *c, enum wake wake, uint64_t us);
 void caller_next_soon(struct caller *c, bool failed); /* after an answer, or instead of one */
@@ -245,14 +253,17 @@ struct ask *request_begin(struct caller *c, enum ask_kind kind, const char *name
 			  const struct term_pid *pid, size_t *start);
 void request_send(struct ask *a, size_t start, uint64_t timeout_us);
 void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms);
+void call_send(struct caller *c);
+void checkout_send(struct caller *c);
 void cast_send(struct caller *c);
 
 void lease_granted(struct caller *c, const struct term_pid *pid);
-void lease_inherit(struct caller *c);     /* takes what was given to it */
+bool lease_inherit(struct caller *c);     /* takes what was given to it; false: nothing was */
 void lease_step(struct caller *c);        /* the next thing to do with it */
 void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const uint8_t *reply);
 void lease_gave_up(struct caller *c, const struct ask *a);
-void lease_ended(struct caller *c, bool known); /* `known`: we ended it, so DOWN and EXIT are due */
+void lease_ended(struct caller *c, bool normal); /* DOWN and EXIT are due; `normal`: of that reason */
+void lease_surprise(struct caller *c);    /* it has ended, and not by our doing */
 void lease_witness(struct caller *c, const struct term_pid *pid); /* control process: it must end */
 void lease_drop(struct caller *c);        /* the process is gone */
 void junk_send(struct caller *c);
@@ -275,7 +286,8 @@ struct sim {
 	bool admin, same_life; /* the next dial is with the same creation */
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
-	uint64_t barrier, acked, heard_us, dialled_us;
+	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;
+	uint64_t casts, casts_at_barrier, casts_acked;
 	struct list tombs;     /* asks that are cut, in the order of their barriers */
 	struct caller *control;
 	unsigned lives;
@@ -371,7 +383,8 @@ struct stress {
 	uint64_t late, crossed, respawns, drops[VANISHES], connects, alive_answers, surprises;
 	uint64_t bytes_in, bytes_out, watches, probes, answered_at_once;
 	struct histogram latency;
-	double usual_us; /* a moving average of it */
+	double usual_us, usual_lease_us; /* moving averages of it */
+	uint64_t exits_heard, ambiguous;
 	uint64_t checks; /* things that were looked at and found right */
 	uint64_t failures, failures_kept;
 	struct failure failure[FAILURES_KEPT];

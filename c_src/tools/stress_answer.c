@@ -239,7 +239,7 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 			       "an ordinary request has used up its whole time-out: nobody served it" :
 			       NULL;
 	case OUT_WORKER_EXIT:
-		return s->outcomes[o] >= s->workers_killed ? "nobody has killed its worker" : NULL;
+		return ++s->exits_heard > s->workers_killed ? "nobody has killed its worker" : NULL;
 	case OUT_CIRCUIT_OPEN:
 		return s->options.workers_killed > 0 ? NULL : "no worker was killed by us";
 	case OUT_NOPROC: {

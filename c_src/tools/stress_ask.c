@@ -21,6 +21,7 @@ struct ask *ask_new(struct caller *c, enum ask_kind kind)
 	a->caller = c;
 	a->kind = kind;
 	a->nonce = (uint64_t)c->slot << NONCE_SLOT_SHIFT | ++c->sequence;
+	a->serial = c->serial;
 	a->sent_us = now_us();
 	a->due_us = NEVER;
 	list_init(&a->by_tomb);

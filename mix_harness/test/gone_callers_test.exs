@@ -9,6 +9,12 @@ defmodule Krait.GoneCallersTest do
     worker.os_pid
   end
 
+  # A function of krait_faults says so when it runs: the call is not only sent.
+  defp await_begun(%{name: name}) do
+    assert_receive {:krait_line, ^name, _, _, line}, 5_000
+    unless line =~ ~r/: begun$/, do: await_begun(%{name: name})
+  end
+
   describe "a caller that gives up" do
     test "never gets the late answer, whatever abandon says" do
       for abandon <- [:kill, :interrupt, :finish] do
@@ -84,7 +90,8 @@ defmodule Krait.GoneCallersTest do
       kill(doomed)
       await_rest(node)
       assert busy in before
-      refute Proc.alive?(busy)
+      # It has been killed; that it is gone is told to its parent alone, the fork server.
+      eventually(not Proc.alive?(busy), 1_000)
       assert [_, _] = now = os_pids(node)
       assert before -- now == [busy]
       assert %{abandoned: 1} = totals(node)
@@ -93,21 +100,38 @@ defmodule Krait.GoneCallersTest do
 
   describe "abandon = interrupt" do
     test "raises KeyboardInterrupt and keeps the worker that obeys" do
-      node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000)
+      node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000, lines: true)
       before = os_pids(node)
-      doomed = caller(:doomed, node, eval(sleep(60)))
-      await_running(node, 1)
+      doomed = caller(:doomed, node, {:call, :krait_faults, :hang, []})
+      await_begun(node)
       {ms, _} = timed(fn -> kill(doomed) && await_rest(node) end)
       assert ms < 2_000
       assert os_pids(node) == before
-      assert py(node, sleep(60), timeout: 100) == {:error, {:timeout, :call}}
-      await_rest(node)
+
+      assert ask(node, {:call, :krait_faults, :hang, [], timeout: 300}) ==
+               {:error, {:timeout, :call}}
+
+      {ms, _} = timed(fn -> await_rest(node) end)
+      assert ms < 2_000
       assert os_pids(node) == before
       assert py(node, "1") == {:ok, 1}
     end
 
-    test "lets finally blocks run" do
+    test "is not lost on a call that has not begun yet" do
       node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000)
+      before = os_pids(node)
+
+      for _ <- 1..20 do
+        assert {:error, {:timeout, _}} = py(node, sleep(60), timeout: 1)
+        {ms, _} = timed(fn -> await_rest(node) end)
+        assert ms < 2_000
+      end
+
+      assert os_pids(node) == before
+    end
+
+    test "lets finally blocks run" do
+      node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000, lines: true)
       path = Path.join(System.tmp_dir!(), "krait_finally_#{System.unique_integer([:positive])}")
       on_exit(fn -> File.rm(path) end)
 
@@ -115,13 +139,14 @@ defmodule Krait.GoneCallersTest do
       def f():
           import time
           try:
+              print('begun', flush=True)
               time.sleep(60)
           finally:
               open('#{path}', 'w').write('ran')
       """
 
       doomed = caller(:doomed, node, {:call, :builtins, :exec, [block <> "\nf()", %{}]})
-      await_running(node, 1)
+      await_begun(node)
       kill(doomed)
       await_rest(node)
       assert File.read!(path) == "ran"

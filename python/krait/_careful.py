@@ -29,6 +29,7 @@ from krait._convert import (
     INT_MAX,
     INT_MIN,
     SIMPLIFY_STEPS,
+    WHERE_BYTES,
     EncodeError,
     Unencodable,
     big_integer,
@@ -38,7 +39,6 @@ from krait._convert import (
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 
 KEY_CHARACTERS = 64  # transcode.h: a key's text in a path is cut to this
-WHERE_BYTES = 255  # transcode.h: and the path to this, its end kept
 
 EXTERNAL_CODES = {Pid: EXT_PID, Reference: EXT_REF, Port: EXT_PORT, Export: EXT_EXPORT, Opaque: EXT_OPAQUE}
 EXTERNAL_TYPES = {code: term for term, code in EXTERNAL_CODES.items()}

@@ -95,14 +95,20 @@ class Channel:
             at += got
         return body
 
-    def send(self, body: bytes) -> None:
+    def send(self, body: bytes | tuple[bytes, bytes]) -> None:
         """Sends one frame, all of it; raises OSError."""
-        header = _LENGTH.pack(len(body))
-        if len(body) <= JOIN_BYTES:
-            self._sendall(header + body)
-            return
+        if isinstance(body, tuple):
+            head, body = body
+            header = _LENGTH.pack(len(head) + len(body)) + head
+            self._gather(header, body)
+        elif len(body) <= JOIN_BYTES:
+            self._sendall(_LENGTH.pack(len(body)) + body)
+        else:
+            self._gather(_LENGTH.pack(len(body)), body)
+
+    def _gather(self, header: bytes, body: bytes) -> None:
         sent = self.sock.sendmsg((header, body))
-        if sent < 4:
+        if sent < len(header):
             self._sendall(header[sent:])
-            sent = 4
-        self._sendall(memoryview(body)[sent - 4 :])
+            sent = len(header)
+        self._sendall(memoryview(body)[sent - len(header) :])

@@ -14,6 +14,7 @@ for the fast path are measured.
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from typing import Any, Callable
 
@@ -40,6 +41,7 @@ from krait._terms import Atom, ListKey, MapKey
 ATOM_CACHE = 4096  # atoms kept decoded; a pool speaks few, and a peer cannot make it grow further
 NESTED_DECODE = 32  # tuples within tuples on the fast path: each level takes 41 KB of C stack
 NESTED_ENCODE = 16  # and here each takes a Packer, which reserves 1 MB when it is first needed
+APART_BYTES = 64 << 10  # bytes from here on are not copied into a frame but sent beside it
 PACKER_KEEP = 4 << 20  # after a larger result the Packers go, for they never shrink
 
 DEFAULT_MAX_DEPTH = 256
@@ -145,6 +147,7 @@ def make_packer() -> tuple[Callable[[Any], bytes], Callable[[], None]]:
     return pack, trim
 
 
+_BIN_32 = struct.Struct(">BI")
 _NATIVE = frozenset((type(None), bool, float, str, bytes, bytearray, memoryview, list, dict))
 
 
@@ -168,13 +171,17 @@ class Encoder:
             data = _careful.encode(value, root, self._max_depth, self._max_bytes)
         return self._within_limits(data, len(data))
 
-    def frame(self, type_: int, call_id: int, value: Any) -> bytes:
-        """The frame [type, id, value]; raises as encode() does."""
+    def frame(self, type_: int, call_id: int, value: Any) -> bytes | tuple[bytes, bytes]:
+        """The frame [type, id, value], in two parts where that saves copying; raises as encode() does."""
+        if type(value) is bytes and len(value) > APART_BYTES:
+            self._within_limits(value, len(value) + 5)
+            head = b"\x93" + self._pack(type_) + self._pack(call_id)
+            return head + _BIN_32.pack(0xC6, len(value)), value
         try:
             data: bytes = self._pack([type_, call_id, value])
         except BaseException:
-            value = _careful.encode(value, "result", self._max_depth, self._max_bytes)
-            return b"\x93" + self._pack(type_) + self._pack(call_id) + value
+            data = _careful.encode(value, "result", self._max_depth, self._max_bytes)
+            return b"\x93" + self._pack(type_) + self._pack(call_id) + data
         if len(data) > self._max_bytes or len(data) > PACKER_KEEP:
             self._trim()
             return self._within_limits(data, len(data) - 2 - len(self._pack(call_id)))

@@ -25,6 +25,7 @@ EXT_MAPKEY = 10
 INT_MIN = -(2**63)  # msgpack's own integers; beyond them is EXT_BIGINT
 INT_MAX = 2**64 - 1
 SIMPLIFY_STEPS = 16  # an encoder that returns its own argument would go on for ever
+WHERE_BYTES = 255  # transcode.h: the longest path, of which the end is kept
 WHAT_CHARACTERS = 60  # transcode.h: `what` is at most 63 bytes
 
 PLAIN = (type(None), bool, int, float, str, bytes, bytearray, memoryview, list, dict, tuple)
@@ -43,7 +44,12 @@ class EncodeError(Exception):
 
     def is_well_formed(self) -> bool:
         """Whether it says what an ERROR frame can say."""
-        return tuple(type(detail) for detail in self.details) == _DETAILS.get(self.kind)
+        if tuple(type(detail) for detail in self.details) != _DETAILS.get(self.kind):
+            return False
+        try:
+            return all(len(str(detail).encode()) <= WHERE_BYTES for detail in self.details)
+        except UnicodeEncodeError:
+            return False
 
     def __str__(self) -> str:
         return f"{self.kind}: {', '.join(str(detail) for detail in self.details)}"

@@ -84,19 +84,18 @@ class Answers:
     def plain(self, type_: int, call_id: int, *rest: Any) -> bytes:
         return self._encoder.plain([type_, call_id, *rest])
 
-    def result(self, call_id: int, value: Any) -> bytes:
+    def result(self, call_id: int, value: Any) -> bytes | tuple[bytes, bytes]:
         try:
             return self._encoder.frame(RESULT, call_id, value)
-        except EncodeError as error:
-            if error.is_well_formed():  # it is a public class: user code may have made this one
-                return self.plain(ERROR, call_id, error.kind, *error.details)
-            return self.error(call_id, error)
         except BaseException as error:
-            return self.error(call_id, error)
+            return self.error(call_id, error, encoding=True)
 
-    def error(self, call_id: int, error: BaseException) -> bytes:
+    def error(self, call_id: int, error: BaseException, encoding: bool = False) -> bytes:
         """`error` as the node wants to hear it; survives on what is left of stack and memory."""
         try:
+            # A public class: user code may have raised it in a call, or with nonsense in it.
+            if encoding and isinstance(error, EncodeError) and error.is_well_formed():
+                return self.plain(ERROR, call_id, error.kind, *error.details)
             if isinstance(error, NoFunction):
                 return self.plain(ERROR, call_id, "no_function")
             if isinstance(error, NotAllowed):

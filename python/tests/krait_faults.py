@@ -299,13 +299,23 @@ def depth_of(x: Any) -> int:
 
 
 class _Liar:
+    def __init__(self, words: tuple[Any, ...]) -> None:
+        self.words = words
+
     def __krait__(self) -> Any:
-        raise krait.EncodeError("hearsay", object())
+        raise krait.EncodeError(*self.words)
 
 
-def encode_error() -> Any:
+def encode_error(kind: str) -> Any:
     """An object that raises Krait's own exception, with nonsense in it, when it is to be sent."""
-    return _Liar()
+    return _Liar(
+        {
+            "kind": ("hearsay", object()),
+            "types": ("too_large", "very"),
+            "long": ("unencodable", "x" * 1_000_000, "y"),
+            "surrogate": ("unencodable", "\ud800", "y"),
+        }[kind]
+    )
 
 
 def with_form(form: Any) -> WithForm:

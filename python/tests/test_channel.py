@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from krait._channel import BUFFER_BYTES, JOIN_BYTES, BadFrame, Channel, ChannelLost
+from krait._channel import BUFFER_BYTES, JOIN_BYTES, LONG_KEEP_BYTES, BadFrame, Channel, ChannelLost
 
 
 @pytest.fixture
@@ -48,6 +48,44 @@ def test_any_size_arrives_whole_both_ways(pair, size):
     sender.start()
     assert bytes(Channel(b).receive()) == body
     sender.join()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+def test_a_frame_in_two_parts_arrives_as_one(pair, size):
+    a, b = pair
+    body = os.urandom(size)
+    sender = threading.Thread(target=Channel(a).send, args=((b"head", body),))
+    sender.start()
+    assert bytes(Channel(b).receive()) == b"head" + body
+    sender.join()
+
+
+def test_a_send_that_is_cut_within_the_header_is_completed(pair):
+    a, b = pair
+
+    class Slow:
+        recv_into, sendall = a.recv_into, a.sendall
+
+        def sendmsg(self, parts):
+            return a.send(parts[0][:2])
+
+    for body in (b"x" * 100_000, (b"head", b"x" * 100_000)):
+        sender = threading.Thread(target=Channel(Slow()).send, args=(body,))
+        sender.start()
+        assert bytes(Channel(b).receive()) == (b"".join(body) if isinstance(body, tuple) else body)
+        sender.join()
+
+
+def test_memory_of_a_long_frame_is_kept_up_to_a_bound(pair):
+    a, b = pair
+    channel = Channel(b)
+    for size, kept in ((100_000, 100_000), (70_000, 100_000), (LONG_KEEP_BYTES + 1, 100_000), (200_000, 200_000)):
+        body = os.urandom(size)
+        sender = threading.Thread(target=a.sendall, args=(framed(body),))
+        sender.start()
+        assert bytes(channel.receive()) == body
+        sender.join()
+        assert len(channel._long) == kept
 
 
 def test_frames_cut_anywhere_arrive_in_order(pair):

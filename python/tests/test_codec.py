@@ -401,9 +401,23 @@ def test_the_careful_encoder_stops_before_it_has_written_it_all():
     assert told.value.kind == "too_large" and told.value.details[0] < 1010
 
 
+def test_long_bytes_are_not_copied_into_their_frame():
+    value = bytes(_codec.APART_BYTES + 1)
+    head, tail = _codec.Encoder().frame(2, 7, value)
+    assert tail is value and decode(head + tail) == [2, 7, value]
+    for limit, fits in ((len(value) + 5, True), (len(value) + 4, False)):
+        limited = _codec.Encoder(max_bytes=limit)
+        if fits:
+            limited.frame(2, 7, value)
+        else:
+            with pytest.raises(krait.EncodeError) as told:
+                limited.frame(2, 7, value)
+            assert told.value.details == (len(value) + 5, limit)
+
+
 def test_the_memory_of_a_large_result_is_given_back():
     encoder = _codec.Encoder(max_bytes=1 << 30)
-    assert len(encoder.frame(2, 1, bytes(_codec.PACKER_KEEP + 1))) > _codec.PACKER_KEEP
+    assert len(encoder.frame(2, 1, "x" * (_codec.PACKER_KEEP + 1))) > _codec.PACKER_KEEP
     assert encoder.frame(2, 1, (None,)) == b"\x93\x02\x01\xd5\x02\x91\xc0"
 
 

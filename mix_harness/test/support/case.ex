@@ -54,7 +54,10 @@ defmodule Krait.Case do
     workers
   end
 
-  def os_pids(node), do: node |> workers() |> Enum.map(& &1.os_pid) |> Enum.sort()
+  @doc "The processes that serve, or will; not those that are on their way out."
+  def os_pids(node) do
+    Enum.sort(for worker <- workers(node), worker.state != :stopping, do: worker.os_pid)
+  end
 
   @doc "The books of a pool at rest or not: nothing is ever lost or counted twice."
   def balanced?(totals) do

@@ -48,12 +48,41 @@ defmodule Krait.TestNode do
       name: unique_name(),
       size: 2,
       await_ready: true,
+      python: python(),
       pythonpath: [faults()],
       stop_grace: 300,
       stop_timeout: 500,
       log_level: :debug,
       log: Collector.sink(collector)
     ]
+  end
+
+  @doc """
+  An interpreter that has msgpack, looked for once in a run: the node would find one by itself, but
+  some that it tries on the way take their time (a version manager's shims), in every test.
+  """
+  @spec python() :: String.t()
+  def python do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil ->
+        python = Enum.find(candidates(), &msgpack?/1)
+        :persistent_term.put(__MODULE__, python)
+        python
+
+      python ->
+        python
+    end
+  end
+
+  defp candidates do
+    for directory <- ["/usr/bin" | String.split(System.get_env("PATH", ""), ":")],
+        path = Path.join(directory, "python3"),
+        File.exists?(path),
+        do: path
+  end
+
+  defp msgpack?(python) do
+    match?({_, 0}, System.cmd(python, ["-c", "import msgpack"], stderr_to_stdout: true))
   end
 
   @doc "Where krait_faults.py and the other misbehaving modules are."

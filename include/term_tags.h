@@ -1,6 +1,6 @@
-/* term_private.h - what the rooms of term and of transcode share; nobody else includes it. */
-#ifndef KRAIT_TERM_PRIVATE_H
-#define KRAIT_TERM_PRIVATE_H
+/* term_tags.h - the tags of the external term format, and what the rooms of term share with transcode. */
+#ifndef KRAIT_TERM_TAGS_H
+#define KRAIT_TERM_TAGS_H
 
 #include "term.h"
 
