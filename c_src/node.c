@@ -321,11 +321,14 @@ static void init_handles(struct node *n)
 	}
 }
 
-static void make_mark(struct node *n)
+/* Random bits: for the mark of our processes, and for the hash of keys that peers choose. */
+static void make_random(struct node *n)
 {
-	uint64_t random = 0;
+	uint64_t random = 0, seed = 0;
 
 	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
+	(void)!uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
+	transcode_seed(seed);
 	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name, (int)getpid(),
 		 (unsigned long long)random);
 }
@@ -345,7 +348,7 @@ int node_run(const struct node_options *options)
 	n->started_us = node_now_us();
 	list_init(&n->books);
 	list_init(&n->dirty);
-	make_mark(n);
+	make_random(n);
 	set_peer_options(n);
 	init_handles(n);
 	if ((n->pool = node_pool_new(n)) == NULL) {

@@ -121,7 +121,8 @@ static bool take_name(const uint8_t *t, struct span *text)
 {
 	if (!term_binary(t, text) && !term_atom(t, text, NULL))
 		return false;
-	return text->len > 0 && text->len <= REQUEST_NAME_MAX && memchr(text->at, 0, text->len) == NULL;
+	return text->len > 0 && text->len <= REQUEST_NAME_MAX && term_utf8(text->at, text->len) &&
+	       memchr(text->at, 0, text->len) == NULL;
 }
 
 static bool take_ms(const uint8_t *t, bool zero, uint64_t *ms)
