@@ -4,8 +4,9 @@
  * reported -> what is left of its group is killed, channel and pipes are emptied -> POOL_WORKER_GONE ->
  * "reap". No signal is sent after that.
  * What can go wrong: no descriptors (told as a failed start); it is to be killed before it is forked
- * (killed as soon as its pid is known); the fork server dies (its workers die with it by the kernel; they
- * are our children then, and are reaped here); a frame is not in the protocol (killed). */
+ * (forgotten, and killed if it is forked after all); the fork server dies (its workers die with it by the kernel; they
+ * are our children then, and are reaped here); the preload hangs (given up with the start that it holds
+ * up); a frame is not in the protocol (killed). */
 #include "node_private.h"
 
 #include "children.h"
@@ -60,12 +61,18 @@ const char *signal_name(int signal)
 
 void node_worker_signal(struct node_worker *w, int signal, bool group)
 {
-	if (w == NULL || w->exited)
+	if (w == NULL || w->exited || w->gone)
 		return;
-	if (w->os_pid > 0)
+	if (w->os_pid > 0) {
 		kill(group ? -w->os_pid : w->os_pid, signal);
-	else if (signal == SIGKILL)
-		w->kill_when_forked = true;
+	} else if (signal == SIGKILL) {
+		/* Not forked yet, and nobody waits for that: if it ever is, on_forked() kills it. A fork
+		 * server that has not come to serving starts by now hangs in its preload. */
+		w->gone = true;
+		w->pool->failed_ids[w->pool->failed_count++] = w->id;
+		if (!w->pool->forkserver_ready)
+			node_pool_stop_forkserver(w->pool);
+	}
 }
 
 static void keep_detail(struct node_pool *p, const char *text, size_t len)
@@ -112,7 +119,7 @@ static void exited(struct node_worker *w, int status, int signal)
 {
 	struct node_pool *p = w->pool;
 	const struct pool_worker *pw = pool_worker(p->pool, w->id);
-	bool wanted = pw == NULL || pw->state == WORKER_STOPPING;
+	bool wanted = pw == NULL || (pw->state == WORKER_STOPPING && !w->ended_itself);
 	struct buf lines = { 0 };
 
 	if (!w->orphan) {
@@ -146,6 +153,26 @@ static void exited(struct node_worker *w, int status, int signal)
 	p->dying = NULL;
 }
 
+/* Whether the process is on its way out already: PF_EXITING (0x4) in the ninth field of
+ * /proc/PID/stat, proc(5). A process that cannot be read is gone. */
+static bool is_exiting(int os_pid)
+{
+	char path[64], text[512], *at;
+	unsigned long flags = 0x4;
+	FILE *file;
+	size_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", os_pid);
+	if ((file = fopen(path, "re")) == NULL)
+		return true;
+	n = fread(text, 1, sizeof text - 1, file);
+	fclose(file);
+	text[n] = '\0';
+	if ((at = strrchr(text, ')')) != NULL)
+		(void)!sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags);
+	return (flags & 0x4) != 0;
+}
+
 static void broken(struct node_worker *w, const char *killed_for, const char *why)
 {
 	const struct pool_worker *pw = pool_worker(w->pool->pool, w->id);
@@ -153,8 +180,11 @@ static void broken(struct node_worker *w, const char *killed_for, const char *wh
 	if (pw == NULL || w->gone || w->exited)
 		return;
 	if (pw->state != WORKER_STOPPING) {
-		log_line(LOG_DEBUG, w->object, "%s: killed", why);
-		w->killed_for = killed_for;
+		w->ended_itself = true;
+		if (w->os_pid > 0 && !is_exiting(w->os_pid)) {
+			log_line(LOG_WARNING, w->object, "%s: killed", why);
+			w->killed_for = killed_for;
+		}
 	}
 	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
 }
@@ -269,6 +299,7 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 {
 	struct node_pool *p = arg;
 
+	p->forkserver_ready = true;
 	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid, versions);
 }
 
@@ -286,13 +317,11 @@ static void on_forked(void *arg, uint64_t worker_id, int os_pid)
 {
 	struct node_worker *w = node_worker_find(arg, worker_id);
 
-	if (w == NULL) {
+	if (w == NULL || w->gone) {
 		kill(-os_pid, SIGKILL); /* not reaped before we say so: the number is its own */
 		return;
 	}
 	know_pid(w, os_pid);
-	if (w->kill_when_forked)
-		kill(-os_pid, SIGKILL);
 }
 
 /* A start that ended before there was a process. */
@@ -352,6 +381,7 @@ static void on_fs_down(void *arg, int status, int signal)
 	log_line(p->node->stage >= NODE_STOPPING ? LOG_DEBUG : LOG_WARNING, "forkserver",
 		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
 	p->forkserver = NULL;
+	p->forkserver_ready = false;
 	old = p->forkserver_id++; /* what is started from here on belongs to the next one */
 	if (!p->detail_fresh) {
 		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
@@ -359,7 +389,7 @@ static void on_fs_down(void *arg, int status, int signal)
 	}
 	p->detail_fresh = false;
 	HASH_ITER(hh, p->workers, w, tmp) {
-		if (w->exited || w->forkserver_id != old)
+		if (w->exited || w->gone || w->forkserver_id != old)
 			continue;
 		w->orphan = true;
 		if (w->os_pid > 0) {

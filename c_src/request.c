@@ -227,6 +227,20 @@ static int take_options(const uint8_t *opts, bool is_call, struct request *out, 
 
 /* ---- verbs ---- */
 
+/* A list that ends in []. Its tail may be written as a list again. */
+static bool is_proper_list(const uint8_t *t)
+{
+	const uint8_t *at;
+	uint32_t count;
+
+	while (term_kind(t) == TERM_LIST && term_list(t, &count, &at)) {
+		while (count-- > 0)
+			at = term_skip(at);
+		t = at;
+	}
+	return term_kind(t) == TERM_NIL || term_kind(t) == TERM_STRING;
+}
+
 static int parse_call(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
 {
 	static const char expected[] =
@@ -238,8 +252,7 @@ static int parse_call(const uint8_t *e, uint32_t arity, struct request *out, str
 	out->args = term_skip(out->function_term);
 	if (!take_name(out->module_term, &out->module) || !take_name(out->function_term, &out->function))
 		return bad(reason, expected);
-	if (term_kind(out->args) != TERM_LIST && term_kind(out->args) != TERM_NIL &&
-	    term_kind(out->args) != TERM_STRING)
+	if (!is_proper_list(out->args))
 		return bad(reason, expected);
 	return arity == 5 ? take_options(term_skip(out->args), true, out, reason) : 0;
 }

@@ -169,7 +169,7 @@ struct node_worker {
 	bool exited;            /* reported; never signalled again */
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
-	bool kill_when_forked;
+	bool ended_itself;      /* nobody had told it to end */
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
@@ -186,6 +186,7 @@ struct node_pool {
 	struct node_worker *workers;
 	struct forkserver *forkserver;  /* NULL: none runs */
 	uint64_t forkserver_id;
+	bool forkserver_ready;
 	unsigned forkservers_open;      /* handles not yet closed */
 	struct list waiting;            /* AWAIT_READY requests */
 	uint64_t answers[ANSWER_KINDS];
@@ -196,8 +197,8 @@ struct node_pool {
 	uv_timer_t timer;               /* pool_next_tick */
 	uint64_t armed_us;
 	bool pumping;
-	uint64_t failed_ids[1024];      /* starts that failed within an action, told after it; as many */
-	unsigned failed_count;          /* as a pool can have workers */
+	uint64_t failed_ids[2048];      /* starts that failed or were forgotten within a step, told after it; */
+	unsigned failed_count;          /* a pool has at most 1024 workers to kill and as many to start */
 	bool drained;                   /* POOL_DRAINED was seen in this pump */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;

@@ -119,6 +119,8 @@ static const struct bad {
 	{ "{call, 1, sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
 	{ "{call, math, \"sqrt\", []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
 	{ "{call, math, sqrt, 2}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, sqrt, [4|5]}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
 	{ "{call, math, sqrt, {}}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
 	{ "{call, '', sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
 	{ "{call, math, sqrt, [], 1}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },

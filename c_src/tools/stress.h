@@ -1,6 +1,6 @@
 /* stress.h - what the rooms of krait_stress share.
  *
- *   krait_stress.c    main: options, the phases of a run, the exit status
+ *   krait_stress.c    main: options, the world, the clock, the exit status
  *   stress_options.c  the command line
  *   stress_wire.c     handshake and signals as bytes (pure)
  *   stress_peer.c     one simulated BEAM node: dial, vanish, come back
@@ -15,6 +15,7 @@
  *   stress_admin.c    the clean peer: status, workers, kills of workers, the end's checks
  *   stress_proc.c     /proc: descriptors and memory of the node, the slope
  *   stress_spawn.c    a node of our own
+ *   stress_conduct.c  the phases of a run, and the checks at its end
  *   stress_report.c   progress, violations with their history, the report
  *
  * The world: `peers` simulated nodes and one clean one (the last, for administration). Each load peer has
@@ -43,6 +44,7 @@
 #define JOURNAL      1024 /* events kept about workers */
 #define FAILURES_KEPT 20  /* violations that are kept in words; all are counted */
 #define FAILURES_MAX 200  /* violations that end the run early */
+#define VERDICTS_MAX 24
 #define INHERIT_MAX  4    /* leases given to one process that it has not yet looked at */
 #define PID_BASE     100u /* a process' pid has the id PID_BASE + slot */
 #define NONCE_SLOT_SHIFT 40
@@ -154,6 +156,7 @@ struct ask {
 	bool gone;            /* it is for a lease that has certainly ended */
 	bool doubtful;        /* for one that may have */
 	bool normal;          /* MONITOR: the reason must be `normal` */
+	bool low;             /* of low priority: under this load it may wait for ever */
 	unsigned answers, downs;
 	const char *name;     /* whom the monitor is on; NULL: `pid` */
 	struct term_pid pid;
@@ -349,6 +352,13 @@ struct failure {
 	struct event ring[RING];
 };
 
+/* One of the checks at the end. */
+struct verdict {
+	const char *name;
+	bool ok;
+	char text[160];
+};
+
 struct stress {
 	struct options options;
 	uv_loop_t loop;
@@ -374,8 +384,8 @@ struct stress {
 		PHASE_GONE,   /* the load peers have left */
 		PHASE_END
 	} phase;
-	uint64_t started_us, run_us, calm_us, phase_us, swept_us, lenient_until_us;
-	struct alarm sweep, dropper, killer, deadline;
+	uint64_t started_us, run_us, calm_us, phase_us, swept_us, lenient_until_us, progress_us;
+	struct alarm sweep, dropper, killer, baton;
 	struct caller *current; /* whose turn it is: for failures */
 
 	/* the books */
@@ -388,12 +398,14 @@ struct stress {
 	uint64_t checks; /* things that were looked at and found right */
 	uint64_t failures, failures_kept;
 	struct failure failure[FAILURES_KEPT];
+	struct verdict verdicts[VERDICTS_MAX];
+	unsigned verdict_count;
 	const char *fatal; /* why the run could not go on */
 
 	/* the node */
 	struct status status, before, after;
 	bool status_asked, workers_asked, status_wanted;
-	uint64_t status_asked_us, workers_asked_us;
+	uint64_t status_wanted_us, workers_asked_us;
 	struct alarm admin_alarm;
 	unsigned kills_due;
 	uint64_t workers_killed, kills_missed;
@@ -422,9 +434,14 @@ void fail(struct stress *s, struct caller *c, const char *fmt, ...)
 /* The run cannot go on. `why` is kept. */
 void fatal(struct stress *s, const char *why);
 
-bool check(struct stress *s, bool ok, const char *name, const char *fmt, ...)
+/* One of the checks at the end, for the report. */
+bool verdict(struct stress *s, bool ok, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void progress(struct stress *s);
 int report(struct stress *s); /* the exit status */
+uint64_t answers(const struct stress *s); /* heard so far */
+
+/* The conductor: one phase after the other; starts with the loop. */
+void conduct(struct stress *s);
 
 #endif

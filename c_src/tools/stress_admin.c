@@ -21,8 +21,6 @@ static void ask_node(struct stress *s, enum ask_kind kind)
 	size_t start;
 	struct ask *a;
 
-	if (c->sim->state != SIM_UP)
-		return;
 	a = request_begin(c, kind, s->options.pool, NULL, &start);
 	term_put_atom(caller_out(c), ask_names[kind]);
 	request_send(a, start, ANSWER_US);
@@ -30,16 +28,15 @@ static void ask_node(struct stress *s, enum ask_kind kind)
 
 static void ask_status(struct stress *s)
 {
-	if (s->status_asked)
+	if (s->status_asked || s->sims[s->options.peers].state != SIM_UP)
 		return;
 	s->status_asked = true;
-	s->status_asked_us = now_us();
 	ask_node(s, ASK_STATUS);
 }
 
 static void ask_workers(struct stress *s)
 {
-	if (s->workers_asked)
+	if (s->workers_asked || s->sims[s->options.peers].state != SIM_UP)
 		return;
 	s->workers_asked = true;
 	s->workers_asked_us = now_us();
@@ -50,6 +47,7 @@ void admin_status_want(struct stress *s)
 {
 	s->status.valid = false;
 	s->status_wanted = true;
+	s->status_wanted_us = now_us();
 	ask_status(s);
 }
 
@@ -225,7 +223,7 @@ void admin_answer(struct ask *a, const uint8_t *reply)
 		s->workers_asked = false;
 	if (e == NULL)
 		return;
-	if (status && s->status_wanted && a->sent_us >= s->status_asked_us)
+	if (status && s->status_wanted && a->sent_us >= s->status_wanted_us)
 		s->status_wanted = false;
 	if (status)
 		take_status(s, e);

@@ -235,7 +235,7 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 	case OUT_TIMEOUT_CALL:
 		if (took + EARLY_US < a->timeout_us)
 			return "a time-out before its time";
-		return a->timeout_us >= s->options.timeout_ms * 1000 ?
+		return a->timeout_us >= s->options.timeout_ms * 1000 && !a->low ?
 			       "an ordinary request has used up its whole time-out: nobody served it" :
 			       NULL;
 	case OUT_WORKER_EXIT:

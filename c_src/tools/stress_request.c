@@ -190,7 +190,7 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 		put_payload(s, a->nonce, a->payload_len, out);
 	}
 	term_put_nil(out);
-	term_put_map(out, 1 + (retry ? 1 : 0) + (priority ? 1 : 0));
+	term_put_map(out, 1u + retry + priority);
 	term_put_atom(out, "timeout");
 	term_put_uint(out, timeout_ms);
 	if (retry) {
@@ -199,7 +199,8 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 	}
 	if (priority) {
 		term_put_atom(out, "priority");
-		term_put_atom(out, rnd_to(s, 2) == 0 ? "high" : "low");
+		a->low = rnd_to(s, 2) == 0;
+		term_put_atom(out, a->low ? "low" : "high");
 	}
 }
 

@@ -339,15 +339,41 @@ def fork_grandchild(setsid: bool = False) -> int:
 
 
 def subprocess_grandchild() -> int:
-    """A process of another program; returns its pid."""
+    """A process of another program, which gets every descriptor that it may; returns its pid."""
     import subprocess
 
-    child = subprocess.Popen(["sleep", "3600"], stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(["sleep", "3600"], close_fds=False)
     _children.append(child)
     return child.pid
 
 
 _children: list[Any] = []
+
+
+def fork_later() -> None:
+    """When this call has ended, a thread forks a process, which prints its pid and sleeps until it is
+    interrupted; then the thread ends."""
+
+    def fork() -> None:
+        while krait.current_call() is not None:
+            pass
+        if os.fork() == 0:
+            try:
+                print(os.getpid(), flush=True)
+                while True:
+                    signal.pause()
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+            finally:
+                os._exit(1)
+
+    threading.Thread(target=fork).start()
+
+
+def importable(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
 
 
 def thread_hang() -> None:

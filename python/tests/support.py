@@ -154,6 +154,7 @@ class Server:
         ends = (theirs.fileno(), out_write, err_write)
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in ends]  # out of the way of 3
         actions = [(os.POSIX_SPAWN_DUP2, fd, at) for fd, at in zip(ends, (3, 1, 2))]
+        actions.append((os.POSIX_SPAWN_DUP2, ends[0], 0))  # a standard input that must not be kept
         self.pid = os.posix_spawn(
             sys.executable, argv or [sys.executable, START], {**os.environ, **(env or {})}, file_actions=actions
         )

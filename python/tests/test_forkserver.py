@@ -54,6 +54,16 @@ def test_a_worker_serves_prints_and_leaves(method):
         server.send("reap", pid)
 
 
+def holds_a_socket(pid):
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+                return not inherited(int(fd), os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return False
+
+
 def inherited(fd, target):
     try:
         return os.get_inheritable(fd) and os.readlink(f"/proc/self/fd/{fd}") == target
@@ -76,7 +86,7 @@ def test_a_worker_holds_nothing_but_what_is_its_own(method):
         assert sorted(fds) == [0, 1, 2, *(fd for fd in fds if fd > 2 and fds[fd].startswith("socket:"))]
         assert len(fds) == 4
         child = wire.value("subprocess_grandchild")
-        assert sorted(os.listdir(f"/proc/{child}/fd")) == ["0", "1", "2"]
+        assert not holds_a_socket(child)
 
 
 def test_the_server_keeps_no_descriptor_of_a_worker():
@@ -187,6 +197,27 @@ def test_user_modules_are_found_in_the_current_directory_and_krait_shadows_nothi
             assert wire.call("my_module", "f") == ("ok", "mine")
             assert wire.call("krait", "identity", 1) == ("ok", 1)
             assert wire.call("_codec", "x") == ("error", "not_allowed")
+
+
+def test_modules_of_krait_are_no_top_level_modules():
+    with Server() as server:
+        server.ready()
+        _, wire = server.start()
+        wire.receive()
+        assert wire.value("importable", "krait") is True
+        assert wire.value("importable", "_codec") is False
+
+
+def test_programs_that_a_preload_starts_do_not_hold_the_control_socket():
+    with Server(preload=["krait_starter"]) as server:
+        server.ready()
+        _, wire = server.start()
+        wire.receive()
+        pid = wire.call("krait_starter", "started")[1]
+        try:
+            assert not holds_a_socket(pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_workers_draw_different_numbers():

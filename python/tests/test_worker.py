@@ -192,6 +192,8 @@ def test_many_arguments_of_an_exception_are_cut(worker):
     assert args == [*range(_failure.ARGS_COUNT), "..."]
     args = error(worker.fault("raise_with_args", *["x" * 60_000] * 20))[4]
     assert args == ["x" * 60_000] * 4 + ["..."]
+    (arg,) = error(worker.fault("raise_with_args", ["x" * 40_000] * 2))[4]
+    assert arg.startswith("['xxx") and len(arg) <= _failure.ARG_REPR_CHARACTERS
 
 
 def test_surrogates_in_a_message_are_escaped(worker):
@@ -454,6 +456,18 @@ def test_a_forked_child_does_not_hold_the_channel_open(worker):
     fds = [os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")]
     assert not [fd for fd in fds if fd.startswith("socket:")]
     assert worker.stop() == _exits.EXIT_OK
+
+
+def test_a_child_of_a_thread_outlives_the_thread_and_can_be_interrupted(worker):
+    worker.fault("fork_later")
+    child = int(worker.read_line(worker.out))
+    try:
+        while len(os.listdir(f"/proc/{worker.pid}/task")) > 1:
+            pass
+        os.kill(child, signal.SIGINT)
+        assert worker.read_line(worker.out) == b"interrupted\n"
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
 
 
 def test_a_child_stays_in_the_workers_process_group(worker):
