@@ -63,6 +63,8 @@ static void close_all(struct node *n)
 	close_handle(&n->listener);
 	close_handle(&n->sigterm);
 	close_handle(&n->sigint);
+	signal(SIGTERM, SIG_IGN); /* it is ending: one more wish for that changes nothing */
+	signal(SIGINT, SIG_IGN);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
 	close_handle(&n->prepare);
