@@ -43,16 +43,22 @@ static void run(struct node_pool *p, const struct pool_action *a)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 
-static void probe(struct node_pool *p, const struct pool_action *a)
+/* Sends a frame that has nothing but its type and an id. */
+static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t id)
 {
-	struct node_worker *w = node_worker_find(p, a->worker_id);
 	struct buf out = { 0 };
-	size_t start = frame_begin(&out, FRAME_PING, a->call_id, 0);
+	size_t start = frame_begin(&out, type, id, 0);
 
 	frame_end(&out, start);
 	if (out.err != 0 || worker_send(w->io, out.data, out.len) != 0)
-		log_line(LOG_WARNING, w->object, "cannot send it a ping");
+		log_line(LOG_WARNING, w->object, "cannot send it a frame of type %d", (int)type);
 	buf_free(&out);
+}
+
+static void interrupt(struct node_worker *w, uint64_t call_id)
+{
+	send_bare(w, FRAME_INTERRUPT, call_id);
+	node_worker_signal(w, SIGINT, false);
 }
 
 static void done(struct node_pool *p, struct node_request *r)
@@ -80,10 +86,10 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		run(p, a);
 		break;
 	case POOL_PROBE:
-		probe(p, a);
+		send_bare(node_worker_find(p, a->worker_id), FRAME_PING, a->call_id);
 		break;
 	case POOL_INTERRUPT:
-		node_worker_signal(node_worker_find(p, a->worker_id), SIGINT, false);
+		interrupt(node_worker_find(p, a->worker_id), a->call_id);
 		break;
 	case POOL_END:
 		worker_end(node_worker_find(p, a->worker_id)->io);

@@ -230,6 +230,8 @@ void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id)
 
 	if (w->state == WORKER_STOPPING && r != NULL && r->id == call_id) {
 		/* The last words of one that ended by itself: its caller gets them, it gets nobody. */
+		w->calls++;
+		p->early_deaths = 0;
 		histogram_add(&p->call_us, p->now_us - r->started_us);
 		request_done(p, r, OUTCOME_OK);
 		return;

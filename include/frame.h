@@ -9,6 +9,10 @@
  *             meta: "traceparent" str, "deadline_ms" int (milliseconds left when it was sent),
  *             "utf8" bool. Answered by exactly one RESULT or ERROR.
  *   [2 PING,  id]  answered by PONG
+ *   [3 INTERRUPT, id]  the call of that id is not wanted any more; SIGINT follows it at once, which
+ *             raises KeyboardInterrupt in the call. Read between calls it is late and is ignored. But a
+ *             SIGINT that came before the call began, with this frame waiting behind its CALL, means
+ *             that call: nothing else is ever sent while a call is not answered
  *   End of file: stop. An idle worker leaves with exit status 0, its atexit handlers run.
  * Worker to node:
  *   [1 HELLO, 0, os_pid int, versions map of str to str]  once, when it can serve
@@ -45,7 +49,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum frame_to_worker { FRAME_CALL = 1, FRAME_PING = 2 };
+enum frame_to_worker { FRAME_CALL = 1, FRAME_PING = 2, FRAME_INTERRUPT = 3 };
 enum frame_from_worker { FRAME_HELLO = 1, FRAME_RESULT = 2, FRAME_ERROR = 3, FRAME_PONG = 4 };
 
 enum frame_ext {

@@ -299,6 +299,26 @@ START_TEST(an_answer_ends_a_series_of_early_deaths)
 }
 END_TEST
 
+START_TEST(last_words_end_a_series_of_early_deaths_too)
+{
+	given_pool(1);
+	tick();
+	for (uint64_t id = 1; id <= 14; id++)
+		early_death(id);
+	call(10);
+	ready(15);
+	broken(15);
+	answer(15, 10);
+	gone(15);
+	for (uint64_t id = 16; id <= 30; id++)
+		early_death(id);
+	ck_assert_uint_eq(pool_totals(pool)->start_failures, 0);
+	early_death(31);
+	ck_assert_uint_eq(pool_totals(pool)->start_failures, 1);
+	ignore_actions();
+}
+END_TEST
+
 START_TEST(in_a_series_of_early_deaths_hello_alone_is_no_success)
 {
 	static const struct {
@@ -862,6 +882,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_probe_that_fails_opens_the_circuit_again, 0, 3);
 	tcase_add_test(tc, workers_that_die_after_hello_again_and_again_count_as_failed_starts);
 	tcase_add_test(tc, an_answer_ends_a_series_of_early_deaths);
+	tcase_add_test(tc, last_words_end_a_series_of_early_deaths_too);
 	tcase_add_loop_test(tc, in_a_series_of_early_deaths_hello_alone_is_no_success, 0, 3);
 	tcase_add_test(tc, deaths_that_we_caused_say_nothing_about_the_start);
 	tcase_add_test(tc, a_probe_that_we_killed_does_not_keep_the_circuit_open);

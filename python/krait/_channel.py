@@ -52,6 +52,15 @@ class Channel:
             self._start, self._end = 0, got
         return self._receive_slow()
 
+    def waiting(self) -> bool:
+        """Whether something has come behind the frame that was received last."""
+        if self._start != self._end:
+            return True
+        try:
+            return len(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) > 0
+        except BlockingIOError:
+            return False
+
     def _receive_slow(self) -> bytearray | memoryview:
         while self._end - self._start < 4:
             self._receive_more()

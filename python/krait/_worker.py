@@ -36,7 +36,7 @@ from krait._resolve import NoFunction, NotAllowed, Resolver, expose
 from krait._settings import Settings
 from krait._version import __version__
 
-CALL, PING = 1, 2  # frame.h: to the worker
+CALL, PING, INTERRUPT = 1, 2, 3  # frame.h: to the worker
 HELLO, RESULT, ERROR, PONG = 1, 2, 3, 4  # from the worker
 CALL_ELEMENTS = 7
 LAST_WORDS_CHARACTERS = 16 << 10
@@ -54,15 +54,18 @@ def versions() -> dict[str, str]:
 
 class Interrupt:
     """SIGINT as the node means it: KeyboardInterrupt in the running function. Between calls, and while
-    an answer is made and sent, the signal is late and is ignored."""
+    an answer is made and sent, the signal is late and is ignored; but it may also be early, for a call
+    that is still on its way here. The frame that the node sends before the signal tells."""
 
-    __slots__ = ("armed",)
+    __slots__ = ("armed", "early")
 
     def __init__(self) -> None:
         self.armed = False
+        self.early = False
 
     def __call__(self, _signum: int, frame: FrameType | None) -> None:
         if not self.armed:
+            self.early = True
             return
         if frame is not None and frame.f_code is _loop.__code__:
             # In the loop itself: in a C function that it called, or just beside it. Once is enough,
@@ -143,9 +146,11 @@ def _loop(
             frame = decode(data)
             type_, call_id = frame[0], frame[1]
             if type_ != CALL or len(frame) != CALL_ELEMENTS:
-                if type_ != PING:
+                if type_ != PING and type_ != INTERRUPT:
                     raise BadFrame(f"a frame of type {type_} and {len(frame)} elements")
-                send(answers.plain(PONG, call_id))
+                if type_ == PING:
+                    interrupt.early = False  # it was late: the call that it was meant for is answered
+                    send(answers.plain(PONG, call_id))
                 continue
             _, _, module, function, args, kwargs, meta = frame
         except MemoryError as error:  # the caller's, if it can be seen whose
@@ -160,6 +165,10 @@ def _loop(
         try:
             try:
                 interrupt.armed = True
+                if interrupt.early:
+                    interrupt.early = False
+                    if channel.waiting():  # nothing but an INTERRUPT of this call can be
+                        raise KeyboardInterrupt
                 result = resolve(module, function)(*args, **kwargs)
                 interrupt.armed = False
             except BaseException as error:

@@ -357,15 +357,19 @@ def fork_later() -> None:
     def fork() -> None:
         while krait.current_call() is not None:
             pass
-        if os.fork() == 0:
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
             try:
-                print(os.getpid(), flush=True)
+                os.write(write, b".")
                 while True:
                     signal.pause()
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             finally:
                 os._exit(1)
+        os.read(read, 1)  # the child is what it is going to be
+        print(pid, flush=True)
 
     threading.Thread(target=fork).start()
 

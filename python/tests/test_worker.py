@@ -387,6 +387,28 @@ def test_an_interrupt_between_calls_is_ignored(worker):
     assert worker.read(worker.err) == b""
 
 
+def test_an_interrupt_that_comes_before_its_call_has_begun_is_not_lost(worker):
+    for _ in range(20):
+        os.kill(worker.pid, signal.SIGSTOP)
+        call_id = worker.cast("time", "sleep", 3600)
+        worker.send([3, call_id])
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGCONT)
+        assert error(worker.answer(call_id))[0] == "KeyboardInterrupt"
+    assert worker.value("echo", 1) == 1
+
+
+def test_an_interrupt_whose_call_has_ended_costs_nobody_anything(worker):
+    for _ in range(20):
+        call_id = worker.cast("krait_faults", "echo", 1)
+        assert worker.answer(call_id) == ("ok", 1)
+        worker.send([3, call_id])
+        os.kill(worker.pid, signal.SIGINT)
+        worker.send([2, 7])
+        assert worker.receive() == [4, 7]
+        assert worker.value("echo", 2) == 2
+
+
 def test_a_function_in_c_that_the_loop_called_is_interrupted_too(worker):
     call_id = worker.cast("time", "sleep", 3600)
     while not select.select([worker.sock], [], [], 0.01)[0]:  # those before it began are ignored

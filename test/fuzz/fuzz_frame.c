@@ -1,0 +1,182 @@
+/* fuzz_frame.c - bytes of a worker, cut into frames, and the elements of frames.
+ *
+ * Input: byte 0 is the seed of the pieces that the rest arrives in, byte 1 chooses the limit (2 bits) and
+ * whether the frames are written first (1): then the rest are numbers and texts for frame_put_*().
+ *
+ * The same frames whatever the pieces; memory as the header bounds it; no reader beyond the end; what was
+ * written is read again. */
+#include "fuzz.h"
+
+#include "frame.h"
+
+#define FRAME_ROOM_MIN 4096
+
+/* Reads elements as the node does, and any other way. */
+static void look(const struct frame *f, uint64_t *hash)
+{
+	uint8_t *copy = exact(f->rest, f->rest_len);
+	const uint8_t *at = copy, *end = copy + f->rest_len;
+	unsigned which = f->type;
+
+	for (int i = 0; i < 50 && at < end; i++, which++) {
+		const uint8_t *before = at;
+		const char *text = NULL;
+		uint64_t number = 0;
+		uint32_t count = 0;
+		size_t len = 0;
+		bool ok = false;
+
+		for (int k = 0; k < 4 && !ok; k++) {
+			switch ((which + (unsigned)k) % 4) {
+			case 0:
+				ok = frame_get_uint(&at, end, &number);
+				break;
+			case 1:
+				ok = frame_get_str(&at, end, &text, &len);
+				MUST(!ok || ((const uint8_t *)text + len == at && len < SIZE_MAX));
+				break;
+			case 2:
+				ok = frame_get_map(&at, end, &count);
+				MUST(!ok || count <= (size_t)(end - at) / 2);
+				break;
+			default:
+				ok = frame_get_array(&at, end, &count);
+				MUST(!ok || count <= (size_t)(end - at));
+			}
+			MUST(ok ? at > before && at <= end : at == before);
+		}
+		if (!ok)
+			at++;
+		hash_number(hash, number + len + count + ok);
+	}
+	free(copy);
+}
+
+/* All frames of the stream: their number, and what became of it. */
+static int run(const uint8_t *data, size_t size, uint32_t seed, size_t max_bytes, uint64_t *hash)
+{
+	struct pieces pieces = { seed };
+	struct frame_reader reader;
+	struct frame frame;
+	size_t room, n, fed = 0;
+	int rc = 0;
+
+	frame_reader_init(&reader, max_bytes);
+	while (rc == 0 && fed < size) {
+		size_t held = reader.in.len - reader.taken;
+		uint8_t *to = frame_room(&reader, &room);
+
+		MUST(to != NULL && room >= FRAME_ROOM_MIN);
+		MUST(reader.in.cap <= 2 * held + 64 * 1024 || reader.in.cap <= 256 * 1024);
+		n = next_piece(&pieces);
+		n = n < room ? n : room;
+		n = n < size - fed ? n : size - fed;
+		memcpy(to, data + fed, n);
+		frame_received(&reader, n);
+		fed += n;
+		while ((rc = frame_next(&reader, &frame)) == 1) {
+			MUST(frame.rest_len <= max_bytes);
+			MUST(frame.rest >= reader.in.data &&
+			     frame.rest + frame.rest_len <= reader.in.data + reader.in.len);
+			hash_number(hash, frame.type);
+			hash_number(hash, frame.id);
+			hash_number(hash, frame.count);
+			hash_bytes(hash, frame.rest, frame.rest_len);
+			look(&frame, hash);
+		}
+	}
+	frame_reader_close(&reader);
+	return rc;
+}
+
+/* Writes one frame and reads it again. */
+static void written(struct input in)
+{
+	const unsigned type = next_u16(&in), count = next_u8(&in) % 8;
+	const uint64_t id = next_u64(&in);
+	struct buf out = { 0 };
+	struct frame frame;
+	struct frame_reader reader;
+	const uint8_t *at, *end;
+	struct input again = in;
+	size_t start, room;
+	uint8_t *to;
+
+	buf_put(&out, "before", 6);
+	start = frame_begin(&out, type, id, count);
+	for (unsigned i = 0; i < count; i++) {
+		switch (next_u8(&in) % 3) {
+		case 0:
+			frame_put_uint(&out, next_u64(&in) >> next_u8(&in) % 64);
+			break;
+		case 1: {
+			struct span text = next_span(&in, next_u16(&in));
+
+			frame_put_str(&out, text.at, text.len);
+			break;
+		}
+		default:
+			frame_put_nil(&out);
+		}
+	}
+	frame_end(&out, start);
+	MUST(out.err == 0 && start == 6);
+	frame_reader_init(&reader, out.len);
+	for (size_t fed = start; fed < out.len;) {
+		size_t n;
+
+		MUST(frame_next(&reader, &frame) == 0);
+		MUST((to = frame_room(&reader, &room)) != NULL);
+		n = room < out.len - fed ? room : out.len - fed;
+		memcpy(to, out.data + fed, n);
+		frame_received(&reader, n);
+		fed += n;
+	}
+	MUST(frame_next(&reader, &frame) == 1);
+	MUST(frame.type == type && frame.id == id && frame.count == count);
+	at = frame.rest;
+	end = at + frame.rest_len;
+	for (unsigned i = 0; i < count; i++) {
+		const char *text = NULL;
+		uint64_t number = 0, expected;
+		size_t len = 0;
+
+		switch (next_u8(&again) % 3) {
+		case 0:
+			expected = next_u64(&again);
+			expected >>= next_u8(&again) % 64;
+			MUST(frame_get_uint(&at, end, &number) && number == expected);
+			break;
+		case 1: {
+			struct span t = next_span(&again, next_u16(&again));
+
+			MUST(frame_get_str(&at, end, &text, &len) && len == t.len);
+			MUST(len == 0 || memcmp(text, t.at, len) == 0);
+			break;
+		}
+		default:
+			MUST(!frame_get_uint(&at, end, &number) && *at++ == 0xc0);
+		}
+	}
+	MUST(at == end && frame_next(&reader, &frame) == 0);
+	frame_reader_close(&reader);
+	buf_free(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const size_t limits[] = { 1 << 20, 64, 0, SIZE_MAX };
+	struct input in = { data, size };
+	uint32_t seed = next_u8(&in);
+	unsigned choice = next_u8(&in);
+	uint64_t whole = 0, pieces = 0;
+
+	if (choice & 4) {
+		written(in);
+		return 0;
+	}
+	MUST(run(in.at, in.left, 0, limits[choice & 3], &whole) ==
+	     run(in.at, in.left, seed, limits[choice & 3], &pieces));
+	MUST(whole == pieces);
+	return 0;
+}
