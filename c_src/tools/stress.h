@@ -217,6 +217,7 @@ struct caller {
 	uint32_t serial;     /* counts the slot's lives */
 	bool alive, control;
 	uint64_t sequence;
+	uint64_t spared_us;  /* it does not die before: somebody watches what it must not hold */
 	struct list asks;    /* live and cut ones of all its lives */
 	struct list watchers;
 	struct ask *waiting; /* the request that it waits for */
@@ -286,7 +287,7 @@ struct sim {
 	uint64_t flags;
 	unsigned ref_words;
 	enum sim_state { SIM_DOWN, SIM_DIALLING, SIM_UP, SIM_SILENT } state;
-	bool admin, same_life; /* the next dial is with the same creation */
+	bool admin, paused, same_life; /* the next dial is with the same creation */
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
 	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;
@@ -301,6 +302,7 @@ void sim_vanish(struct sim *sim, enum vanish how);
 void sim_leave(struct sim *sim);          /* for good */
 struct buf *sim_out(struct sim *sim);
 void sim_barrier(struct sim *sim);
+void sim_pause(struct sim *sim, bool pause); /* it does not read for a moment: what crosses, crosses */
 struct term_pid sim_node_pid(const struct sim *sim, uint32_t id);
 void sims_flush(struct stress *s);
 /* Takes one frame that the node has sent. */
@@ -384,7 +386,7 @@ struct stress {
 		PHASE_GONE,   /* the load peers have left */
 		PHASE_END
 	} phase;
-	uint64_t started_us, run_us, calm_us, phase_us, swept_us, lenient_until_us, progress_us;
+	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us, progress_us;
 	struct alarm sweep, dropper, killer, baton;
 	struct caller *current; /* whose turn it is: for failures */
 

@@ -291,5 +291,7 @@ void answer_came_late(struct ask *a, const uint8_t *reply)
 	if (a->kind != ASK_CHECKOUT || value == NULL || !term_pid(value, &pid))
 		return;
 	pid.node = a->caller->s->node_name;
+	if (a->caller->alive && a->caller->serial == a->serial) /* its death would end the lease, too */
+		a->caller->spared_us = now_us() + a->caller->s->options.slack_ms * 1000 + SECOND_US;
 	lease_witness(sim->control, &pid);
 }

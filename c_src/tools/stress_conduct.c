@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #define TURN_US   10000              /* between two looks */
+#define PAUSES    10                 /* a peer does not read in one of so many turns */
 #define SWEEP_US  250000
 #define LAG_US    SECOND_US          /* we did not run for so long: nobody is accused of being late */
 #define BEGIN_US  (60 * SECOND_US)
@@ -161,7 +162,7 @@ static void ready(struct stress *s)
 
 static void calm_down(struct stress *s)
 {
-	s->calm_us = now_us();
+	s->calm_us = s->quiet_us = now_us();
 	enter(s, PHASE_CALM);
 	for (unsigned i = 0; i < s->options.peers; i++)
 		if (s->sims[i].state != SIM_UP)
@@ -171,51 +172,53 @@ static void calm_down(struct stress *s)
 
 		if (c->alive && rnd_to(s, 2) == 0)
 			caller_die(c);
-		else if (c->alive && c->fate != FATE_NONE)
+		else if (c->waiting != NULL && c->waiting->kind == ASK_STUCK)
+			caller_die(c);
+		else
 			c->fate = FATE_NONE; /* it wants to hear its answer now */
 		if (c->alive && c->wake == WAKE_FATE)
 			alarm_clear(s, &c->alarm);
 	}
 }
 
-static bool is_calm(const struct caller *c)
+/* Whether something is still to come for it. */
+static bool awaits(const struct caller *c)
 {
 	const struct list *pos;
 
-	if (c->alive && !c->control &&
-	    (c->waiting != NULL || c->lease.held || c->ghost || c->inherited > 0 || !list_empty(&c->watchers)))
-		return false;
+	if (c->alive && !c->control && (c->waiting != NULL || c->lease.held || c->ghost || c->inherited > 0))
+		return true;
 	for (pos = c->asks.next; pos != &c->asks; pos = pos->next) {
 		const struct ask *a = list_entry(pos, struct ask, by_caller);
 
-		if (a->cut != 0 || (a->due_us != NEVER && a->kind != ASK_STATUS && a->kind != ASK_WORKERS))
-			return false;
+		if (a->cut != 0 || a->due_us != NEVER)
+			return true;
 	}
-	return c->link.state == LINK_NONE || c->link.due_us == NEVER;
-}
-
-static bool all_calm(struct stress *s, struct caller **not)
-{
-	for (unsigned i = 0; i < s->slots; i++) {
-		*not = &s->callers[i];
-		if (!(*not)->sim->admin && !is_calm(*not))
-			return false;
-	}
-	return true;
+	return c->link.state != LINK_NONE && c->link.due_us != NEVER;
 }
 
 static void calm(struct stress *s)
 {
-	struct caller *not = NULL;
-	uint64_t most = (s->options.timeout_ms + 2 * s->options.slack_ms) * 1000 + REST_US;
-	bool ok = all_calm(s, &not);
+	uint64_t most = (s->options.timeout_ms + 2 * s->options.slack_ms) * 1000 + REST_US, now = now_us();
+	struct caller *waits = NULL, *watched = NULL;
 
-	if (!ok && !overtime(s, most))
+	for (unsigned i = 0; i < s->slots; i++) {
+		struct caller *c = &s->callers[i];
+
+		if (!c->sim->admin && awaits(c))
+			waits = c;
+		if (!c->sim->admin && !list_empty(&c->watchers))
+			watched = c;
+	}
+	if (waits != NULL)
+		s->quiet_us = now;
+	if (overtime(s, most) && waits != NULL)
+		fail(s, waits, "process %u does not come to its end", waits->slot);
+	else if (watched != NULL && now - s->quiet_us > s->options.slack_ms * 1000)
+		fail(s, watched, "the node still monitors process %u, which neither waits nor holds anything",
+		     watched->slot);
+	else if (waits != NULL || watched != NULL)
 		return;
-	if (!ok)
-		fail(s, not, "process %u does not come to its end: %s", not->slot,
-		     !list_empty(&not->watchers) && not->waiting == NULL ? "the node still monitors it" :
-									     "something is awaited");
 	for (unsigned i = 0; i < s->options.callers; i++)
 		caller_die(&s->callers[i]);
 	enter(s, PHASE_REST);
@@ -306,8 +309,10 @@ static void on_baton(void *arg)
 {
 	struct stress *s = arg;
 
-	for (unsigned i = 0; i < s->options.peers; i++)
+	for (unsigned i = 0; i < s->options.peers; i++) {
 		sim_barrier(&s->sims[i]);
+		sim_pause(&s->sims[i], s->phase == PHASE_RUN && rnd_to(s, PAUSES) == 0);
+	}
 	switch (s->fatal != NULL ? PHASE_END : s->phase) {
 	case PHASE_BEGIN:
 		begin(s);

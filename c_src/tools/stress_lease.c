@@ -183,7 +183,7 @@ static void end_it(struct caller *c)
 		caller_say(c, "exits lease", 0, c->lease.pid.id);
 		lease_ended(c, false);
 		caller_next_soon(c, false);
-	} else if (r < 12) {
+	} else if (r < 12 && now_us() >= c->spared_us) {
 		caller_die(c);
 	} else if (r >= 24 || !give_away(c)) {
 		if (r < 40)

@@ -162,6 +162,7 @@ static void come_up(struct conn *c)
 	s->alive_answers += c->hs.was_alive ? 1 : 0;
 	s->node_creation = c->hs.node_creation;
 	sim->state = SIM_UP;
+	sim->paused = false;
 	sim->heard_us = sim->ticked_us = now_us();
 	sim->lives++;
 	sim->barrier = sim->acked = 0;
@@ -279,6 +280,17 @@ static void on_connected(uv_connect_t *req, int status)
 	(void)!uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
 }
 
+void sim_pause(struct sim *sim, bool pause)
+{
+	if (sim->state != SIM_UP || sim->paused == pause)
+		return;
+	sim->paused = pause;
+	if (pause)
+		uv_read_stop((uv_stream_t *)&sim->conn->tcp);
+	else
+		(void)!uv_read_start((uv_stream_t *)&sim->conn->tcp, on_alloc, on_read);
+}
+
 void sim_dial(struct sim *sim)
 {
 	struct stress *s = sim->s;
@@ -342,6 +354,7 @@ void sim_vanish(struct sim *sim, enum vanish how)
 
 	if (sim->state != SIM_UP)
 		return;
+	sim_pause(sim, false);
 	s->drops[how]++;
 	if (how == VANISH_HOSTILE)
 		junk_hostile(sim->control, &c->out);

@@ -99,6 +99,8 @@ static void written(struct input in)
 	struct frame_reader reader;
 	const uint8_t *at, *end;
 	struct input again = in;
+	struct span text;
+	uint64_t number;
 	size_t start, room;
 	uint8_t *to;
 
@@ -107,14 +109,13 @@ static void written(struct input in)
 	for (unsigned i = 0; i < count; i++) {
 		switch (next_u8(&in) % 3) {
 		case 0:
-			frame_put_uint(&out, next_u64(&in) >> next_u8(&in) % 64);
+			number = next_u64(&in);
+			frame_put_uint(&out, number >> next_u8(&in) % 64);
 			break;
-		case 1: {
-			struct span text = next_span(&in, next_u16(&in));
-
+		case 1:
+			text = next_span(&in, next_u16(&in));
 			frame_put_str(&out, text.at, text.len);
 			break;
-		}
 		default:
 			frame_put_nil(&out);
 		}
@@ -137,25 +138,23 @@ static void written(struct input in)
 	at = frame.rest;
 	end = at + frame.rest_len;
 	for (unsigned i = 0; i < count; i++) {
-		const char *text = NULL;
-		uint64_t number = 0, expected;
+		const char *read = NULL;
+		uint64_t read_number = 0;
 		size_t len = 0;
 
 		switch (next_u8(&again) % 3) {
 		case 0:
-			expected = next_u64(&again);
-			expected >>= next_u8(&again) % 64;
-			MUST(frame_get_uint(&at, end, &number) && number == expected);
+			number = next_u64(&again);
+			number >>= next_u8(&again) % 64;
+			MUST(frame_get_uint(&at, end, &read_number) && read_number == number);
 			break;
-		case 1: {
-			struct span t = next_span(&again, next_u16(&again));
-
-			MUST(frame_get_str(&at, end, &text, &len) && len == t.len);
-			MUST(len == 0 || memcmp(text, t.at, len) == 0);
+		case 1:
+			text = next_span(&again, next_u16(&again));
+			MUST(frame_get_str(&at, end, &read, &len) && len == text.len);
+			MUST(len == 0 || memcmp(read, text.at, len) == 0);
 			break;
-		}
 		default:
-			MUST(!frame_get_uint(&at, end, &number) && *at++ == 0xc0);
+			MUST(!frame_get_uint(&at, end, &read_number) && *at++ == 0xc0);
 		}
 	}
 	MUST(at == end && frame_next(&reader, &frame) == 0);

@@ -10,6 +10,8 @@
 #include "config.h"
 #include "request.h"
 
+#include <errno.h>
+
 static const uint8_t *message, *message_end;
 
 static bool inside(struct span s)

@@ -185,8 +185,6 @@ static void make(struct buf *b, struct input *in, int depth)
  * lists of bytes are no STRING, which do not come back as such. `*maps` counts the maps. */
 static bool canonical(const uint8_t *t, const uint8_t *end, unsigned *maps)
 {
-	bool after_list = false;
-
 	while (t < end) {
 		const uint8_t *next = t;
 		struct span digits;
@@ -226,7 +224,6 @@ static bool canonical(const uint8_t *t, const uint8_t *end, unsigned *maps)
 		case TAG_LIST:
 			if (get_u32(t + 1) == 0)
 				return false;
-			after_list = true;
 			next = t + 5;
 			break;
 		case TAG_SMALL_TUPLE:
@@ -270,7 +267,6 @@ static bool canonical(const uint8_t *t, const uint8_t *end, unsigned *maps)
 		}
 		t = next;
 	}
-	(void)after_list;
 	return true;
 }
 
@@ -304,8 +300,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		goto done;
 	}
 	if (transcode_value(there.data, there.len, "x", &opts, &back, &used, &err) != 0) {
-		/* terms that no BEAM would take: a duplicate key in a fun, an integer of 4 MB */
-		MUST(!made || (maps > 0 && err.fault == TRANSCODE_CORRUPT));
+		/* terms that no BEAM would send: a duplicate key (those of one kind are not looked for on
+		 * the way to Python), also in a fun; an integer of 4 MB */
+		MUST(!made || (maps > 0 && (err.fault == TRANSCODE_CORRUPT ||
+					    strcmp(err.what, ":duplicate_key") == 0)));
 		MUST(err.fault == TRANSCODE_CORRUPT || err.fault == TRANSCODE_UNENCODABLE ||
 		     err.fault == TRANSCODE_TOO_DEEP);
 		goto done;
