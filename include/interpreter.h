@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Tries `wanted` if it is not NULL, otherwise the interpreter of $VIRTUAL_ENV, then python3 and
- * python in every directory of $PATH, then /usr/bin/python3 and /usr/local/bin/python3: the first that
+ * after it python in every directory of $PATH, then /usr/bin/python3 and /usr/local/bin/python3: the first that
  * is Python 3.9 or later and can import msgpack. Returns its path (the caller frees it with
  * mem_free()) and puts into `why` one line that says which and why; NULL, and `why` says what
  * was tried and what to do. */

@@ -71,6 +71,7 @@ class Wire:
     def read_line(self, fd: int) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
+            assert select.select([fd], [], [], PATIENCE)[0], f"nothing after {line!r}"
             byte = os.read(fd, 1)
             assert byte, f"only {line!r}"
             line += byte
