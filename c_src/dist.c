@@ -109,7 +109,7 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 		    d, "cannot connect to \"%.255s\": expected name@host of another node", peer);
 		return d;
 	}
-	strcpy(d->peer, peer);
+	memcpy(d->peer, peer, strlen(peer) + 1);
 	dist_introduce(d);
 	if (d->out.err != 0) {
 		dist_free(d);

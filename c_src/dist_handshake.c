@@ -50,7 +50,7 @@ struct quoted {
 static struct quoted quote(const void *data, size_t len)
 {
 	const uint8_t *p = data;
-	struct quoted q;
+	struct quoted q = { "" };
 	char *to = q.text;
 
 	for (size_t i = 0; i < len && i < QUOTE_MAX; i++) {
@@ -59,7 +59,7 @@ static struct quoted quote(const void *data, size_t len)
 		else
 			to += sprintf(to, "\\x%02x", p[i]);
 	}
-	strcpy(to, len > QUOTE_MAX ? "..." : "");
+	memcpy(to, len > QUOTE_MAX ? "..." : "", len > QUOTE_MAX ? sizeof "..." : 1);
 	return q;
 }
 
@@ -317,7 +317,7 @@ static enum dist_step status_packet(struct dist *d, const uint8_t *p, size_t len
 	struct span s = { p + 1, len - 1 };
 	const char *why = NULL;
 
-#define IS(text) (s.len == sizeof text - 1 && memcmp(s.at, text, sizeof text - 1) == 0)
+#define IS(text) (s.len == sizeof(text) - 1 && memcmp(s.at, (text), sizeof(text) - 1) == 0)
 	if (p[0] != 's')
 		return dist_refuse(d, "\"%s\" as first answer, expected a status ('s')",
 				   quote(p, len).text);

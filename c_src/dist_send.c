@@ -119,7 +119,7 @@ static uint8_t *begin(struct dist *d, unsigned op, unsigned arity, size_t room)
 }
 
 /* Ends the frame that stands after the output's last byte, at `p`. */
-static void end(struct dist *d, uint8_t *p)
+static void end(struct dist *d, const uint8_t *p)
 {
 	uint8_t *start = d->out.data + d->out.len;
 

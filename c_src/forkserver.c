@@ -4,7 +4,7 @@
  * What can go wrong: the preload raises ("failed", then its end); a fork fails ("fork_failed"); its
  * socket is full (packets wait in order, with their descriptors); it dies (on_down, its workers die with
  * it); it says something that is not in the specification (it is killed). */
-#include "forkserver.h"
+#include "forkserver_private.h"
 
 #include "children.h"
 #include "lines.h"
@@ -13,7 +13,6 @@
 #include "mem.h"
 
 #include <errno.h>
-#include <msgpack.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,70 +50,6 @@ struct forkserver {
 };
 
 /* ---- what we say ---- */
-
-static void pack_str(msgpack_packer *pk, const char *text, size_t len)
-{
-	msgpack_pack_str(pk, len);
-	msgpack_pack_str_body(pk, text, len);
-}
-
-static void pack_text(msgpack_packer *pk, const char *text)
-{
-	pack_str(pk, text, strlen(text));
-}
-
-static void pack_list(msgpack_packer *pk, const char *key, const struct config_list *list)
-{
-	pack_text(pk, key);
-	msgpack_pack_array(pk, list->count);
-	for (uint64_t i = 0; i < list->count; i++)
-		pack_text(pk, list->item[i]);
-}
-
-static void pack_expose(msgpack_packer *pk, const struct config_list *list)
-{
-	struct config_expose e;
-
-	pack_text(pk, "expose");
-	msgpack_pack_array(pk, list->count);
-	for (uint64_t i = 0; i < list->count; i++) {
-		(void)config_split_expose(list->item[i], &e);
-		msgpack_pack_array(pk, 3);
-		pack_str(pk, e.name, e.name_len);
-		pack_str(pk, e.module, e.module_len);
-		pack_str(pk, e.attr, e.attr_len);
-	}
-}
-
-static void pack_setup(msgpack_packer *pk, const struct forkserver_options *o)
-{
-	const struct config *c = o->config;
-
-	msgpack_pack_array(pk, 2);
-	pack_text(pk, "setup");
-	msgpack_pack_map(pk, 11);
-	pack_text(pk, "node");
-	pack_text(pk, o->node);
-	pack_text(pk, "node_pid");
-	msgpack_pack_int64(pk, getpid());
-	pack_text(pk, "pool");
-	pack_text(pk, c->pool);
-	pack_text(pk, "method");
-	pack_text(pk, c->start_method == START_SPAWN ? "spawn" : "fork");
-	pack_list(pk, "preload", &c->preload);
-	pack_expose(pk, &c->expose);
-	pack_list(pk, "allow", &c->allow);
-	pack_list(pk, "path", &c->pythonpath);
-	pack_text(pk, "max_depth");
-	msgpack_pack_uint64(pk, c->max_depth);
-	pack_text(pk, "max_result_bytes");
-	msgpack_pack_uint64(pk, c->max_result_bytes);
-	pack_text(pk, "utf8");
-	if (c->strings == STRINGS_UTF8)
-		msgpack_pack_true(pk);
-	else
-		msgpack_pack_false(pk);
-}
 
 static void close_fds(int fds[3])
 {
@@ -209,10 +144,7 @@ int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, c
 
 	msgpack_sbuffer_init(&data);
 	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
-	msgpack_pack_array(&pk, 3);
-	pack_text(&pk, "start");
-	msgpack_pack_uint64(&pk, worker_id);
-	msgpack_pack_uint64(&pk, index);
+	forkserver_pack_start(&pk, worker_id, index);
 	rc = post(fs, &data, fds);
 	msgpack_sbuffer_destroy(&data);
 	return rc;
@@ -228,68 +160,12 @@ void forkserver_reap(struct forkserver *fs, int os_pid)
 		return;
 	msgpack_sbuffer_init(&data);
 	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
-	msgpack_pack_array(&pk, 2);
-	pack_text(&pk, "reap");
-	msgpack_pack_int64(&pk, os_pid);
+	forkserver_pack_reap(&pk, os_pid);
 	(void)!post(fs, &data, none); /* without memory one zombie stays until the server ends */
 	msgpack_sbuffer_destroy(&data);
 }
 
 /* ---- what we hear ---- */
-
-static bool is_text(const msgpack_object *o, const char *text)
-{
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
-	       memcmp(o->via.str.ptr, text, o->via.str.size) == 0;
-}
-
-static bool is_uint(const msgpack_object *o)
-{
-	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
-}
-
-/* "python 3.11.2, krait 0.1.0" of a map of texts. */
-static void versions_text(const msgpack_object *map, char *text, size_t size)
-{
-	size_t len = 0;
-
-	text[0] = '\0';
-	for (uint32_t i = 0; map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
-		const msgpack_object_kv *kv = &map->via.map.ptr[i];
-
-		if (kv->key.type != MSGPACK_OBJECT_STR || kv->val.type != MSGPACK_OBJECT_STR ||
-		    len + 1 >= size)
-			continue;
-		len += (size_t)snprintf(text + len, size - len, "%s%.*s %.*s", i > 0 ? ", " : "",
-					(int)kv->key.via.str.size, kv->key.via.str.ptr,
-					(int)kv->val.via.str.size, kv->val.via.str.ptr);
-	}
-}
-
-/* One packet, an array of `n` elements. False: not in the specification. */
-static bool take_packet(struct forkserver *fs, const msgpack_object *e, uint32_t n)
-{
-	const struct forkserver_callbacks *cb = fs->callbacks;
-	char versions[256];
-
-	if (n == 3 && is_text(&e[0], "ready") && is_uint(&e[1])) {
-		versions_text(&e[2], versions, sizeof versions);
-		cb->on_ready(fs->arg, (int)e[1].via.u64, versions);
-	} else if (n == 2 && is_text(&e[0], "failed") && e[1].type == MSGPACK_OBJECT_STR) {
-		cb->on_failed(fs->arg, e[1].via.str.ptr, e[1].via.str.size);
-	} else if (n == 3 && is_text(&e[0], "forked") && is_uint(&e[1]) && is_uint(&e[2])) {
-		cb->on_forked(fs->arg, e[1].via.u64, (int)e[2].via.u64);
-	} else if (n == 3 && is_text(&e[0], "fork_failed") && is_uint(&e[1]) &&
-		   e[2].type == MSGPACK_OBJECT_STR) {
-		cb->on_fork_failed(fs->arg, e[1].via.u64, e[2].via.str.ptr, e[2].via.str.size);
-	} else if (n == 4 && is_text(&e[0], "exited") && is_uint(&e[1]) && is_uint(&e[2]) &&
-		   is_uint(&e[3])) {
-		cb->on_exited(fs->arg, (int)e[1].via.u64, (int)e[2].via.u64, (int)e[3].via.u64);
-	} else {
-		return false;
-	}
-	return true;
-}
 
 static void garbage(struct forkserver *fs)
 {
@@ -310,7 +186,7 @@ static void read_packets(struct forkserver *fs)
 		msgpack_unpacked_init(&packet);
 		good = msgpack_unpack_next(&packet, data, (size_t)n, NULL) == MSGPACK_UNPACK_SUCCESS &&
 		       packet.data.type == MSGPACK_OBJECT_ARRAY &&
-		       take_packet(fs, packet.data.via.array.ptr, packet.data.via.array.size);
+		       forkserver_take(fs->callbacks, fs->arg, &packet.data.via.array);
 		msgpack_unpacked_destroy(&packet);
 	}
 	if (!good)
@@ -510,7 +386,7 @@ static int post_setup(struct forkserver *fs, const struct forkserver_options *o)
 
 	msgpack_sbuffer_init(&data);
 	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
-	pack_setup(&pk, o);
+	forkserver_pack_setup(&pk, o);
 	rc = post(fs, &data, none);
 	msgpack_sbuffer_destroy(&data);
 	return rc;

@@ -21,6 +21,16 @@ static struct local_pid local(const struct term_pid *pid)
 	return (struct local_pid){ pid->id, pid->serial, pid->creation };
 }
 
+bool node_has_name(const struct node *n, struct span name)
+{
+	return span_is(name, n->config->pool) || span_is(name, "krait") || span_is(name, "net_kernel");
+}
+
+bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
+{
+	return pid->id == NODE_PID_ID && pid->serial == 0 && pid->creation == n->creation;
+}
+
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid)
 {
 	const char *name = dist_peer_name(peer_dist(b->peer));
@@ -65,200 +75,6 @@ void books_flush_dirty(struct node *n)
 	}
 }
 
-/* ---- our monitors on their processes ---- */
-
-struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
-			const struct local_pid *pid, uint64_t from)
-{
-	struct node *n = b->node;
-	struct watch *w = mem_zalloc(sizeof *w);
-	struct term_pid ours = node_pid(n, from), theirs = books_pid(b, pid);
-	struct buf ref = { 0 };
-
-	if (w == NULL)
-		return NULL;
-	*w = (struct watch){ .id = node_id(n), .kind = kind, .object = object, .books = b, .pid = *pid,
-			     .from = from };
-	HASH_ADD(hh, n->watches, id, sizeof w->id, w);
-	term_put_ref(&ref, n->options->name, n->creation, w->id);
-	if (w->hh.tbl == NULL || ref.err != 0) {
-		if (w->hh.tbl != NULL)
-			HASH_DELETE(hh, n->watches, w);
-		buf_free(&ref);
-		mem_free(w);
-		return NULL;
-	}
-	list_append(&b->watches, &w->by_peer);
-	dist_send_monitor(peer_dist(b->peer), &ours, &theirs, (struct span){ ref.data, ref.len });
-	buf_free(&ref);
-	books_mark_dirty(b);
-	return w;
-}
-
-void watch_free(struct watch *w, bool demonitor)
-{
-	struct books *b;
-	struct node *n;
-
-	if (w == NULL)
-		return;
-	b = w->books;
-	n = b->node;
-	if (demonitor && !b->forgotten) {
-		struct term_pid ours = node_pid(n, w->from), theirs = books_pid(b, &w->pid);
-		struct buf ref = { 0 };
-
-		term_put_ref(&ref, n->options->name, n->creation, w->id);
-		if (ref.err == 0)
-			dist_send_demonitor(peer_dist(b->peer), &ours, &theirs,
-					    (struct span){ ref.data, ref.len });
-		buf_free(&ref);
-		books_mark_dirty(b);
-	}
-	HASH_DELETE(hh, n->watches, w);
-	list_remove(&w->by_peer);
-	mem_free(w);
-}
-
-/* What we watched is gone; `reason` is an encoded term. Frees the watch. */
-static void watch_down(struct watch *w, struct span reason)
-{
-	void *object = w->object;
-	enum watch_kind kind = w->kind;
-
-	switch (kind) {
-	case WATCH_CALLER:
-		((struct node_request *)object)->watch = NULL;
-		break;
-	case WATCH_OWNER:
-		((struct node_lease *)object)->watch = NULL;
-		break;
-	case WATCH_HEIR:
-		((struct node_lease *)object)->heir = NULL;
-		break;
-	}
-	watch_free(w, false);
-	if (kind == WATCH_CALLER)
-		node_request_abandon(object);
-	else if (kind == WATCH_OWNER)
-		node_lease_down(object, reason);
-	else
-		node_heir_down(object);
-}
-
-/* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). 0: not ours. */
-static uint64_t own_ref_id(const struct node *n, struct span ref)
-{
-	const uint8_t *words;
-
-	if (ref.len < 3 + 16 || ref.at[0] != 90 || get_u16(ref.at + 1) != 3)
-		return 0;
-	words = ref.at + ref.len - 16;
-	if (get_u32(words) != n->creation)
-		return 0;
-	return (uint64_t)get_u32(words + 8) | (uint64_t)get_u32(words + 12) << 32;
-}
-
-static void on_down(struct books *b, const struct dist_event *ev)
-{
-	uint64_t id = own_ref_id(b->node, ev->ref);
-	struct watch *w;
-
-	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);
-	if (w != NULL && w->books == b)
-		watch_down(w, term_span(ev->reason));
-}
-
-/* ---- their monitors on us ---- */
-
-static void send_noproc(struct books *b, const struct dist_event *ev)
-{
-	struct buf reason = { 0 };
-	struct span why;
-
-	term_put_atom(&reason, "noproc");
-	why = (struct span){ reason.data, reason.len };
-	if (ev->to_is_pid)
-		dist_send_down(peer_dist(b->peer), &ev->to_pid, &ev->from, ev->ref, why);
-	else
-		dist_send_down_name(peer_dist(b->peer), ev->name, &ev->from, ev->ref, why);
-	buf_free(&reason);
-	books_mark_dirty(b);
-}
-
-static bool is_own_name(const struct node *n, struct span name)
-{
-	return span_is(name, n->config->pool) || span_is(name, "krait") || span_is(name, "net_kernel");
-}
-
-static bool is_node_pid(const struct node *n, const struct term_pid *pid)
-{
-	return pid->id == NODE_PID_ID && pid->serial == 0 && pid->creation == n->creation;
-}
-
-static void on_monitor(struct books *b, const struct dist_event *ev)
-{
-	struct node_lease *lease = ev->to_is_pid ? node_lease_find(b->node, &ev->to_pid) : NULL;
-	struct monitor *m, *old;
-
-	if (ev->to_is_pid ? lease == NULL && !is_node_pid(b->node, &ev->to_pid) :
-			    !is_own_name(b->node, ev->name)) {
-		send_noproc(b, ev);
-		return;
-	}
-	if (HASH_COUNT(b->monitors) >= MONITORS_MAX) {
-		peer_close(b->peer, "it holds more than 1048576 monitors");
-		return;
-	}
-	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, old);
-	if (old != NULL)
-		return;
-	if ((m = mem_zalloc(sizeof *m + ev->ref.len)) == NULL) {
-		peer_close(b->peer, "no memory for a monitor");
-		return;
-	}
-	m->books = b;
-	m->watcher = local(&ev->from);
-	m->lease = lease;
-	m->ref_len = (uint32_t)ev->ref.len;
-	memcpy(m->ref, ev->ref.at, ev->ref.len);
-	list_init(&m->by_lease);
-	HASH_ADD_KEYPTR(hh, b->monitors, m->ref, m->ref_len, m);
-	if (m->hh.tbl == NULL) {
-		mem_free(m);
-		peer_close(b->peer, "no memory for a monitor");
-		return;
-	}
-	if (lease != NULL)
-		list_append(&lease->monitors, &m->by_lease);
-}
-
-/* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
-static void on_demonitor(struct books *b, const struct dist_event *ev)
-{
-	struct node_request *request;
-	struct node_lease *granting;
-	struct monitor *m;
-
-	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, m);
-	if (m == NULL)
-		return;
-	request = m->request;
-	granting = m->granting;
-	HASH_DELETE(hh, b->monitors, m);
-	list_remove(&m->by_lease);
-	mem_free(m);
-	if (request != NULL) {
-		request->monitor = NULL;
-		node_request_abandon(request);
-	}
-	if (granting != NULL) {
-		granting->grant = NULL;
-		if (granting->probe_id != 0) /* given up before the answer was heard */
-			node_lease_down_atom(granting, "normal");
-	}
-}
-
 /* ---- links and exits ---- */
 
 static struct node_link *find_link(struct books *b, const struct node_lease *l,
@@ -286,7 +102,7 @@ static void on_link(struct books *b, const struct dist_event *ev)
 			node_lease_link(b, lease, &pid);
 		return;
 	}
-	if (is_node_pid(b->node, &ev->to_pid))
+	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
 	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, (struct span){ reason.data, reason.len });
@@ -361,7 +177,7 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		lease = node_lease_find(n, &ev->to_pid);
 		if (lease != NULL)
 			node_request_message(b, ev, TARGET_LEASE, lease);
-		else if (!is_node_pid(n, &ev->to_pid))
+		else if (!node_is_own_pid(n, &ev->to_pid))
 			node_request_message(b, ev, TARGET_LEASE, NULL);
 	} else if (span_is(ev->name, n->config->pool)) {
 		node_request_message(b, ev, TARGET_POOL, NULL);
@@ -405,7 +221,7 @@ static void forget(struct books *b)
 	term_put_atom(&noconnection, "noconnection");
 	why = (struct span){ noconnection.data, noconnection.len };
 	while (!list_empty(&b->watches))
-		watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
+		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
 	while (!list_empty(&b->requests)) {
 		struct node_request *r = list_entry(b->requests.next, struct node_request, by_peer);
 
@@ -484,13 +300,13 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		node_request_oversize(b, ev);
 		break;
 	case DIST_EV_MONITOR:
-		on_monitor(b, ev);
+		node_monitor(b, ev);
 		break;
 	case DIST_EV_DEMONITOR:
-		on_demonitor(b, ev);
+		node_demonitor(b, ev);
 		break;
 	case DIST_EV_DOWN:
-		on_down(b, ev);
+		node_down(b, ev);
 		break;
 	case DIST_EV_LINK:
 		on_link(b, ev);

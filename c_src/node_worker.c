@@ -1,4 +1,4 @@
-/* node_worker.c - the pool's worker processes and their fork server.
+/* node_worker.c - the pool's worker processes: starts, frames, output, exits.
  *
  * The happy path: POOL_START -> channel and pipes -> the fork server forks -> HELLO -> ready; calls; exit
  * reported -> what is left of its group is killed, channel and pipes are emptied -> POOL_WORKER_GONE ->
@@ -27,7 +27,7 @@ struct node_worker *node_worker_find(struct node_pool *p, uint64_t id)
 	return w;
 }
 
-static struct node_worker *find_pid(struct node_pool *p, int os_pid)
+struct node_worker *node_worker_find_pid(struct node_pool *p, int os_pid)
 {
 	struct node_worker *w, *tmp;
 
@@ -75,7 +75,7 @@ void node_worker_signal(struct node_worker *w, int signal, bool group)
 	}
 }
 
-static void keep_detail(struct node_pool *p, const char *text, size_t len)
+void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len)
 {
 	size_t skip = len > sizeof p->detail ? len - sizeof p->detail : 0;
 
@@ -115,7 +115,7 @@ static void log_exit(const struct node_worker *w, bool wanted)
 }
 
 /* The process is a zombie, or was reaped by us. Tells the pool after its last words were heard. */
-static void exited(struct node_worker *w, int status, int signal)
+void node_worker_exited(struct node_worker *w, int status, int signal)
 {
 	struct node_pool *p = w->pool;
 	const struct pool_worker *pw = pool_worker(p->pool, w->id);
@@ -143,7 +143,7 @@ static void exited(struct node_worker *w, int status, int signal)
 		buf_put(&lines, head, strlen(head));
 		worker_last_lines(w->io, &lines);
 		if (lines.err == 0)
-			keep_detail(p, (char *)lines.data, lines.len);
+			node_pool_keep_detail(p, (char *)lines.data, lines.len);
 		buf_free(&lines);
 	}
 	p->dying = w;
@@ -173,7 +173,7 @@ static bool is_exiting(int os_pid)
 	return (flags & 0x4) != 0;
 }
 
-static void broken(struct node_worker *w, const char *killed_for, const char *why)
+void node_worker_broken(struct node_worker *w, const char *killed_for, const char *why)
 {
 	const struct pool_worker *pw = pool_worker(w->pool->pool, w->id);
 
@@ -195,7 +195,7 @@ static void on_broken(void *arg, struct worker *io, const char *why, bool unread
 
 	(void)io;
 	w->unread = unread;
-	broken(w, "channel_closed", why);
+	node_worker_broken(w, "channel_closed", why);
 }
 
 static void name_worker(struct node_worker *w)
@@ -204,7 +204,7 @@ static void name_worker(struct node_worker *w)
 		 (unsigned long long)w->id, w->os_pid);
 }
 
-static void know_pid(struct node_worker *w, int os_pid)
+void node_worker_know_pid(struct node_worker *w, int os_pid)
 {
 	w->os_pid = os_pid;
 	worker_set_pid(w->io, os_pid);
@@ -219,12 +219,12 @@ static void on_hello(struct node_worker *w, const struct frame *frame)
 	uint64_t pid;
 
 	if (w->ready || !frame_get_uint(&at, end, &pid)) {
-		broken(w, "bad_frame", "a HELLO that is not one");
+		node_worker_broken(w, "bad_frame", "a HELLO that is not one");
 		return;
 	}
 	w->ready = true;
 	if (w->os_pid == 0) /* its HELLO has overtaken the fork server's word */
-		know_pid(w, (int)pid);
+		node_worker_know_pid(w, (int)pid);
 	log_line(LOG_DEBUG, w->object, "ready");
 	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
 }
@@ -262,7 +262,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_PONG:
 		break;
 	default:
-		broken(w, "bad_frame", "a frame of an unknown type");
+		node_worker_broken(w, "bad_frame", "a frame of an unknown type");
 		return;
 	}
 	p->frame = frame;
@@ -293,39 +293,10 @@ static const struct worker_callbacks worker_callbacks = {
 	.on_closed = on_closed,
 };
 
-/* ---- the fork server ---- */
-
-static void on_fs_ready(void *arg, int os_pid, const char *versions)
-{
-	struct node_pool *p = arg;
-
-	p->forkserver_ready = true;
-	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid, versions);
-}
-
-static void on_fs_failed(void *arg, const char *text, size_t len)
-{
-	struct node_pool *p = arg;
-
-	log_line(LOG_ERROR, "forkserver", "pool %s: the preload failed; its last words are below",
-		 p->config->pool);
-	keep_detail(p, text, len);
-	p->detail_fresh = true;
-}
-
-static void on_forked(void *arg, uint64_t worker_id, int os_pid)
-{
-	struct node_worker *w = node_worker_find(arg, worker_id);
-
-	if (w == NULL || w->gone) {
-		kill(-os_pid, SIGKILL); /* not reaped before we say so: the number is its own */
-		return;
-	}
-	know_pid(w, os_pid);
-}
+/* ---- starts ---- */
 
 /* A start that ended before there was a process. */
-static void never_started(struct node_worker *w)
+void node_worker_never_started(struct node_worker *w)
 {
 	struct node_pool *p = w->pool;
 
@@ -339,117 +310,6 @@ static void never_started(struct node_worker *w)
 	node_worker_gone(w);
 }
 
-static void on_fork_failed(void *arg, uint64_t worker_id, const char *text, size_t len)
-{
-	struct node_pool *p = arg;
-	struct node_worker *w = node_worker_find(p, worker_id);
-
-	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->pool,
-		 (int)(len < 500 ? len : 500), text);
-	keep_detail(p, text, len);
-	if (w != NULL)
-		never_started(w);
-}
-
-static void on_fs_exited(void *arg, int os_pid, int status, int signal)
-{
-	struct node_pool *p = arg;
-	struct node_worker *w = find_pid(p, os_pid);
-
-	if (w != NULL)
-		exited(w, status, signal);
-	else
-		forkserver_reap(p->forkserver, os_pid);
-}
-
-static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
-{
-	struct node_pool *p = arg;
-
-	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", p->config->pool,
-		 is_stderr ? "stderr" : "stdout", (int)len, line);
-}
-
-static void on_fs_down(void *arg, int status, int signal)
-{
-	struct node_pool *p = arg;
-	struct forkserver *fs = p->forkserver;
-	struct node_worker *w, *tmp;
-	uint64_t old;
-	char text[96];
-
-	log_line(p->node->stage >= NODE_STOPPING ? LOG_DEBUG : LOG_WARNING, "forkserver",
-		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
-	p->forkserver = NULL;
-	p->forkserver_ready = false;
-	old = p->forkserver_id++; /* what is started from here on belongs to the next one */
-	if (!p->detail_fresh) {
-		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
-		keep_detail(p, text, strlen(text));
-	}
-	p->detail_fresh = false;
-	HASH_ITER(hh, p->workers, w, tmp) {
-		if (w->exited || w->gone || w->forkserver_id != old)
-			continue;
-		w->orphan = true;
-		if (w->os_pid > 0) {
-			kill(-w->os_pid, SIGKILL);
-			broken(w, "fork_server_exit", "its fork server is gone");
-		} else {
-			never_started(w);
-		}
-	}
-	forkserver_close(fs);
-	node_reap(p->node);
-	node_maybe_end(p->node);
-}
-
-static void on_fs_closed(void *arg)
-{
-	struct node_pool *p = arg;
-
-	p->forkservers_open--;
-	node_maybe_end(p->node);
-}
-
-static const struct forkserver_callbacks forkserver_callbacks = {
-	.on_ready = on_fs_ready,
-	.on_failed = on_fs_failed,
-	.on_forked = on_forked,
-	.on_fork_failed = on_fork_failed,
-	.on_exited = on_fs_exited,
-	.on_line = on_fs_line,
-	.on_down = on_fs_down,
-	.on_closed = on_fs_closed,
-};
-
-static int start_forkserver(struct node_pool *p)
-{
-	struct node *n = p->node;
-	struct forkserver_options options = { .python = n->options->python,
-					      .script = n->options->script,
-					      .node = n->options->name,
-					      .mark = n->mark,
-					      .config = p->config };
-	int rc;
-
-	p->forkserver = forkserver_start(&n->loop, &options, &forkserver_callbacks, p, &rc);
-	if (p->forkserver == NULL) {
-		log_line(LOG_ERROR, "forkserver", "pool %s: cannot start %s: %s", p->config->pool,
-			 options.python, uv_strerror(rc));
-		return rc;
-	}
-	p->forkservers_open++;
-	return 0;
-}
-
-void node_pool_stop_forkserver(struct node_pool *p)
-{
-	if (p->forkserver != NULL)
-		forkserver_kill(p->forkserver);
-}
-
-/* ---- starts ---- */
 
 static void fail_start(struct node_worker *w, int rc)
 {
@@ -457,7 +317,7 @@ static void fail_start(struct node_worker *w, int rc)
 
 	snprintf(text, sizeof text, "cannot start a worker: %s", uv_strerror(rc));
 	log_line(LOG_ERROR, w->object, "%s", text);
-	keep_detail(w->pool, text, strlen(text));
+	node_pool_keep_detail(w->pool, text, strlen(text));
 	w->gone = true;
 	w->pool->failed_ids[w->pool->failed_count++] = w->id;
 }
@@ -472,7 +332,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 				   &worker_callbacks, w, fds, &rc);
 	if (w == NULL || w->io == NULL) {
 		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
-		keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
+		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
 		mem_free(w);
 		p->failed_ids[p->failed_count++] = id;
 		return;
@@ -482,7 +342,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 	w->pool = p;
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
-	rc = p->forkserver == NULL ? start_forkserver(p) : 0;
+	rc = p->forkserver == NULL ? node_pool_start_forkserver(p) : 0;
 	w->forkserver_id = p->forkserver_id;
 	if (rc == 0) {
 		rc = forkserver_fork(p->forkserver, id, index, fds);
@@ -511,7 +371,7 @@ void node_reap(struct node *n)
 			continue;
 		kill(-w->os_pid, SIGKILL); /* while the zombie keeps the number */
 		waitpid(w->os_pid, &status, 0);
-		exited(w, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+		node_worker_exited(w, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
 		       WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	}
 	children_reap_others();

@@ -93,6 +93,7 @@ static int open_level(struct walk *w, enum mark mark, bool list, uint64_t count,
 	l->mark = mark;
 	l->list = list;
 	l->left = l->count = count;
+	l->key = start; /* never used: a value comes after its key */
 	l->sum = start;
 	l->first_print = w->prints.len / sizeof(struct print);
 	return 0;

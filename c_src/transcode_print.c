@@ -106,8 +106,7 @@ static struct print print_float(const uint8_t *t, enum key_rule rule)
 	(void)term_float(t, &value);
 	if (rule != KEYS_TERM)
 		return print_python_float(value);
-	if (value == 0)
-		value = 0; /* -0.0, too */
+	value += 0; /* -0.0 becomes 0.0 */
 	memcpy(&bits, &value, sizeof bits);
 	return print_of(MARK_FLOAT, bits);
 }

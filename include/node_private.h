@@ -2,11 +2,14 @@
  *
  *   node.c          life: listener, signals, stop, the end
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
+ *   node_monitor.c  monitors, in both directions
  *   node_request.c  requests: opened, parsed, admitted or answered
+ *   node_admit.c    a request's record, made and freed
  *   node_answer.c   answers and errors, written
  *   node_lease.c    leases as processes: owners, monitors, links, give_away
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
- *   node_worker.c   workers and fork server: starts, frames, output, exits
+ *   node_worker.c   workers: starts, frames, output, exits
+ *   node_forkserver.c  the fork server, and what it says of workers
  *   node_status.c   status and workers, written
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
@@ -248,6 +251,14 @@ void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
+bool node_has_name(const struct node *n, struct span name);
+bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
+
+/* node_monitor.c */
+void node_monitor(struct books *b, const struct dist_event *ev);
+void node_demonitor(struct books *b, const struct dist_event *ev);
+void node_down(struct books *b, const struct dist_event *ev);
+void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees the watch */
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from);
 void watch_free(struct watch *w, bool demonitor);
@@ -256,10 +267,26 @@ void watch_free(struct watch *w, bool demonitor);
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
 			  struct node_lease *lease);
 void node_request_oversize(struct books *b, const struct dist_event *ev);
-void node_request_free(struct node_request *r);
 void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
 struct node_request *node_request_of(struct pool_request *r);
 void node_await_check(struct node_pool *p);
+
+/* node_admit.c */
+/* The message's sender, as far as it is needed to admit a request. */
+struct origin {
+	struct books *books;
+	const struct envelope *env;
+	struct local_pid caller;
+	bool cast;
+};
+int node_call_frame(struct node *n, uint64_t id, const struct request *req,
+		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
+void node_ping_frame(struct node *n, uint64_t id);
+struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
+				       const struct request *req, uint64_t id, bool has_frame);
+bool node_request_hear_of_caller(struct books *b, struct node_request *r,
+				 const struct envelope *env);
+void node_request_free(struct node_request *r);
 
 /* node_answer.c: where an answer goes, and answers */
 struct reply_to {
@@ -307,7 +334,16 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index);
 struct node_worker *node_worker_find(struct node_pool *p, uint64_t id);
 void node_worker_signal(struct node_worker *w, int signal, bool group);
 void node_worker_gone(struct node_worker *w);
+struct node_worker *node_worker_find_pid(struct node_pool *p, int os_pid); /* not exited */
+void node_worker_know_pid(struct node_worker *w, int os_pid);
+void node_worker_exited(struct node_worker *w, int status, int signal);
+void node_worker_broken(struct node_worker *w, const char *killed_for, const char *why);
+void node_worker_never_started(struct node_worker *w);
+void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len);
 void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
+
+/* node_forkserver.c */
+int node_pool_start_forkserver(struct node_pool *p);
 void node_pool_stop_forkserver(struct node_pool *p);
 const char *signal_name(int signal);
 

@@ -154,6 +154,8 @@ struct ask {
 	bool monitors;        /* a monitor of ours stands under it */
 	bool countable;       /* the node counts it in `received` */
 	bool gone;            /* it is for a lease that has certainly ended */
+	bool thief;           /* it is for a lease of somebody else */
+	bool released;        /* CHECKIN, GIVE_AWAY: it was answered with ok */
 	bool doubtful;        /* for one that may have */
 	bool normal;          /* MONITOR: the reason must be `normal` */
 	bool low;             /* of low priority: under this load it may wait for ever */
@@ -180,8 +182,9 @@ void outcome_count(struct stress *s, const struct ask *a, enum outcome o);
 
 /* Judges an answer: which outcome it is, and whether it may be; violations are told. */
 enum outcome answer_judge(struct ask *a, const uint8_t *reply);
-/* Whether the lease that a late answer grants is ended by the node, as it must be. */
-void answer_came_late(struct ask *a, const uint8_t *reply);
+/* An answer that nobody takes. A lease that it grants is watched: the node must end it. */
+void answer_came_late(const struct ask *a, const uint8_t *reply); /* its caller has given up, or died */
+void answer_unheard(const struct ask *a, const uint8_t *reply);   /* it dies with it in its mailbox */
 void term_print(const uint8_t *t, char *text, size_t size); /* cut to what fits */
 const uint8_t *term_map_get(const uint8_t *map, const char *key); /* NULL: no such key */
 uint64_t term_map_uint(const uint8_t *map, const char *key);     /* 0: none */
@@ -204,6 +207,7 @@ struct watcher {
 struct lease {
 	bool held;
 	bool doubtful;      /* it may have ended, or have another owner, by our own doing */
+	bool was_given;     /* inherited: it is not given away again */
 	struct term_pid pid;
 	struct ask *monitor; /* ours on it, while live */
 	unsigned calls_left;
@@ -272,6 +276,7 @@ void lease_witness(struct caller *c, const struct term_pid *pid); /* control pro
 void lease_drop(struct caller *c);        /* the process is gone */
 void junk_send(struct caller *c);
 void junk_hostile(struct caller *c, struct buf *out);
+bool lease_steal(struct caller *c);       /* uses somebody else's; false: nobody has one */
 bool pid_same(const struct term_pid *a, const struct term_pid *b);
 
 /* ---- peers ---- */
@@ -372,6 +377,7 @@ struct stress {
 	char *cookie;
 	struct sockaddr_in address;
 	uint32_t node_creation;
+	struct term_pid node_pid; /* the process that answers; id 0: not known yet */
 	struct sim *sims;        /* peers + 1; the last is the clean one */
 	struct caller *callers;  /* callers, then one control process per sim */
 	unsigned slots;
@@ -392,7 +398,7 @@ struct stress {
 
 	/* the books */
 	uint64_t sent[ASK_KINDS], outcomes[OUTCOMES_HEARD], casts, junk, countable, countable_lost;
-	uint64_t late, crossed, respawns, drops[VANISHES], connects, alive_answers, surprises;
+	uint64_t late, late_leases, crossed, respawns, drops[VANISHES], connects, alive_answers, surprises;
 	uint64_t bytes_in, bytes_out, watches, probes, answered_at_once;
 	struct histogram latency;
 	double usual_us, usual_lease_us; /* moving averages of it */

@@ -261,7 +261,9 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 	const char *why;
 	char text[160];
 
-	if (a->name == NULL && a->kind != ASK_CHECKOUT)
+	if (a->thief)
+		may = OUT_BIT(OUT_NOT_OWNER) | OUT_BIT(OUT_LEASE_CLOSED);
+	else if (a->name == NULL && a->kind != ASK_CHECKOUT)
 		may |= OUT_BIT(OUT_LEASE_CLOSED) | (a->doubtful ? OUT_BIT(OUT_NOT_OWNER) : 0);
 	if (!(may & OUT_BIT(o)))
 		why = "that is no answer to it";
@@ -281,17 +283,27 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 	return o;
 }
 
-void answer_came_late(struct ask *a, const uint8_t *reply)
+void answer_unheard(const struct ask *a, const uint8_t *reply)
 {
-	struct sim *sim = a->caller->sim;
 	const uint8_t *value = second(reply, "ok");
 	struct term_pid pid;
 
-	a->caller->s->late++;
 	if (a->kind != ASK_CHECKOUT || value == NULL || !term_pid(value, &pid))
 		return;
 	pid.node = a->caller->s->node_name;
-	if (a->caller->alive && a->caller->serial == a->serial) /* its death would end the lease, too */
-		a->caller->spared_us = now_us() + a->caller->s->options.slack_ms * 1000 + SECOND_US;
-	lease_witness(sim->control, &pid);
+	lease_witness(a->caller->sim->control, &pid);
+}
+
+void answer_came_late(const struct ask *a, const uint8_t *reply)
+{
+	struct caller *c = a->caller;
+	struct stress *s = c->s;
+
+	s->late++;
+	if (a->kind == ASK_CHECKOUT && second(reply, "ok") != NULL && c->alive && c->serial == a->serial) {
+		/* it gave up, and lives: its death would end the lease as well, and hide that nothing did */
+		s->late_leases++;
+		c->spared_us = now_us() + s->options.slack_ms * 1000 + SECOND_US;
+	}
+	answer_unheard(a, reply);
 }

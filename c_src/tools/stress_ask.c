@@ -111,6 +111,30 @@ void ask_cut(struct ask *a)
 	list_append(&sim->tombs, &a->by_tomb);
 }
 
+/* The node knows that this request is over: it monitors its caller no longer on its behalf. A process
+ * waits for one request at a time, and an inherited lease is not given back to who gave it. */
+static void judge_watchers(const struct ask *a)
+{
+	struct caller *c = a->caller;
+	const struct list *pos;
+	unsigned for_requests = 0, for_lease = 0;
+
+	if (!c->alive || c->serial != a->serial || !a->asks)
+		return;
+	for (pos = c->watchers.next; pos != &c->watchers; pos = pos->next) {
+		const struct watcher *w = list_entry(pos, struct watcher, link);
+
+		for_requests += pid_same(&w->from, &c->s->node_pid);
+		for_lease += a->released && pid_same(&w->from, &a->pid);
+	}
+	if (for_requests > (c->waiting != NULL))
+		fail(c->s, c, "the node monitors it %u times for requests, and it waits for %d", for_requests,
+		     c->waiting != NULL);
+	if (for_lease > 0)
+		fail(c->s, c, "the node still monitors it as the owner of lease %u.%u, which it has %s", a->pid.id,
+		     a->pid.serial, a->kind == ASK_CHECKIN ? "checked in" : "given away");
+}
+
 void ask_retire(struct sim *sim, uint64_t barrier)
 {
 	while (!list_empty(&sim->tombs)) {
@@ -118,6 +142,7 @@ void ask_retire(struct sim *sim, uint64_t barrier)
 
 		if (a->cut > barrier)
 			return;
+		judge_watchers(a);
 		ask_free(a);
 	}
 }

@@ -218,8 +218,7 @@ void caller_heard(struct caller *c, struct ask *a, const uint8_t *reply)
 
 	caller_say(c, outcome_names[o], a->nonce, took);
 	if (c->fate == FATE_DIE_UNHEARD) {
-		if (o == OUT_OK && a->kind == ASK_CHECKOUT)
-			answer_came_late(a, reply);
+		answer_unheard(a, reply);
 		caller_die(c);
 		return;
 	}
@@ -228,6 +227,7 @@ void caller_heard(struct caller *c, struct ask *a, const uint8_t *reply)
 	if (o == OUT_OK && a->kind != ASK_PING && a->kind != ASK_AUTH)
 		histogram_add(&s->latency, took);
 	alarm_clear(s, &c->alarm);
+	a->released = o == OUT_OK && (a->kind == ASK_CHECKIN || a->kind == ASK_GIVE_AWAY);
 	ask_cut(a);
 	if (a->kind == ASK_CHECKOUT || a->name == NULL)
 		lease_heard(c, a, o, reply);

@@ -305,6 +305,8 @@ void junk_send(struct caller *c)
 		ask_spawn(c);
 		return;
 	}
+	if (r < 65 && lease_steal(c))
+		return;
 	if (r < 80)
 		send_random(c);
 	else if (r < 90)

@@ -43,6 +43,7 @@ bool lease_inherit(struct caller *c)
 	c->inherited--;
 	c->lease = (struct lease){ .held = true, .pid = c->inherit[c->inherited].pid,
 				   .doubtful = c->inherit[c->inherited].doubtful,
+				   .was_given = true,
 				   .calls_left = (unsigned)rnd_to(c->s, 2) };
 	caller_say(c, "takes over", 0, c->lease.pid.id);
 	return true;
@@ -141,7 +142,7 @@ static bool give_away(struct caller *c)
 	size_t start;
 
 	/* one who is linked would take the lease with it when it dies */
-	if (heir == NULL || (c->link.state != LINK_NONE && pid_same(&c->link.pid, &c->lease.pid)))
+	if (heir == NULL || c->lease.was_given || (c->link.state != LINK_NONE && pid_same(&c->link.pid, &c->lease.pid)))
 		return false;
 	pid = caller_pid(heir);
 	if (dead)
@@ -195,8 +196,9 @@ static void end_it(struct caller *c)
 static void call_it(struct caller *c, bool ghost)
 {
 	struct stress *s = c->s;
-	uint64_t timeout_ms = rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
-	enum ask_kind kind = rnd_pct(s, s->options.stuck)    ? ASK_STUCK :
+	bool stuck = rnd_pct(s, s->options.stuck), brief = rnd_pct(s, stuck ? 40 : s->options.brief);
+	uint64_t timeout_ms = brief ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
+	enum ask_kind kind = stuck			     ? ASK_STUCK :
 			     rnd_pct(s, s->options.slow)     ? ASK_SLEEP :
 			     c->lease.os_pid == 0 && !ghost  ? ASK_OS_PID :
 							       ASK_IDENTITY;
@@ -207,6 +209,32 @@ static void call_it(struct caller *c, bool ghost)
 	a->gone = ghost && !c->lease.doubtful;
 	request_put_call(a, caller_out(c), timeout_ms);
 	request_send(a, start, timeout_ms * 1000);
+}
+
+/* Somebody else's lease refuses us: a call or a checkin of a stranger changes nothing for its owner. One
+ * that is just being given away may be ours before we know, so those are left alone. */
+bool lease_steal(struct caller *c)
+{
+	struct stress *s = c->s;
+
+	for (int tries = 0; tries < 30; tries++) {
+		const struct caller *other = &s->callers[rnd_to(s, s->options.callers)];
+		struct ask *a;
+		size_t start;
+
+		if (other == c || !other->lease.held || other->lease.doubtful || other->waiting == NULL ||
+		    other->waiting->kind == ASK_GIVE_AWAY)
+			continue;
+		a = request_begin(c, rnd_to(s, 2) == 0 ? ASK_CHECKIN : ASK_IDENTITY, NULL, &other->lease.pid, &start);
+		a->thief = true;
+		if (a->kind == ASK_CHECKIN)
+			term_put_atom(caller_out(c), "checkin");
+		else
+			request_put_call(a, caller_out(c), s->options.timeout_ms);
+		request_send(a, start, a->kind == ASK_CHECKIN ? 0 : s->options.timeout_ms * 1000);
+		return true;
+	}
+	return false;
 }
 
 void lease_step(struct caller *c)

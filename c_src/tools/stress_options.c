@@ -51,7 +51,7 @@ static const struct option {
 	  AT(peer_drops), 0, 1000 },
 	{ "slow", "PCT", "2", "calls that sleep for 1 to 20 ms", T_PERCENT, AT(slow), 0, 100 },
 	{ "brief", "PCT", "3", "calls with a time-out of 1 to 100 ms", T_PERCENT, AT(brief), 0, 100 },
-	{ "stuck", "PCT", "0.2", "calls that would sleep for an hour: cut by time-out, give-up or death. 0 for "
+	{ "stuck", "PCT", "0.5", "calls that would sleep for an hour: cut by time-out, give-up or death. 0 for "
 	  "pools with abandon=finish", T_PERCENT, AT(stuck), 0, 100 },
 	{ "think", "MS", "5", "longest pause of a caller between two requests", T_U64, AT(think_ms), 0,
 	  3600000 },

@@ -280,6 +280,18 @@ static void on_connected(uv_connect_t *req, int status)
 	(void)!uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
 }
 
+/* One who waits for a lease gives up while the grant may be in the socket: the hardest moment. */
+static void give_up_blindly(struct caller *c)
+{
+	struct stress *s = c->s;
+
+	if (c->waiting == NULL || c->waiting->kind != ASK_CHECKOUT || c->waiting->tag == TAG_MULTI ||
+	    !rnd_pct(s, s->options.giveup))
+		return;
+	c->fate = FATE_GIVE_UP;
+	caller_wake_in(c, WAKE_FATE, rnd_to(s, 10000));
+}
+
 void sim_pause(struct sim *sim, bool pause)
 {
 	if (sim->state != SIM_UP || sim->paused == pause)
@@ -287,6 +299,8 @@ void sim_pause(struct sim *sim, bool pause)
 	sim->paused = pause;
 	if (pause)
 		uv_read_stop((uv_stream_t *)&sim->conn->tcp);
+	if (pause)
+		each_process(sim, give_up_blindly);
 	else
 		(void)!uv_read_start((uv_stream_t *)&sim->conn->tcp, on_alloc, on_read);
 }

@@ -178,8 +178,8 @@ static void put_text(const struct stress *s, const struct figures *f)
 	put_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("               cast %" PRIu64 " junk %" PRIu64 "\n", s->casts, s->junk);
 	put_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
-	printf("dropped        late answers that a BEAM drops %" PRIu64 ", signals that crossed ours %" PRIu64 "\n",
-	       s->late, s->crossed);
+	printf("dropped        late answers that a BEAM drops %" PRIu64 ", leases among them %" PRIu64
+	       ", signals that crossed ours %" PRIu64 "\n", s->late, s->late_leases, s->crossed);
 	put_numbers("peers", vanish_names, s->drops, VANISHES);
 	printf("               connects %" PRIu64 ", of these over a living self %" PRIu64 "; processes born %" PRIu64 "\n",
 	       s->connects, s->alive_answers, s->respawns);
@@ -243,7 +243,8 @@ static void put_json(const struct stress *s, const struct figures *f)
 	put_json_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("\"casts\":%" PRIu64 ",\"junk\":%" PRIu64 ",", s->casts, s->junk);
 	put_json_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
-	printf("\"late\":%" PRIu64 ",\"crossed\":%" PRIu64 ",", s->late, s->crossed);
+	printf("\"late\":%" PRIu64 ",\"late_leases\":%" PRIu64 ",\"crossed\":%" PRIu64 ",", s->late, s->late_leases,
+	       s->crossed);
 	put_json_numbers("vanished", vanish_names, s->drops, VANISHES);
 	printf("\"connects\":%" PRIu64 ",\"born\":%" PRIu64 ",\"workers\":{\"killed\":%" PRIu64
 	       ",\"killed_by_node\":%" PRIu64 ",\"started\":%" PRIu64 ",\"leases_lost\":%" PRIu64 "},",

@@ -105,7 +105,7 @@ void request_send(struct ask *a, size_t start, uint64_t timeout_us)
 	a->timeout_us = timeout_us;
 	a->due_us = a->sent_us + timeout_us + s->options.slack_ms * 1000;
 	switch (a->kind) {
-	case ASK_CHECKIN: /* counted by the node when the lease is no more */
+	case ASK_CHECKIN: /* counted by the node when the lease is no more, or somebody else's */
 	case ASK_GIVE_AWAY:
 		s->ambiguous++;
 		break;
@@ -207,9 +207,9 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 void call_send(struct caller *c)
 {
 	struct stress *s = c->s;
-	uint64_t timeout_ms = rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
-	uint64_t r = rnd_to(s, 100);
-	enum ask_kind kind = rnd_pct(s, s->options.stuck) ? ASK_STUCK :
+	bool stuck = rnd_pct(s, s->options.stuck), brief = rnd_pct(s, stuck ? 40 : s->options.brief);
+	uint64_t timeout_ms = brief ? 1 + rnd_to(s, 100) : s->options.timeout_ms, r = rnd_to(s, 100);
+	enum ask_kind kind = stuck			  ? ASK_STUCK :
 			     rnd_pct(s, s->options.slow)  ? ASK_SLEEP :
 			     r < 2			  ? ASK_RAISE :
 			     r < 3			  ? ASK_PING_WORKER :

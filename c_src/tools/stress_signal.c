@@ -132,6 +132,9 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 	}
 	if ((a = find(sim, ref, "an answer")) == NULL)
 		return;
+	if (sig->op == OP_ALIAS_SEND)
+		s->node_pid = (struct term_pid){ .id = sig->from.id, .serial = sig->from.serial,
+						 .creation = sig->from.creation };
 	if (!a->asks || a->answers++ > 0) {
 		fail(s, a->caller, "a second answer, or one to a bare monitor, nonce %llx",
 		     (unsigned long long)a->nonce);

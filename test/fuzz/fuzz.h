@@ -84,16 +84,20 @@ static inline uint8_t *exact(const void *data, size_t len)
 
 /* The pieces that a stream arrives in: from a seed, so that the fuzzer may choose. Seed 0: whole. */
 struct pieces {
+	bool whole;
 	uint32_t state;
 };
 
+static inline struct pieces pieces_from(uint32_t seed)
+{
+	return (struct pieces){ seed == 0, seed };
+}
+
 static inline size_t next_piece(struct pieces *p)
 {
-	if (p->state == 0)
+	if (p->whole)
 		return SIZE_MAX;
 	p->state = p->state * 1664525u + 1013904223u;
-	if (p->state == 0)
-		p->state = 1;
 	/* mostly small, where frames are split; sometimes larger */
 	return (p->state >> 16) % ((p->state >> 30) == 0 ? 3000 : 40) + 1;
 }

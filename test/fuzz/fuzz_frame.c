@@ -55,7 +55,7 @@ static void look(const struct frame *f, uint64_t *hash)
 /* All frames of the stream: their number, and what became of it. */
 static int run(const uint8_t *data, size_t size, uint32_t seed, size_t max_bytes, uint64_t *hash)
 {
-	struct pieces pieces = { seed };
+	struct pieces pieces = pieces_from(seed);
 	struct frame_reader reader;
 	struct frame frame;
 	size_t room, n, fed = 0;

@@ -42,13 +42,14 @@ static void look_at_envelope(const struct envelope *env, bool whole)
 
 static void look_at_request(const struct request *req, enum request_target target)
 {
-	static const struct config nothing_allowed = { .allow = { .item = { (char *)(uintptr_t) "a.b*c" },
-								  .count = 1 } };
+	static char pattern[] = "a.b*c";
+	static const struct config few_allowed = { .allow = { .item = { pattern }, .count = 1 } };
 
 	switch (req->verb) {
 	case VERB_CALL:
 		MUST(target != TARGET_NODE);
-		MUST(inside(req->module) && req->module.len > 0 && req->module.len <= REQUEST_NAME_MAX);
+		MUST(inside(req->module) && req->module.len > 0 &&
+		     req->module.len <= REQUEST_NAME_MAX);
 		MUST(inside(req->function) && req->function.len > 0 &&
 		     req->function.len <= REQUEST_NAME_MAX);
 		MUST(term_utf8(req->module.at, req->module.len));
@@ -60,7 +61,7 @@ static void look_at_request(const struct request *req, enum request_target targe
 		if (req->traceparent.len > 0)
 			MUST(inside(req->traceparent) && req->traceparent.len <= 512);
 		MUST(req->retry <= REQUEST_RETRY_MAX);
-		(void)config_allows(&nothing_allowed, (const char *)req->module.at, req->module.len,
+		(void)config_allows(&few_allowed, (const char *)req->module.at, req->module.len,
 				    (const char *)req->function.at, req->function.len);
 		break;
 	case VERB_GIVE_AWAY:
@@ -78,7 +79,8 @@ static void look_at_request(const struct request *req, enum request_target targe
 	}
 	MUST(req->priority < PRIORITIES);
 	MUST(req->timeout_ms == REQUEST_INFINITY || req->timeout_ms <= UINT64_C(1) << 40);
-	MUST(req->queue_timeout_ms == REQUEST_INFINITY || req->queue_timeout_ms <= UINT64_C(1) << 40);
+	MUST(req->queue_timeout_ms == REQUEST_INFINITY || req->queue_timeout_ms <= UINT64_C(1)
+										       << 40);
 }
 
 static void parse(const uint8_t *term, enum request_target target, unsigned choice)
@@ -111,7 +113,8 @@ static bool same(struct span a, struct span b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const enum request_target targets[] = { TARGET_POOL, TARGET_NODE, TARGET_LEASE, TARGET_POOL };
+	static const enum request_target targets[] = { TARGET_POOL, TARGET_NODE, TARGET_LEASE,
+						       TARGET_POOL };
 	struct input in = { data, size };
 	unsigned choice = next_u8(&in);
 	size_t head_len = next_u16(&in);

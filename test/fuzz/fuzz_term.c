@@ -20,6 +20,7 @@ static void written_again(const uint8_t *t)
 	struct term_pid pid, pid2;
 	int64_t n, n2;
 	double real, real2;
+	uint64_t bits, bits2;
 	bool latin1, latin1_2;
 
 	if (term_int(t, &n)) {
@@ -31,13 +32,16 @@ static void written_again(const uint8_t *t)
 		MUST(isfinite(real));
 		term_put_float(&b, real);
 		MUST(is_one_term(b.data, b.len) && term_float(b.data, &real2));
-		MUST(memcmp(&real, &real2, sizeof real) == 0);
+		memcpy(&bits, &real, sizeof bits);
+		memcpy(&bits2, &real2, sizeof bits2);
+		MUST(bits == bits2);
 	}
 	b.len = 0;
 	if (term_atom(t, &text, &latin1) && (!latin1 || term_atom(t, &text, NULL))) {
 		term_put_atom_n(&b, (const char *)text.at, text.len);
 		MUST(is_one_term(b.data, b.len) && term_atom(b.data, &text2, &latin1_2));
-		MUST(!latin1_2 && text.len == text2.len && memcmp(text.at, text2.at, text.len) == 0);
+		MUST(!latin1_2 && text.len == text2.len &&
+		     memcmp(text.at, text2.at, text.len) == 0);
 	}
 	b.len = 0;
 	if (term_pid(t, &pid) && term_utf8(pid.node, pid.node_len)) {

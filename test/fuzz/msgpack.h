@@ -7,12 +7,14 @@
 
 #define MSGPACK_NESTING 4096 /* more than TRANSCODE_DEPTH_MAX values with extensions around them */
 
-static inline uint64_t be(const uint8_t *p, size_t n)
+/* The number in the next `n` bytes, which must be there. */
+static inline uint64_t take_be(const uint8_t **p, const uint8_t *end, size_t n)
 {
 	uint64_t value = 0;
 
+	MUST((size_t)(end - *p) >= n);
 	while (n-- > 0)
-		value = value << 8 | *p++;
+		value = value << 8 | *(*p)++;
 	return value;
 }
 
@@ -21,19 +23,14 @@ static inline uint64_t be(const uint8_t *p, size_t n)
 static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigned level,
 				   unsigned *depth)
 {
-	static const uint8_t kind_of_ext[] = { 0, 0, 0, 0, TERM_PID, TERM_REF, TERM_PORT, TERM_EXPORT };
-	uint64_t n = 0, elements = 0;
+	static const uint8_t kind_of_ext[] = { 0,        0,        0,         0,
+					       TERM_PID, TERM_REF, TERM_PORT, TERM_EXPORT };
+	uint64_t n, elements = 0;
 	unsigned tag;
 
 	MUST(level < MSGPACK_NESTING);
 	MUST(p < end);
 	tag = *p++;
-#define NEXT(bytes)                                                                                \
-	do {                                                                                       \
-		MUST((size_t)(end - p) >= (bytes));                                                \
-		n = be(p, bytes);                                                                  \
-		p += bytes;                                                                        \
-	} while (0)
 	if (tag <= 0x7f || tag >= 0xe0 || tag == 0xc0 || tag == 0xc2 || tag == 0xc3)
 		return p;
 	MUST(tag != 0xc1);
@@ -45,27 +42,27 @@ static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigne
 		if (tag <= 0xbf)
 			n = tag & 31u;
 		else
-			NEXT((size_t)1 << (tag - 0xd9));
+			n = take_be(&p, end, (size_t)1 << (tag - 0xd9));
 		MUST((size_t)(end - p) >= n);
 		MUST(term_utf8(p, n));
 		return p + n;
 	} else if (tag <= 0xc6) {
-		NEXT((size_t)1 << (tag - 0xc4));
+		n = take_be(&p, end, (size_t)1 << (tag - 0xc4));
 		MUST((size_t)(end - p) >= n);
 		return p + n;
 	} else if (tag == 0xcb) {
-		NEXT((size_t)8);
+		n = take_be(&p, end, 8);
 		MUST((n >> 52 & 0x7ff) != 0x7ff);
 		return p;
 	} else if (tag >= 0xcc && tag <= 0xd3) {
-		NEXT((size_t)1 << (tag & 3));
+		(void)take_be(&p, end, (size_t)1 << (tag & 3));
 		return p;
 	} else if (tag <= 0xc9 || (tag >= 0xd4 && tag <= 0xd8)) {
 		const uint8_t *content;
 		unsigned type;
 
 		if (tag <= 0xc9)
-			NEXT((size_t)1 << (tag - 0xc7));
+			n = take_be(&p, end, (size_t)1 << (tag - 0xc7));
 		else
 			n = UINT64_C(1) << (tag - 0xd4);
 		MUST((size_t)(end - p) >= 1 && (size_t)(end - p) - 1 >= n);
@@ -84,17 +81,17 @@ static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigne
 		} else {
 			MUST(is_one_term(content, n));
 			if (type == 8)
-				MUST(term_kind(content) == TERM_FUN || term_kind(content) == TERM_BITS);
+				MUST(term_kind(content) == TERM_FUN ||
+				     term_kind(content) == TERM_BITS);
 			else
 				MUST(term_kind(content) == kind_of_ext[type]);
 		}
 		return p;
 	} else {
 		MUST(tag != 0xca); /* float32: we never write it */
-		NEXT(tag & 1 ? (size_t)4 : (size_t)2);
+		n = take_be(&p, end, tag & 1 ? (size_t)4 : (size_t)2);
 		elements = tag >= 0xde ? 2 * n : n;
 	}
-#undef NEXT
 	if (level + 1 > *depth)
 		*depth = level + 1;
 	for (; elements > 0; elements--)

@@ -65,7 +65,7 @@ signals() ->
      signal({35, 16#ffffffffffffffff, P, Q}), signal({35, 1, P, Q}), signal({36, 7, P, Q}),
      signal({5}), signal({99, 1, 2}, x), signal({35, 0, P, Q}), signal({19, P, 'é', R}),
      signal({1, P, 17}), signal({29, R, P, P, {m, f, 256}, []}, []),
-     %% oversize: begins with the tuple's tag, 104: that many times 4 KiB more
+     %% oversize: begins with the tuple's tag, 104: that many KiB more
      begin
          <<H:16, B/binary>> = signal({2, '', Q}, binary:copy(<<0>>, 300)),
          <<(H bor 16#4000):16, B/binary>>

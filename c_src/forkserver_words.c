@@ -1,0 +1,140 @@
+/* forkserver_words.c - the packets of forkserver.h, written and read with msgpack-c. */
+#include "forkserver_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void pack_str(msgpack_packer *pk, const char *text, size_t len)
+{
+	msgpack_pack_str(pk, len);
+	msgpack_pack_str_body(pk, text, len);
+}
+
+static void pack_text(msgpack_packer *pk, const char *text)
+{
+	pack_str(pk, text, strlen(text));
+}
+
+static void pack_list(msgpack_packer *pk, const char *key, const struct config_list *list)
+{
+	pack_text(pk, key);
+	msgpack_pack_array(pk, list->count);
+	for (uint64_t i = 0; i < list->count; i++)
+		pack_text(pk, list->item[i]);
+}
+
+static void pack_expose(msgpack_packer *pk, const struct config_list *list)
+{
+	struct config_expose e;
+
+	pack_text(pk, "expose");
+	msgpack_pack_array(pk, list->count);
+	for (uint64_t i = 0; i < list->count; i++) {
+		(void)config_split_expose(list->item[i], &e);
+		msgpack_pack_array(pk, 3);
+		pack_str(pk, e.name, e.name_len);
+		pack_str(pk, e.module, e.module_len);
+		pack_str(pk, e.attr, e.attr_len);
+	}
+}
+
+void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *o)
+{
+	const struct config *c = o->config;
+
+	msgpack_pack_array(pk, 2);
+	pack_text(pk, "setup");
+	msgpack_pack_map(pk, 11);
+	pack_text(pk, "node");
+	pack_text(pk, o->node);
+	pack_text(pk, "node_pid");
+	msgpack_pack_int64(pk, getpid());
+	pack_text(pk, "pool");
+	pack_text(pk, c->pool);
+	pack_text(pk, "method");
+	pack_text(pk, c->start_method == START_SPAWN ? "spawn" : "fork");
+	pack_list(pk, "preload", &c->preload);
+	pack_expose(pk, &c->expose);
+	pack_list(pk, "allow", &c->allow);
+	pack_list(pk, "path", &c->pythonpath);
+	pack_text(pk, "max_depth");
+	msgpack_pack_uint64(pk, c->max_depth);
+	pack_text(pk, "max_result_bytes");
+	msgpack_pack_uint64(pk, c->max_result_bytes);
+	pack_text(pk, "utf8");
+	if (c->strings == STRINGS_UTF8)
+		msgpack_pack_true(pk);
+	else
+		msgpack_pack_false(pk);
+}
+
+void forkserver_pack_start(msgpack_packer *pk, uint64_t worker_id, unsigned index)
+{
+	msgpack_pack_array(pk, 3);
+	pack_text(pk, "start");
+	msgpack_pack_uint64(pk, worker_id);
+	msgpack_pack_uint64(pk, index);
+}
+
+void forkserver_pack_reap(msgpack_packer *pk, int os_pid)
+{
+	msgpack_pack_array(pk, 2);
+	pack_text(pk, "reap");
+	msgpack_pack_int64(pk, os_pid);
+}
+
+static bool is_text(const msgpack_object *o, const char *text)
+{
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+	       memcmp(o->via.str.ptr, text, o->via.str.size) == 0;
+}
+
+static bool is_uint(const msgpack_object *o)
+{
+	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+}
+
+/* "python 3.11.2, krait 0.1.0" of a map of texts. */
+static void versions_text(const msgpack_object *map, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
+		const msgpack_object_kv *kv = &map->via.map.ptr[i];
+
+		if (kv->key.type != MSGPACK_OBJECT_STR || kv->val.type != MSGPACK_OBJECT_STR ||
+		    len + 1 >= size)
+			continue;
+		len += (size_t)snprintf(text + len, size - len, "%s%.*s %.*s", i > 0 ? ", " : "",
+					(int)kv->key.via.str.size, kv->key.via.str.ptr,
+					(int)kv->val.via.str.size, kv->val.via.str.ptr);
+	}
+}
+
+bool forkserver_take(const struct forkserver_callbacks *cb, void *arg,
+		     const msgpack_object_array *packet)
+{
+	const msgpack_object *e = packet->ptr;
+	uint32_t n = packet->size;
+	char versions[256];
+
+	if (n == 3 && is_text(&e[0], "ready") && is_uint(&e[1])) {
+		versions_text(&e[2], versions, sizeof versions);
+		cb->on_ready(arg, (int)e[1].via.u64, versions);
+	} else if (n == 2 && is_text(&e[0], "failed") && e[1].type == MSGPACK_OBJECT_STR) {
+		cb->on_failed(arg, e[1].via.str.ptr, e[1].via.str.size);
+	} else if (n == 3 && is_text(&e[0], "forked") && is_uint(&e[1]) && is_uint(&e[2])) {
+		cb->on_forked(arg, e[1].via.u64, (int)e[2].via.u64);
+	} else if (n == 3 && is_text(&e[0], "fork_failed") && is_uint(&e[1]) &&
+		   e[2].type == MSGPACK_OBJECT_STR) {
+		cb->on_fork_failed(arg, e[1].via.u64, e[2].via.str.ptr, e[2].via.str.size);
+	} else if (n == 4 && is_text(&e[0], "exited") && is_uint(&e[1]) && is_uint(&e[2]) &&
+		   is_uint(&e[3])) {
+		cb->on_exited(arg, (int)e[1].via.u64, (int)e[2].via.u64, (int)e[3].via.u64);
+	} else {
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,194 @@
+/* node_monitor.c - monitors, in both directions.
+ *
+ * A watch is ours on a process of a peer: on a caller that did not monitor us itself, on a lease's owner,
+ * on the heir of a lease. A monitor is theirs on a name or a lease of ours; GenServer.call sets one with
+ * the reference that its tag carries, so its DEMONITOR says that the caller has its answer, gave up or
+ * died, whichever came first. */
+#include "node_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- our monitors on their processes ---- */
+
+struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
+			const struct local_pid *pid, uint64_t from)
+{
+	struct node *n = b->node;
+	struct watch *w = mem_zalloc(sizeof *w);
+	struct term_pid ours = node_pid(n, from), theirs = books_pid(b, pid);
+	struct buf ref = { 0 };
+
+	if (w == NULL)
+		return NULL;
+	*w = (struct watch){ .id = node_id(n), .kind = kind, .object = object, .books = b, .pid = *pid,
+			     .from = from };
+	HASH_ADD(hh, n->watches, id, sizeof w->id, w);
+	term_put_ref(&ref, n->options->name, n->creation, w->id);
+	if (w->hh.tbl == NULL || ref.err != 0) {
+		if (w->hh.tbl != NULL)
+			HASH_DELETE(hh, n->watches, w);
+		buf_free(&ref);
+		mem_free(w);
+		return NULL;
+	}
+	list_append(&b->watches, &w->by_peer);
+	dist_send_monitor(peer_dist(b->peer), &ours, &theirs, (struct span){ ref.data, ref.len });
+	buf_free(&ref);
+	books_mark_dirty(b);
+	return w;
+}
+
+void watch_free(struct watch *w, bool demonitor)
+{
+	struct books *b;
+	struct node *n;
+
+	if (w == NULL)
+		return;
+	b = w->books;
+	n = b->node;
+	if (demonitor && !b->forgotten) {
+		struct term_pid ours = node_pid(n, w->from), theirs = books_pid(b, &w->pid);
+		struct buf ref = { 0 };
+
+		term_put_ref(&ref, n->options->name, n->creation, w->id);
+		if (ref.err == 0)
+			dist_send_demonitor(peer_dist(b->peer), &ours, &theirs,
+					    (struct span){ ref.data, ref.len });
+		buf_free(&ref);
+		books_mark_dirty(b);
+	}
+	HASH_DELETE(hh, n->watches, w);
+	list_remove(&w->by_peer);
+	mem_free(w);
+}
+
+/* What we watched is gone; `reason` is an encoded term. Frees the watch. */
+void node_watch_down(struct watch *w, struct span reason)
+{
+	void *object = w->object;
+	enum watch_kind kind = w->kind;
+
+	switch (kind) {
+	case WATCH_CALLER:
+		((struct node_request *)object)->watch = NULL;
+		break;
+	case WATCH_OWNER:
+		((struct node_lease *)object)->watch = NULL;
+		break;
+	case WATCH_HEIR:
+		((struct node_lease *)object)->heir = NULL;
+		break;
+	}
+	watch_free(w, false);
+	if (kind == WATCH_CALLER)
+		node_request_abandon(object);
+	else if (kind == WATCH_OWNER)
+		node_lease_down(object, reason);
+	else
+		node_heir_down(object);
+}
+
+/* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). 0: not ours. */
+static uint64_t own_ref_id(const struct node *n, struct span ref)
+{
+	const uint8_t *words;
+
+	if (ref.len < 3 + 16 || ref.at[0] != 90 || get_u16(ref.at + 1) != 3)
+		return 0;
+	words = ref.at + ref.len - 16;
+	if (get_u32(words) != n->creation)
+		return 0;
+	return (uint64_t)get_u32(words + 8) | (uint64_t)get_u32(words + 12) << 32;
+}
+
+void node_down(struct books *b, const struct dist_event *ev)
+{
+	uint64_t id = own_ref_id(b->node, ev->ref);
+	struct watch *w;
+
+	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);
+	if (w != NULL && w->books == b)
+		node_watch_down(w, term_span(ev->reason));
+}
+
+/* ---- their monitors on us ---- */
+
+static void send_noproc(struct books *b, const struct dist_event *ev)
+{
+	struct buf reason = { 0 };
+	struct span why;
+
+	term_put_atom(&reason, "noproc");
+	why = (struct span){ reason.data, reason.len };
+	if (ev->to_is_pid)
+		dist_send_down(peer_dist(b->peer), &ev->to_pid, &ev->from, ev->ref, why);
+	else
+		dist_send_down_name(peer_dist(b->peer), ev->name, &ev->from, ev->ref, why);
+	buf_free(&reason);
+	books_mark_dirty(b);
+}
+
+void node_monitor(struct books *b, const struct dist_event *ev)
+{
+	struct node_lease *lease = ev->to_is_pid ? node_lease_find(b->node, &ev->to_pid) : NULL;
+	struct monitor *m, *old;
+
+	if (ev->to_is_pid ? lease == NULL && !node_is_own_pid(b->node, &ev->to_pid) :
+			    !node_has_name(b->node, ev->name)) {
+		send_noproc(b, ev);
+		return;
+	}
+	if (HASH_COUNT(b->monitors) >= MONITORS_MAX) {
+		peer_close(b->peer, "it holds more than 1048576 monitors");
+		return;
+	}
+	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, old);
+	if (old != NULL)
+		return;
+	if ((m = mem_zalloc(sizeof *m + ev->ref.len)) == NULL) {
+		peer_close(b->peer, "no memory for a monitor");
+		return;
+	}
+	m->books = b;
+	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
+	m->lease = lease;
+	m->ref_len = (uint32_t)ev->ref.len;
+	memcpy(m->ref, ev->ref.at, ev->ref.len);
+	list_init(&m->by_lease);
+	HASH_ADD_KEYPTR(hh, b->monitors, m->ref, m->ref_len, m);
+	if (m->hh.tbl == NULL) {
+		mem_free(m);
+		peer_close(b->peer, "no memory for a monitor");
+		return;
+	}
+	if (lease != NULL)
+		list_append(&lease->monitors, &m->by_lease);
+}
+
+/* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
+void node_demonitor(struct books *b, const struct dist_event *ev)
+{
+	struct node_request *request;
+	struct node_lease *granting;
+	struct monitor *m;
+
+	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, m);
+	if (m == NULL)
+		return;
+	request = m->request;
+	granting = m->granting;
+	HASH_DELETE(hh, b->monitors, m);
+	list_remove(&m->by_lease);
+	mem_free(m);
+	if (request != NULL) {
+		request->monitor = NULL;
+		node_request_abandon(request);
+	}
+	if (granting != NULL) {
+		granting->grant = NULL;
+		if (granting->probe_id != 0) /* given up before the answer was heard */
+			node_lease_down_atom(granting, "normal");
+	}
+}
