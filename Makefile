@@ -41,12 +41,18 @@ NODE     := $(if $(SANITIZE),$(BUILD)/krait,priv/krait)
 
 .PHONY: all demo test setup check pytest exunit bench readme valgrind floors fmt clean
 
-all: $(NODE) priv/python
+STRESS   := $(if $(SANITIZE),$(BUILD)/krait_stress,priv/krait_stress)
+
+all: $(NODE) $(STRESS) priv/python
 
 $(NODE): $(call OBJ,$(SOURCES))
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lm
 
 priv/python: $(wildcard python/krait/*.py)
 	@mkdir -p $@/krait

@@ -17,6 +17,9 @@ void lines_put(struct lines *l, const char *data, size_t len)
 		const char *newline = memchr(data, '\n', len);
 		size_t n = newline != NULL ? (size_t)(newline - data) : len;
 
+		/* cut when there is more of it: its newline alone would be a line of nothing */
+		if (l->len == sizeof l->text && n > 0)
+			tell(l);
 		if (n > sizeof l->text - l->len)
 			n = sizeof l->text - l->len;
 		memcpy(l->text + l->len, data, n);
@@ -26,8 +29,6 @@ void lines_put(struct lines *l, const char *data, size_t len)
 		if (len > 0 && *data == '\n') {
 			data++;
 			len--;
-			tell(l);
-		} else if (l->len == sizeof l->text) {
 			tell(l);
 		}
 	}

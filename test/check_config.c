@@ -81,6 +81,7 @@ static const struct wrong {
 	{ "--name", "nohost", "--name: found \"nohost\", expected NAME@HOST" },
 	{ "--name", "a@b@c", "--name: found \"a@b@c\", expected NAME@HOST" },
 	{ "--sname", "x", "found both, expected one of --name NAME@HOST and --sname NAME" },
+	{ "--pool=", NULL, "--pool: found \"\", expected NAME" },
 	{ "--pool", "rex", "--pool: found \"rex\", expected a name that the node does not need for itself" },
 	{ "--cookie", "secret", "found \"--cookie\", expected an option (see --help)" },
 };
@@ -99,6 +100,10 @@ START_TEST(help_names_every_option)
 {
 	struct buf text = { 0 }, table = { 0 };
 
+	ck_assert_int_eq(parse("--version", NULL), CONFIG_VERSION);
+	config_free(&config);
+	ck_assert_int_eq(parse("--help-markdown", NULL), CONFIG_HELP_MARKDOWN);
+	config_free(&config);
 	ck_assert_int_eq(parse("--help", NULL), CONFIG_HELP);
 	config_free(&config);
 	config_help(&text);
@@ -133,6 +138,8 @@ static const struct allowed {
 	{ "*.safe", NULL, "anything", "safe", true },
 	{ "*.safe", NULL, "anything", "unsafe_", false },
 	{ "a*b*c", NULL, "aXbYc", "f", true },
+	{ "math*", NULL, "math", "sqrt", true },
+	{ "math.sqrt**", NULL, "math", "sqrt", true },
 	{ "a*b*c", NULL, "aXbY", "f", false },
 	{ "math", "model=m:Model", "model", "predict", true },
 	{ "math", "model=m:Model", "model", "_secret", false },
@@ -158,6 +165,18 @@ START_TEST(what_may_be_called_is_decided_by_name)
 	ck_assert_msg(config_allows(&config, row->module, strlen(row->module), row->function,
 				    strlen(row->function)) == row->expected,
 		      "row %d: %s %s", _i, row->module, row->function);
+	config_free(&config);
+}
+END_TEST
+
+START_TEST(a_name_too_long_to_be_looked_up_is_not_allowed)
+{
+	char name[2000];
+
+	memset(name, 'x', sizeof name);
+	ck_assert_int_eq(parse("--allow", "*"), CONFIG_RUN);
+	ck_assert(config_allows(&config, name, 1000, "f", 1));
+	ck_assert(!config_allows(&config, name, sizeof name, "f", 1));
 	config_free(&config);
 }
 END_TEST
@@ -193,6 +212,7 @@ int main(void)
 	tcase_add_test(c, help_names_every_option);
 	tcase_add_loop_test(c, what_may_be_called_is_decided_by_name, 0,
 			    sizeof alloweds / sizeof alloweds[0]);
+	tcase_add_test(c, a_name_too_long_to_be_looked_up_is_not_allowed);
 	tcase_add_test(c, no_memory_at_any_point_is_said_and_nothing_leaks);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

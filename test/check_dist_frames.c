@@ -280,9 +280,24 @@ START_TEST(an_oversize_signal_that_is_no_message_closes)
 	buf_free(&l.text);
 	dist_free(d);
 
+	/* nor one that has no message behind its control message */
+	d = connected(&config);
+	b.len = 0;
+	buf_put(&b, "\0\0\0\0\x70\x83\x68\3\x61\2\x6a", 11);
+	term_put_pid(&b, &beam_pid);
+	for (int i = 0; i < 1000; i++)
+		buf_put_u8(&b, 0);
+	put_u32(b.data, (uint32_t)b.len - 4);
+	ck_assert(feed(d, b.data, b.len, 100, &l));
+	ck_assert_str_eq(text_of(&l), "CLOSED the message of control message 2 (SEND) is not a term\n");
+	buf_free(&l.text);
+	dist_free(d);
+
 	/* nor one whose control message is longer than what is kept */
 	d = connected(&config);
-	b.len = 10 + 4096;
+	b.len = 0;
+	while (b.len < 10 + 4096)
+		buf_put_u8(&b, 'x');
 	memcpy(b.data, "\0\3\0\0\x70\x83\x68\4\x61\6m\0\2\0\0", 15);
 	ck_assert(feed(d, b.data, b.len, SIZE_MAX, &l));
 	for (int i = 0; i < 47; i++)

@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <ei.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,7 @@ static const struct bad {
 	{ "{call, math, sqrt, [], [{traceparent, x}]}", TARGET_POOL,
 	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes" },
 	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL, "{bad_option, colour, <<an option of call:" },
+	{ "{call, math, sqrt, [], [{retry, 1}|2]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
 	{ "{call, math, sqrt, [], [{17, red}]}", TARGET_POOL, "{bad_option, 17, <<an option of call:" },
 	{ "{checkout, forever}", TARGET_POOL, "{invalid_checkout_type, forever" },
 	{ "{checkout, {session, 1}}", TARGET_POOL, "{invalid_checkout_type, {session, 1}" },
@@ -167,6 +169,43 @@ START_TEST(a_wrong_request_is_told_what_was_expected)
 		      row->text, text, row->reason);
 	buf_free(&reason);
 	free(term);
+}
+END_TEST
+
+START_TEST(a_wrong_option_in_a_map_is_told_as_one_in_a_list)
+{
+	struct buf term = { 0 }, reason = { 0 };
+	struct request req;
+
+	term_put_tuple(&term, 3);
+	term_put_atom(&term, "checkout");
+	term_put_atom(&term, "anonymous");
+	term_put_map(&term, 2);
+	term_put_atom(&term, "timeout");
+	term_put_int(&term, 1);
+	term_put_atom(&term, "priority");
+	term_put_int(&term, 2);
+	ck_assert_int_eq(request_parse(term.data, TARGET_POOL, &defaults, &req, &reason), -EINVAL);
+	ck_assert_str_eq(printed(&reason), "{bad_option, priority, <<high, normal or low>>");
+	buf_free(&reason);
+	buf_free(&term);
+}
+END_TEST
+
+START_TEST(the_head_of_a_message_of_another_shape_is_no_call)
+{
+	static const char *const texts[] = { "{'$gen_call', from, ping}", "{'$gen_call', {1, 2}, ping}",
+					     "{'$gen_cast', ping, 1}", "{a, b}", "[a]" };
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		struct envelope head;
+		size_t len;
+		uint8_t *term = given_term(texts[i], &len);
+
+		ck_assert_msg(!request_open_head(term, len, &head), "%s", texts[i]);
+		ck_assert_int_eq(head.kind, ENVELOPE_OTHER);
+		free(term);
+	}
 }
 END_TEST
 
@@ -254,6 +293,13 @@ static void put_false_alias(struct buf *b)
 	term_put_nil(b);
 }
 
+static void put_nested_false_alias(struct buf *b)
+{
+	term_put_list(b, 1);
+	put_false_alias(b);
+	term_put_nil(b);
+}
+
 START_TEST(a_tag_is_an_alias_only_if_it_has_the_shape_of_one)
 {
 	static const struct {
@@ -261,7 +307,7 @@ START_TEST(a_tag_is_an_alias_only_if_it_has_the_shape_of_one)
 		bool alias, ref;
 	} rows[] = { { put_ref, false, true },	 { put_alias, true, true },
 		     { put_nested_alias, true, true }, { put_multi, false, false },
-		     { put_false_alias, false, false } };
+		     { put_false_alias, false, false }, { put_nested_false_alias, false, false } };
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct envelope env;
@@ -330,6 +376,8 @@ int main(void)
 	tcase_add_loop_test(c, a_request_is_understood_where_it_may_be_said, 0,
 			    sizeof goods / sizeof goods[0]);
 	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0, sizeof bads / sizeof bads[0]);
+	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
+	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);
 	tcase_add_test(c, a_tag_is_an_alias_only_if_it_has_the_shape_of_one);
 	tcase_add_loop_test(c, a_message_is_a_call_a_cast_or_something_else, 0,

@@ -334,6 +334,25 @@ static void put_hungry(struct buf *b)
 	term_put_nil(b);
 }
 
+START_TEST(an_empty_buffer_without_memory_stays_empty)
+{
+	struct buf out = { .limit = 1000 };
+	struct transcode_error err;
+
+	for (int way = 0; way < 2; way++) {
+		mem_fail_after = 0;
+		ck_assert_int_eq(
+		    way == 0 ? transcode_term((const uint8_t *)"a\1", "x", &plain, &out, &err)
+			     : transcode_value((const uint8_t *)"\1", 1, "x", &plain, &out, NULL, &err),
+		    -EINVAL);
+		ck_assert_int_eq(mem_fail_after, -1);
+		ck_assert_int_eq(err.fault, TRANSCODE_NO_MEMORY);
+		ck_assert(out.len == 0 && out.err == 0 && out.limit == 1000);
+	}
+	buf_free(&out);
+}
+END_TEST
+
 START_TEST(any_allocation_may_fail)
 {
 	struct buf term = { 0 }, packed = { 0 }, back = { 0 };
@@ -392,6 +411,7 @@ int main(void)
 	tcase_add_test(t, the_longest_output_is_the_limit_and_a_byte_more_is_too_large);
 	tcase_add_test(t, a_binary_over_the_limit_is_not_copied);
 	tcase_add_test(t, an_error_that_the_buffer_has_already_is_kept);
+	tcase_add_test(t, an_empty_buffer_without_memory_stays_empty);
 	tcase_add_test(t, any_allocation_may_fail);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

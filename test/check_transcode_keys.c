@@ -212,6 +212,60 @@ START_TEST(keys_that_are_one_term_are_refused)
 }
 END_TEST
 
+/* Lists of a fun's environment: the same, however they are written? */
+static const struct {
+	const char *one, *two;
+	bool clash;
+} environments[] = {
+	{ "6b 00 02 01 02", "6c 00 00 00 02 61 01 61 02 6a", true },
+	{ "6c 00 00 00 02 61 01 61 02 6a", "6c 00 00 00 01 61 01 6c 00 00 00 01 61 02 6a", true },
+	{ "6c 00 00 00 02 61 01 61 02 6a", "6c 00 00 00 01 61 01 6b 00 01 02", true },
+	{ "6c 00 00 00 02 61 01 61 02 6a", "6c 00 00 00 00 6b 00 02 01 02", true },
+	{ "6c 00 00 00 01 61 01 61 02", "6c 00 00 00 01 61 01 61 02", true }, /* improper */
+	{ "6c 00 00 00 01 61 01 61 02", "6c 00 00 00 01 61 01 61 03", false },
+	{ "6c 00 00 00 01 61 01 61 02", "6c 00 00 00 02 61 01 61 02 6a", false },
+	{ "6c 00 00 00 01 61 01 61 02", "6c 00 00 00 01 61 01 6c 00 00 00 00 61 02", true },
+	{ "6c 00 00 00 01 61 01 68 01 61 02", "6c 00 00 00 01 61 01 68 01 61 02", true },
+	{ "6c 00 00 00 01 61 01 68 01 61 02", "6c 00 00 00 01 61 01 68 01 61 03", false },
+};
+
+static void put_fun_key(struct buf *b, const char *environment)
+{
+	struct buf fun = { 0 };
+
+	put_hex(&fun, "70 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
+		      "07 00 00 00 01"
+		      "77 01 'm' 61 07 61 08 58 77 01 'n' 00 00 00 01 00 00 00 00 00 00 00 00");
+	put_hex(&fun, environment);
+	put_u32(fun.data + 1, (uint32_t)fun.len - 1);
+	ck_assert_int_eq(term_check(fun.data, fun.len, NULL), 0);
+	buf_put_u8(b, 0xc7);
+	buf_put_u8(b, (uint8_t)fun.len);
+	buf_put_u8(b, 8);
+	buf_put(b, fun.data, fun.len);
+	buf_free(&fun);
+}
+
+START_TEST(lists_of_a_fun_are_compared_by_their_elements)
+{
+	struct buf in = { 0 }, out = { 0 };
+	struct transcode_error err;
+	int rc;
+
+	buf_put_u8(&in, 0x82);
+	put_fun_key(&in, environments[_i].one);
+	buf_put_u8(&in, 0xc0);
+	put_fun_key(&in, environments[_i].two);
+	buf_put_u8(&in, 0xc0);
+	rc = transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err);
+	ck_assert_msg((rc != 0) == environments[_i].clash, "row %d: %d", _i, rc);
+	if (rc != 0)
+		ck_assert_str_eq(err.what, ":duplicate_key");
+	buf_free(&in);
+	buf_free(&out);
+}
+END_TEST
+
 START_TEST(a_forged_fun_with_a_key_twice_is_refused)
 {
 	struct buf fun = { 0 }, in = { 0 }, out = { 0 };
@@ -303,6 +357,7 @@ int main(void)
 	tcase_add_loop_test(t, keys_that_are_one_in_python_are_refused, 0, ROWS(python_keys));
 	tcase_add_test(t, a_clash_within_a_key_is_refused_even_if_the_key_is_alone);
 	tcase_add_loop_test(t, keys_that_are_one_term_are_refused, 0, ROWS(term_keys));
+	tcase_add_loop_test(t, lists_of_a_fun_are_compared_by_their_elements, 0, ROWS(environments));
 	tcase_add_test(t, a_forged_fun_with_a_key_twice_is_refused);
 	tcase_add_test(t, the_check_for_duplicates_is_linear);
 	tcase_add_test(t, another_seed_gives_the_same_answers);

@@ -292,7 +292,8 @@ struct sim {
 	uint64_t flags;
 	unsigned ref_words;
 	enum sim_state { SIM_DOWN, SIM_DIALLING, SIM_UP, SIM_SILENT } state;
-	bool admin, paused, same_life; /* the next dial is with the same creation */
+	const char *must_end;  /* why the node must close the silent connection */
+	bool admin, paused, long_silence, same_life; /* the next dial is with the same creation */
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
 	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;

@@ -112,6 +112,9 @@ void sim_barrier(struct sim *sim)
 
 /* ---- coming ---- */
 
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
 static void conn_free(uv_handle_t *h)
 {
 	struct conn *c = h->data;
@@ -152,6 +155,28 @@ static void born_soon(struct caller *c)
 	caller_wake_in(c, WAKE_BORN, rnd_to(c->s, 50000));
 }
 
+static void judge_end(void *arg)
+{
+	struct sim *sim = arg;
+
+	if (sim->silent == NULL)
+		return;
+	fail(sim->s, NULL, "%s %s", sim->name, sim->must_end);
+	conn_close(sim->silent, true);
+}
+
+/* The node must close the silent connection, for the reason that `text` gives. */
+static void expect_end(struct sim *sim, const char *text)
+{
+	if (sim->silent == NULL)
+		return;
+	sim->must_end = text;
+	sim->silence.fn = judge_end;
+	sim->silence.arg = sim;
+	alarm_set(sim->s, &sim->silence, now_us() + sim->s->options.slack_ms * 1000);
+	(void)!uv_read_start((uv_stream_t *)&sim->silent->tcp, on_alloc, on_read);
+}
+
 static void come_up(struct conn *c)
 {
 	struct sim *sim = c->sim;
@@ -168,7 +193,7 @@ static void come_up(struct conn *c)
 	sim->barrier = sim->acked = 0;
 	sim->casts = sim->casts_acked = sim->casts_at_barrier = 0;
 	sim->control->alive = true;
-	conn_close(sim->silent, rnd_to(s, 2) == 0);
+	expect_end(sim, "has connected again, and the node still holds its old connection");
 	each_process(sim, born_soon);
 }
 
@@ -258,6 +283,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		cut_off(c, n == UV_EOF ? "end of file" : uv_strerror((int)n));
 		return;
 	}
+	if (c == c->sim->silent)
+		return; /* what it was told before its successor came */
 	c->in.len += (size_t)n;
 	c->sim->s->bytes_in += (uint64_t)n;
 	c->sim->heard_us = now_us();
@@ -341,6 +368,12 @@ static void end_silence(void *arg)
 
 	if (sim->state != SIM_SILENT)
 		return;
+	if (sim->long_silence) {
+		sim->long_silence = false;
+		expect_end(sim, "was silent for twice the net tick time, and the node still holds its connection");
+		alarm_set(s, &sim->alarm, now_us() + s->options.slack_ms * 1000 + SECOND_US);
+		return;
+	}
 	sim->state = SIM_DOWN;
 	sim->same_life = rnd_to(s, 3) == 0;
 	if (!sim->same_life && rnd_to(s, 2) == 0)
@@ -394,7 +427,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		sim->silent = c;
 		sim->conn = NULL;
 		buf_reset(&c->out, 0);
-		back += rnd_to(s, 3) == 0 ? 2 * SECOND_US * s->options.net_ticktime_s : 0;
+		sim->long_silence = rnd_to(s, 3) == 0;
+		back += sim->long_silence ? 2 * SECOND_US * s->options.net_ticktime_s : 0;
 		sim->alarm.fn = end_silence;
 		break;
 	default:
@@ -410,6 +444,7 @@ void sim_leave(struct sim *sim)
 	each_process(sim, caller_lost);
 	sim->state = SIM_DOWN;
 	alarm_clear(sim->s, &sim->alarm);
+	alarm_clear(sim->s, &sim->silence);
 	conn_close(sim->silent, false);
 	if (sim->conn != NULL)
 		flush(sim->conn);
