@@ -5,6 +5,7 @@
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
+#   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make valgrind  Check suites and a node under valgrind
 #   make floors    prove that includes only go down
 #   make readme    refresh the tables of README.md
@@ -39,7 +40,7 @@ OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CHECKS   := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/check_*.c))
 NODE     := $(if $(SANITIZE),$(BUILD)/krait,priv/krait)
 
-.PHONY: all demo test setup check pytest exunit bench readme valgrind floors fmt clean
+.PHONY: all demo test setup check pytest exunit stress bench readme valgrind floors fmt clean
 
 STRESS   := $(if $(SANITIZE),$(BUILD)/krait_stress,priv/krait_stress)
 
@@ -94,8 +95,16 @@ MIX := cd mix_harness && KRAIT_NO_MAKE=1 KRAIT_BIN=$(abspath $(NODE)) \
 exunit: all
 	$(MIX) test --warnings-as-errors
 
+# Half a minute of callers that die, peers that vanish and workers that are killed; the books must balance.
+STRESS_SECONDS ?= 30
+STRESS_ARGS    ?= --peers 8 --callers 500 --kill 20% --giveup 10% --workers-killed 1/s \
+                  --peer-drops 0.5/s --net-ticktime 2 --hostile $(if $(SANITIZE),--no-memory)
+
+stress: all
+	$(STRESS) --spawn --seconds $(STRESS_SECONDS) --krait $(NODE) $(STRESS_ARGS)
+
 test: setup
-	$(MAKE) --no-print-directory all check pytest exunit
+	$(MAKE) --no-print-directory all check pytest exunit stress
 
 DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
                           mix_harness/lib/*/*/*.ex)
