@@ -228,7 +228,8 @@ void node_lease_give(struct node_lease *l, struct node_request *r, const struct 
 
 	l->giving = r;
 	r->lease = l;
-	if (b != NULL)
+	/* a pid of an earlier life of that node is nobody's */
+	if (b != NULL && heir->creation == dist_peer_creation(peer_dist(b->peer)))
 		l->heir = watch_new(b, WATCH_HEIR, l, &pid, l->pool.id);
 	if (l->heir == NULL) {
 		end_giving(l, "noproc");
