@@ -104,7 +104,7 @@ stress: all
 	$(STRESS) --spawn --seconds $(STRESS_SECONDS) --krait $(NODE) $(STRESS_ARGS)
 
 test: setup
-	$(MAKE) --no-print-directory all check pytest exunit stress
+	$(MAKE) --no-print-directory all check pytest exunit
 
 DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
                           mix_harness/lib/*/*/*.ex)

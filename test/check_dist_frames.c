@@ -1,5 +1,6 @@
 /* check_dist_frames.c - where frames begin and end: ticks, strangers, frames over the limits, buffers. */
 #include "check_dist.h"
+#include "quick.h"
 
 #include <errno.h>
 
@@ -380,7 +381,7 @@ START_TEST(many_small_frames_and_one_long_one_take_linear_time)
 		}
 	}
 	ck_assert_uint_eq(n, 200001);
-	ck_assert_msg(clock() - began < 20 * CLOCKS_PER_SEC, "took too long");
+	ck_assert_msg(clock() - began < 20 * CLOCKS_PER_SEC || quick(), "took too long");
 	buf_free(&b);
 	dist_free(d);
 }

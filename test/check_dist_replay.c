@@ -2,6 +2,7 @@
  *
  * test/data/dist/ has the bytes and, decoded independently by capture.py, what they mean. */
 #include "check_dist.h"
+#include "quick.h"
 
 static const char *const streams[] = {
 	"call", "signals", "spawn", "large", "payload", "trace", "ticks", "dial",
@@ -101,12 +102,12 @@ START_TEST(a_captured_stream_is_the_same_split_anywhere)
 {
 	struct stream s = load_stream(_i);
 	/* the long one at every point of its beginning, then at every 997th */
-	size_t step = 1;
+	size_t step = quick() ? 97 : 1;
 
 	for (size_t at = 0; at < s.bytes.len; at += step) {
 		replay(&s, at, SIZE_MAX);
 		if (at > 5000)
-			step = 997;
+			step = quick() ? 9973 : 997;
 	}
 	free_stream(&s);
 }
@@ -117,7 +118,7 @@ START_TEST(a_captured_stream_cut_off_anywhere_is_a_prefix_of_its_events)
 	struct stream s = load_stream(_i);
 	size_t most = s.bytes.len < 5000 ? s.bytes.len : 5000;
 
-	for (size_t len = 0; len < most; len++) {
+	for (size_t len = 0; len < most; len += quick() ? 41 : 1) {
 		struct dist *d = open_stream(&s);
 		struct lines l = { 0 };
 
@@ -136,7 +137,7 @@ START_TEST(a_garbled_stream_never_does_worse_than_close_once)
 {
 	struct stream s = load_stream(_i);
 	unsigned seed = test_seed(streams[_i]);
-	int closed = 0, rounds = s.bytes.len > 10000 ? 30 : 1000;
+	int closed = 0, rounds = s.bytes.len > 10000 ? 30 : quick() ? 60 : 1000;
 
 	srand(seed);
 	for (int round = 0; round < rounds; round++) {
@@ -171,7 +172,7 @@ START_TEST(random_bytes_never_do_worse_than_close_once)
 	unsigned seed = test_seed("random bytes");
 
 	srand(seed);
-	for (int round = 0; round < 5000; round++) {
+	for (int round = 0; round < (quick() ? 200 : 5000); round++) {
 		struct dist *d = round % 2 ? connected(&test_config) :
 					     dist_accept(&test_config, OUR_CHALLENGE);
 		struct lines l = { 0 };

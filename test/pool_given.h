@@ -314,6 +314,9 @@ static inline void given_workers(unsigned n)
 static inline void set_up(void)
 {
 	now_us = 1 * SECONDS;
+	a_random = starts_seen = 0;
+	unchecked = false;
+	said[0] = '\0';
 	like_any_request();
 	config = (struct pool_config){
 		.queue_limit = 100,

@@ -57,7 +57,8 @@ static void on_timer(uv_timer_t *timer)
 	uint64_t now = now_us();
 	struct heap_node *n;
 
-	for (unsigned i = 0; i < ALARMS_A_TURN && (n = heap_min(&s->alarms)) != NULL && n->key <= now; i++) {
+	for (unsigned i = 0;
+	     i < ALARMS_A_TURN && (n = heap_min(&s->alarms)) != NULL && n->key <= now; i++) {
 		struct alarm *a = heap_entry(n, struct alarm, node);
 
 		heap_remove(&s->alarms, n);
@@ -105,13 +106,17 @@ static int find_address(struct stress *s)
 	s->address.sin_family = AF_INET;
 	s->address.sin_port = htons((uint16_t)s->options.port);
 	if (host == NULL)
-		host = at != NULL && inet_pton(AF_INET, at + 1, &s->address.sin_addr) == 1 ? at + 1 : "127.0.0.1";
+		host = at != NULL && inet_pton(AF_INET, at + 1, &s->address.sin_addr) == 1
+			   ? at + 1
+			   : "127.0.0.1";
 	if (inet_pton(AF_INET, host, &s->address.sin_addr) != 1) {
-		fprintf(stderr, "krait_stress: --host: found \"%s\", expected an IPv4 address\n", host);
+		fprintf(stderr, "krait_stress: --host: found \"%s\", expected an IPv4 address\n",
+			host);
 		return 2;
 	}
 	if (ntohl(s->address.sin_addr.s_addr) >> 24 != 127 && !s->options.allow_remote) {
-		fprintf(stderr, "krait_stress: %s is not loopback: --allow-remote if you mean it\n", host);
+		fprintf(stderr, "krait_stress: %s is not loopback: --allow-remote if you mean it\n",
+			host);
 		return 2;
 	}
 	return 0;
@@ -139,7 +144,8 @@ static int ask_epmd(struct stress *s)
 	if (fd >= 0)
 		close(fd);
 	if (in[0] != PORT2_RESP || in[1] != 0) {
-		fprintf(stderr, "krait_stress: epmd knows no node of the name %.*s\n", (int)len, s->node_name);
+		fprintf(stderr, "krait_stress: epmd knows no node of the name %.*s\n", (int)len,
+			s->node_name);
 		return 3;
 	}
 	s->address.sin_port = htons(get_u16(in + 2));

@@ -4,6 +4,7 @@
  *   stress_options.c  the command line
  *   stress_wire.c     handshake and signals as bytes (pure)
  *   stress_peer.c     one simulated BEAM node: dial, vanish, come back
+ *   stress_conn.c     the bytes of its connection
  *   stress_signal.c   what the node says to a peer, sorted and checked
  *   stress_ask.c      the books: every reference that we sent, and what may still come for it
  *   stress_answer.c   is this answer the right one?
@@ -31,6 +32,10 @@
 #include "heap.h"
 #include "histogram.h"
 #include "list.h"
+#include "stress_conn.h"
+#include "stress_node.h"
+#include "stress_options.h"
+#include "stress_report.h"
 #include "stress_wire.h"
 #include "term.h"
 
@@ -38,45 +43,21 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define NEVER        UINT64_MAX
-#define SECOND_US    UINT64_C(1000000)
-#define RING         24   /* events kept per process */
-#define JOURNAL      1024 /* events kept about workers */
-#define FAILURES_KEPT 20  /* violations that are kept in words; all are counted */
-#define FAILURES_MAX 200  /* violations that end the run early */
-#define VERDICTS_MAX 24
-#define INHERIT_MAX  4    /* leases given to one process that it has not yet looked at */
-#define PID_BASE     100u /* a process' pid has the id PID_BASE + slot */
+#define NEVER            UINT64_MAX
+#define SECOND_US        UINT64_C(1000000)
+#define JOURNAL          1024 /* events kept about workers */
+#define INHERIT_MAX      4    /* leases given to one process that it has not yet looked at */
+#define PID_BASE         100u /* a process' pid has the id PID_BASE + slot */
 #define NONCE_SLOT_SHIFT 40
-#define UNKNOWN_NAME "krait_stress_nobody"
+#define UNKNOWN_NAME     "krait_stress_nobody"
 
 struct stress;
 struct sim;
-struct conn;
-
-/* ---- options ---- */
-
-enum mix { MIX_CALL, MIX_CHECKOUT, MIX_CAST, MIX_JUNK, MIX_KINDS };
-extern const char *const mix_names[MIX_KINDS];
-
-struct options {
-	const char *node, *host, *pool, *cookie_file, *krait, *log;
-	unsigned port, peers, callers, size, net_ticktime_s;
-	double seconds, kill, giveup, slow, brief, stuck, workers_killed, peer_drops, slope_limit;
-	unsigned mix[MIX_KINDS], mix_sum;
-	size_t payload_min, payload_max;
-	uint64_t seed, timeout_ms, slack_ms, think_ms, warmup_ms;
-	bool spawn, json, quiet, hostile, allow_remote, memory;
-	char **node_args; /* after `--`; NULL-terminated */
-};
-
-/* Reads the command line. 0: go on; 1: --help was printed; 2: wrong, said on stderr. */
-int options_parse(struct options *o, int argc, char **argv);
 
 /* ---- randomness and time ---- */
 
-uint64_t rnd(struct stress *s);                              /* 64 bits, from --seed */
-uint64_t rnd_to(struct stress *s, uint64_t n);               /* 0 .. n - 1; 0 for n = 0 */
+uint64_t rnd(struct stress *s);                /* 64 bits, from --seed */
+uint64_t rnd_to(struct stress *s, uint64_t n); /* 0 .. n - 1; 0 for n = 0 */
 bool rnd_pct(struct stress *s, double percent);
 uint64_t now_us(void);
 
@@ -93,19 +74,19 @@ void alarm_clear(struct stress *s, struct alarm *a);
 
 enum ask_kind {
 	ASK_IDENTITY,
-	ASK_SLEEP,       /* a slow call that ends */
-	ASK_STUCK,       /* one that does not, within any time-out */
-	ASK_RAISE,       /* a Python exception that carries the nonce */
-	ASK_OS_PID,      /* on a lease: which worker is it? */
+	ASK_SLEEP,  /* a slow call that ends */
+	ASK_STUCK,  /* one that does not, within any time-out */
+	ASK_RAISE,  /* a Python exception that carries the nonce */
+	ASK_OS_PID, /* on a lease: which worker is it? */
 	ASK_PING,
 	ASK_PING_WORKER,
 	ASK_CHECKOUT,
 	ASK_CHECKIN,
 	ASK_GIVE_AWAY,
-	ASK_BAD,         /* a request that must be refused */
-	ASK_AUTH,        /* net_adm:ping */
+	ASK_BAD,  /* a request that must be refused */
+	ASK_AUTH, /* net_adm:ping */
 	ASK_SPAWN,
-	ASK_MONITOR,     /* a monitor and nothing else */
+	ASK_MONITOR, /* a monitor and nothing else */
 	ASK_STATUS,
 	ASK_WORKERS,
 	ASK_KINDS
@@ -123,13 +104,13 @@ enum outcome {
 	OUT_CIRCUIT_OPEN,
 	OUT_LEASE_CLOSED,
 	OUT_NOT_OWNER,
-	OUT_NOPROC,     /* the answer {error, noproc} of give_away */
-	OUT_REFUSED,    /* bad_request and its kin */
-	OUT_OTHER,      /* an error that no client should see here */
-	OUT_DOWN,       /* the lease's monitor fired instead */
+	OUT_NOPROC,  /* the answer {error, noproc} of give_away */
+	OUT_REFUSED, /* bad_request and its kin */
+	OUT_OTHER,   /* an error that no client should see here */
+	OUT_DOWN,    /* the lease's monitor fired instead */
 	OUT_GAVE_UP,
 	OUT_DIED,
-	OUT_LOST,       /* with the connection */
+	OUT_LOST, /* with the connection */
 	OUTCOMES_HEARD
 };
 extern const char *const outcome_names[OUTCOMES_HEARD];
@@ -145,37 +126,38 @@ struct ask {
 	struct list by_caller, by_tomb;
 	struct caller *caller;
 	uint64_t nonce, sent_us, timeout_us;
-	uint32_t serial;      /* of the process that sent it */
-	uint64_t due_us;      /* when its answer (MONITOR: its DOWN) is overdue; NEVER: not awaited */
-	uint64_t cut;         /* 0: live; else the barrier that ends it */
+	uint32_t serial; /* of the process that sent it */
+	uint64_t due_us; /* when its answer (MONITOR: its DOWN) is overdue; NEVER: not awaited */
+	uint64_t cut;    /* 0: live; else the barrier that ends it */
 	enum ask_kind kind;
 	enum tag tag;
-	bool asks;            /* a request went with it: an answer comes */
-	bool monitors;        /* a monitor of ours stands under it */
-	bool countable;       /* the node counts it in `received` */
-	bool gone;            /* it is for a lease that has certainly ended */
-	bool thief;           /* it is for a lease of somebody else */
-	bool released;        /* CHECKIN, GIVE_AWAY: it was answered with ok */
-	bool doubtful;        /* for one that may have */
-	bool normal;          /* MONITOR: the reason must be `normal` */
-	bool low;             /* of low priority: under this load it may wait for ever */
+	bool asks;      /* a request went with it: an answer comes */
+	bool monitors;  /* a monitor of ours stands under it */
+	bool countable; /* the node counts it in `received` */
+	bool gone;      /* it is for a lease that has certainly ended */
+	bool thief;     /* it is for a lease of somebody else */
+	bool released;  /* CHECKIN, GIVE_AWAY: it was answered with ok */
+	bool doubtful;  /* for one that may have */
+	bool normal;    /* MONITOR: the reason must be `normal` */
+	bool low;       /* of low priority: under this load it may wait for ever */
 	unsigned answers, downs;
-	const char *name;     /* whom the monitor is on; NULL: `pid` */
+	const char *name; /* whom the monitor is on; NULL: `pid` */
 	struct term_pid pid;
 	size_t payload_len;
 	struct ask *companion; /* TAG_MULTI: the monitor, which has another reference */
 	unsigned heir_slot;    /* GIVE_AWAY */
 	uint32_t heir_serial;
-	bool heir_dead;        /* it was, when we asked */
+	bool heir_dead; /* it was, when we asked */
 };
 
 struct ask *ask_new(struct caller *c, enum ask_kind kind);
 void ask_free(struct ask *a);
-void ask_cut(struct ask *a);              /* from now on only what crosses may come */
-void ask_retire(struct sim *sim, uint64_t barrier); /* the node has seen all that was cut before it */
+void ask_cut(struct ask *a); /* from now on only what crosses may come */
+void ask_retire(struct sim *sim,
+		uint64_t barrier); /* the node has seen all that was cut before it */
 struct ask *ask_find(struct caller *c, uint64_t nonce); /* NULL: over, or never */
 void ask_watch(struct ask *a, const char *name, const struct term_pid *pid); /* MONITOR_P */
-void ask_unwatch(struct ask *a);          /* DEMONITOR_P if the monitor stands */
+void ask_unwatch(struct ask *a); /* DEMONITOR_P if the monitor stands */
 struct wire_ref ask_ref(const struct ask *a);
 void ask_overdue(struct caller *c, uint64_t now); /* whatever should have been here by now */
 void outcome_count(struct stress *s, const struct ask *a, enum outcome o);
@@ -183,18 +165,14 @@ void outcome_count(struct stress *s, const struct ask *a, enum outcome o);
 /* Judges an answer: which outcome it is, and whether it may be; violations are told. */
 enum outcome answer_judge(struct ask *a, const uint8_t *reply);
 /* An answer that nobody takes. A lease that it grants is watched: the node must end it. */
-void answer_came_late(const struct ask *a, const uint8_t *reply); /* its caller has given up, or died */
-void answer_unheard(const struct ask *a, const uint8_t *reply);   /* it dies with it in its mailbox */
-void term_print(const uint8_t *t, char *text, size_t size); /* cut to what fits */
+void answer_came_late(const struct ask *a,
+		      const uint8_t *reply); /* its caller has given up, or died */
+void answer_unheard(const struct ask *a, const uint8_t *reply); /* it dies with it in its mailbox */
+void term_print(const uint8_t *t, char *text, size_t size);     /* cut to what fits */
 const uint8_t *term_map_get(const uint8_t *map, const char *key); /* NULL: no such key */
-uint64_t term_map_uint(const uint8_t *map, const char *key);     /* 0: none */
+uint64_t term_map_uint(const uint8_t *map, const char *key);      /* 0: none */
 
 /* ---- processes ---- */
-
-struct event {
-	uint64_t at_us, nonce, more;
-	const char *what;
-};
 
 /* A monitor of the node's on one of our processes. */
 struct watcher {
@@ -206,23 +184,23 @@ struct watcher {
 
 struct lease {
 	bool held;
-	bool doubtful;      /* it may have ended, or have another owner, by our own doing */
-	bool was_given;     /* inherited: it is not given away again */
+	bool doubtful;  /* it may have ended, or have another owner, by our own doing */
+	bool was_given; /* inherited: it is not given away again */
 	struct term_pid pid;
 	struct ask *monitor; /* ours on it, while live */
 	unsigned calls_left;
-	uint64_t os_pid;    /* of its worker; 0: not asked yet */
+	uint64_t os_pid; /* of its worker; 0: not asked yet */
 };
 
 struct caller {
 	struct stress *s;
 	struct sim *sim;
 	unsigned slot;
-	uint32_t serial;     /* counts the slot's lives */
+	uint32_t serial; /* counts the slot's lives */
 	bool alive, control;
 	uint64_t sequence;
-	uint64_t spared_us;  /* it does not die before: somebody watches what it must not hold */
-	struct list asks;    /* live and cut ones of all its lives */
+	uint64_t spared_us; /* it does not die before: somebody watches what it must not hold */
+	struct list asks;   /* live and cut ones of all its lives */
 	struct list watchers;
 	struct ask *waiting; /* the request that it waits for */
 	enum fate { FATE_NONE, FATE_GIVE_UP, FATE_DIE, FATE_DIE_UNHEARD } fate;
@@ -234,7 +212,7 @@ struct caller {
 		bool doubtful;
 	} inherit[INHERIT_MAX];
 	unsigned inherited;
-	bool ghost;          /* it is about to use a lease that it has given back */
+	bool ghost; /* it is about to use a lease that it has given back */
 	struct {
 		enum { LINK_NONE, LINK_LINKED, LINK_UNLINKING } state;
 		struct term_pid pid;
@@ -246,15 +224,16 @@ struct caller {
 
 struct term_pid caller_pid(const struct caller *c);
 struct buf *caller_out(struct caller *c); /* what goes to the node; the peer is up */
-void caller_give_up(struct caller *c);     /* what it waits for; FATE_GIVE_UP, or forced */
+void caller_give_up(struct caller *c);    /* what it waits for; FATE_GIVE_UP, or forced */
 void caller_born(struct caller *c);
 void caller_wake_in(struct caller *c, enum wake wake, uint64_t us);
 void caller_next_soon(struct caller *c, bool failed); /* after an answer, or instead of one */
 void caller_die(struct caller *c);
-void caller_lost(struct caller *c);       /* its connection is gone: nobody will hear anything */
+void caller_lost(struct caller *c); /* its connection is gone: nobody will hear anything */
 void caller_heard(struct caller *c, struct ask *a, const uint8_t *reply); /* the awaited answer */
 void caller_down(struct caller *c, struct ask *a, const uint8_t *reason); /* instead of it */
-void caller_say(struct caller *c, const char *what, uint64_t nonce, uint64_t more); /* to its ring */
+void caller_say(struct caller *c, const char *what, uint64_t nonce,
+		uint64_t more); /* to its ring */
 
 /* Requests: begin a message to `name` or (NULL) to the lease `pid`; append the request; send. */
 struct ask *request_begin(struct caller *c, enum ask_kind kind, const char *name,
@@ -266,17 +245,18 @@ void checkout_send(struct caller *c);
 void cast_send(struct caller *c);
 
 void lease_granted(struct caller *c, const struct term_pid *pid);
-bool lease_inherit(struct caller *c);     /* takes what was given to it; false: nothing was */
-void lease_step(struct caller *c);        /* the next thing to do with it */
+bool lease_inherit(struct caller *c); /* takes what was given to it; false: nothing was */
+void lease_step(struct caller *c);    /* the next thing to do with it */
 void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const uint8_t *reply);
 void lease_gave_up(struct caller *c, const struct ask *a);
-void lease_ended(struct caller *c, bool normal); /* DOWN and EXIT are due; `normal`: of that reason */
-void lease_surprise(struct caller *c);    /* it has ended, and not by our doing */
+void lease_ended(struct caller *c,
+		 bool normal);         /* DOWN and EXIT are due; `normal`: of that reason */
+void lease_surprise(struct caller *c); /* it has ended, and not by our doing */
 void lease_witness(struct caller *c, const struct term_pid *pid); /* control process: it must end */
-void lease_drop(struct caller *c);        /* the process is gone */
+void lease_drop(struct caller *c);                                /* the process is gone */
 void junk_send(struct caller *c);
 void junk_hostile(struct caller *c, struct buf *out);
-bool lease_steal(struct caller *c);       /* uses somebody else's; false: nobody has one */
+bool lease_steal(struct caller *c); /* uses somebody else's; false: nobody has one */
 bool pid_same(const struct term_pid *a, const struct term_pid *b);
 
 /* ---- peers ---- */
@@ -292,80 +272,26 @@ struct sim {
 	uint64_t flags;
 	unsigned ref_words;
 	enum sim_state { SIM_DOWN, SIM_DIALLING, SIM_UP, SIM_SILENT } state;
-	const char *must_end;  /* why the node must close the silent connection */
+	const char *must_end; /* why the node must close the silent connection */
 	bool admin, paused, long_silence, same_life; /* the next dial is with the same creation */
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
 	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;
 	uint64_t casts, casts_at_barrier, casts_acked;
-	struct list tombs;     /* asks that are cut, in the order of their barriers */
+	struct list tombs; /* asks that are cut, in the order of their barriers */
 	struct caller *control;
-	unsigned lives;
 };
 
 void sim_dial(struct sim *sim);
 void sim_vanish(struct sim *sim, enum vanish how);
-void sim_leave(struct sim *sim);          /* for good */
+void sim_leave(struct sim *sim); /* for good */
 struct buf *sim_out(struct sim *sim);
 void sim_barrier(struct sim *sim);
-void sim_pause(struct sim *sim, bool pause); /* it does not read for a moment: what crosses, crosses */
+void sim_pause(struct sim *sim,
+	       bool pause); /* it does not read for a moment: what crosses, crosses */
 struct term_pid sim_node_pid(const struct sim *sim, uint32_t id);
 void sims_flush(struct stress *s);
-/* Takes one frame that the node has sent. */
-void signal_take(struct sim *sim, const uint8_t *frame, size_t len);
-
-/* ---- the node, as the clean peer and /proc see it ---- */
-
-struct status {
-	bool valid;
-	uint64_t os_pid, peers, monitors, size, ready, idle, busy, leased, starting, stopping, queued,
-		leases, received, answered, abandoned, running, starts, start_failures, kills, retries,
-		interrupts, ignored, wait_us[4], call_us[4], start_us[4];
-};
-
-struct journal_entry {
-	uint64_t at_us, worker_id, os_pid, calls;
-	int slot; /* of the caller; -1: none, or not ours */
-	char state[12];
-};
-
-void admin_start(struct stress *s);       /* every so often: status, workers, samples */
-void admin_answer(struct ask *a, const uint8_t *reply);
-bool admin_status_fresh(struct stress *s); /* asked for after admin_status_want() */
-void admin_status_want(struct stress *s);
-void admin_os_pid_held(struct caller *c, uint64_t os_pid);
-void admin_os_pid_free(struct caller *c);
-
-unsigned proc_descriptors(uint64_t os_pid); /* 0: cannot be seen */
-uint64_t proc_rss_kib(uint64_t os_pid);
-bool proc_is_descendant(uint64_t os_pid, uint64_t of);
-int proc_kill_worker(uint64_t os_pid, uint64_t node_os_pid); /* 0, or -errno */
-struct slope {
-	size_t n;
-	double kib_per_min, error, growth_kib; /* standard error; fitted growth over the samples */
-};
-struct slope proc_slope(const double *t_min, const double *kib, size_t n);
-
-int spawn_node(struct stress *s);         /* 0; or says why not. The loop must run until `ready` */
-void spawn_stop(struct stress *s);
-void spawn_tail(struct stress *s);        /* its last log lines, to stderr */
-
 /* ---- all of it ---- */
-
-struct failure {
-	char text[400];
-	uint64_t at_us;
-	int slot;
-	unsigned events;
-	struct event ring[RING];
-};
-
-/* One of the checks at the end. */
-struct verdict {
-	const char *name;
-	bool ok;
-	char text[160];
-};
 
 struct stress {
 	struct options options;
@@ -379,31 +305,34 @@ struct stress {
 	struct sockaddr_in address;
 	uint32_t node_creation;
 	struct term_pid node_pid; /* the process that answers; id 0: not known yet */
-	struct sim *sims;        /* peers + 1; the last is the clean one */
-	struct caller *callers;  /* callers, then one control process per sim */
+	struct sim *sims;         /* peers + 1; the last is the clean one */
+	struct caller *callers;   /* callers, then one control process per sim */
 	unsigned slots;
-	uint8_t *noise;          /* payload_max + NOISE bytes, random, then as many of text */
+	uint8_t *noise; /* payloads begin at nonce * 7919 modulo half of it: bytes, then text */
 	size_t noise_len;
 	enum phase {
-		PHASE_BEGIN,  /* looking for the node */
-		PHASE_READY,  /* waiting until it is, and for its figures at rest */
+		PHASE_BEGIN, /* looking for the node */
+		PHASE_READY, /* waiting until it is, and for its figures at rest */
 		PHASE_RUN,
-		PHASE_CALM,   /* nobody asks anything new; what is under way ends */
-		PHASE_REST,   /* everybody is dead */
-		PHASE_GONE,   /* the load peers have left */
+		PHASE_CALM, /* nobody asks anything new; what is under way ends */
+		PHASE_REST, /* everybody is dead */
+		PHASE_GONE, /* the load peers have left */
 		PHASE_END
 	} phase;
-	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us, progress_us;
+	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us,
+	    progress_us;
 	struct alarm sweep, dropper, killer, baton;
 	struct caller *current; /* whose turn it is: for failures */
 
 	/* the books */
 	uint64_t sent[ASK_KINDS], outcomes[OUTCOMES_HEARD], casts, junk, countable, countable_lost;
-	uint64_t late, late_leases, crossed, respawns, drops[VANISHES], connects, alive_answers, surprises;
-	uint64_t bytes_in, bytes_out, watches, probes, answered_at_once;
+	uint64_t late, late_leases, crossed, respawns, drops[VANISHES], connects, alive_answers,
+	    surprises;
+	uint64_t bytes_in, bytes_out, watches, probes;
 	struct histogram latency;
 	double usual_us, usual_lease_us; /* moving averages of it */
-	uint64_t exits_heard, ambiguous;
+	uint64_t exits_heard, ambiguous, sums_wrong, idle_in_vain;
+	uint64_t lags;   /* times that we did not run for over a second */
 	uint64_t checks; /* things that were looked at and found right */
 	uint64_t failures, failures_kept;
 	struct failure failure[FAILURES_KEPT];
@@ -430,25 +359,12 @@ struct stress {
 	/* our own node */
 	uv_process_t process;
 	uv_pipe_t node_in, node_out;
-	bool spawned, exited, node_ready;
+	bool spawned, exited, node_ready, node_killed;
 	int64_t exit_status;
 	int exit_signal, log_fd;
 	char log_path[256], ready_line[512];
 	size_t ready_len;
 };
-
-/* Tells a violation of the contract; `c` is the process that it happened to, or NULL. */
-void fail(struct stress *s, struct caller *c, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-/* The run cannot go on. `why` is kept. */
-void fatal(struct stress *s, const char *why);
-
-/* One of the checks at the end, for the report. */
-bool verdict(struct stress *s, bool ok, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-void progress(struct stress *s);
-int report(struct stress *s); /* the exit status */
-uint64_t answers(const struct stress *s); /* heard so far */
 
 /* The conductor: one phase after the other; starts with the loop. */
 void conduct(struct stress *s);

@@ -15,11 +15,21 @@
 #define EARLY_US 2000 /* the node counts from the arrival; clocks of one machine, rounded to ms */
 
 const char *const ask_names[ASK_KINDS] = {
-	[ASK_IDENTITY] = "identity", [ASK_SLEEP] = "sleep",       [ASK_STUCK] = "stuck",
-	[ASK_RAISE] = "raise",	     [ASK_OS_PID] = "os_pid",	  [ASK_PING] = "ping",
-	[ASK_PING_WORKER] = "ping_worker", [ASK_CHECKOUT] = "checkout", [ASK_CHECKIN] = "checkin",
-	[ASK_GIVE_AWAY] = "give_away", [ASK_BAD] = "bad",	  [ASK_AUTH] = "is_auth",
-	[ASK_SPAWN] = "spawn",	     [ASK_MONITOR] = "monitor",   [ASK_STATUS] = "status",
+	[ASK_IDENTITY] = "identity",
+	[ASK_SLEEP] = "sleep",
+	[ASK_STUCK] = "stuck",
+	[ASK_RAISE] = "raise",
+	[ASK_OS_PID] = "os_pid",
+	[ASK_PING] = "ping",
+	[ASK_PING_WORKER] = "ping_worker",
+	[ASK_CHECKOUT] = "checkout",
+	[ASK_CHECKIN] = "checkin",
+	[ASK_GIVE_AWAY] = "give_away",
+	[ASK_BAD] = "bad",
+	[ASK_AUTH] = "is_auth",
+	[ASK_SPAWN] = "spawn",
+	[ASK_MONITOR] = "monitor",
+	[ASK_STATUS] = "status",
 	[ASK_WORKERS] = "workers",
 };
 
@@ -42,9 +52,9 @@ const char *const outcome_names[OUTCOMES_HEARD] = {
 	[OUT_LOST] = "lost",
 };
 
-#define OK      OUT_BIT(OUT_OK)
-#define QUEUED  (OUT_BIT(OUT_TIMEOUT_QUEUE) | OUT_BIT(OUT_OVERLOADED) | OUT_BIT(OUT_CIRCUIT_OPEN))
-#define RUN     (QUEUED | OUT_BIT(OUT_TIMEOUT_CALL) | OUT_BIT(OUT_WORKER_EXIT))
+#define OK     OUT_BIT(OUT_OK)
+#define QUEUED (OUT_BIT(OUT_TIMEOUT_QUEUE) | OUT_BIT(OUT_OVERLOADED) | OUT_BIT(OUT_CIRCUIT_OPEN))
+#define RUN    (QUEUED | OUT_BIT(OUT_TIMEOUT_CALL) | OUT_BIT(OUT_WORKER_EXIT))
 
 /* What may be answered to each kind. On a lease `lease_closed` may too, and `not_owner` in doubt. */
 static const unsigned allowed[ASK_KINDS] = {
@@ -107,7 +117,8 @@ static enum outcome classify(const uint8_t *reply)
 	if (term_kind(reason) == TERM_TUPLE && (!term_tuple(reason, &arity, &word) || arity == 0))
 		return OUT_OTHER;
 	if (term_is_atom(word, "timeout") && word != reason)
-		return term_is_atom(term_skip(word), "queue") ? OUT_TIMEOUT_QUEUE : OUT_TIMEOUT_CALL;
+		return term_is_atom(term_skip(word), "queue") ? OUT_TIMEOUT_QUEUE
+							      : OUT_TIMEOUT_CALL;
 	for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
 		if (term_is_atom(word, reasons[i].word))
 			return reasons[i].outcome;
@@ -150,11 +161,12 @@ static const char *judge_lease(struct ask *a, const uint8_t *value)
 
 	if (!term_pid(value, &pid))
 		return "no pid";
-	if (pid.node_len != strlen(s->node_name) || memcmp(pid.node, s->node_name, pid.node_len) != 0 ||
-	    pid.creation != s->node_creation)
+	if (pid.node_len != strlen(s->node_name) ||
+	    memcmp(pid.node, s->node_name, pid.node_len) != 0 || pid.creation != s->node_creation)
 		return "a lease that is no process of the node";
-	return new_lease(s, (uint64_t)pid.serial << 32 | pid.id) ? NULL :
-								    "a lease that was granted before";
+	return new_lease(s, (uint64_t)pid.serial << 32 | pid.id)
+		   ? NULL
+		   : "a lease that was granted before";
 }
 
 static const char *judge_identity(const struct ask *a, const uint8_t *value)
@@ -217,10 +229,12 @@ static const char *judge_exception(const struct ask *a, const uint8_t *reply)
 	char nonce[24];
 
 	snprintf(nonce, sizeof nonce, "%" PRIu64, a->nonce);
-	if (map == NULL || (message = term_map_get(map, "message")) == NULL || !term_binary(message, &text))
+	if (map == NULL || (message = term_map_get(map, "message")) == NULL ||
+	    !term_binary(message, &text))
 		return "an exception without a message";
-	return memmem(text.at, text.len, nonce, strlen(nonce)) != NULL ? NULL :
-									  "the exception of another request";
+	return memmem(text.at, text.len, nonce, strlen(nonce)) != NULL
+		   ? NULL
+		   : "the exception of another request";
 }
 
 static const char *judge_refusal(const struct ask *a, enum outcome o, const uint8_t *reply)
@@ -235,9 +249,9 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 	case OUT_TIMEOUT_CALL:
 		if (took + EARLY_US < a->timeout_us)
 			return "a time-out before its time";
-		return a->timeout_us >= s->options.timeout_ms * 1000 && !a->low ?
-			       "an ordinary request has used up its whole time-out: nobody served it" :
-			       NULL;
+		return a->timeout_us >= s->options.timeout_ms * 1000 && !a->low
+			   ? "an ordinary request has used up its whole time-out: nobody served it"
+			   : NULL;
 	case OUT_WORKER_EXIT:
 		return ++s->exits_heard > s->workers_killed ? "nobody has killed its worker" : NULL;
 	case OUT_CIRCUIT_OPEN:
@@ -245,9 +259,9 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 	case OUT_NOPROC: {
 		const struct caller *heir = &s->callers[a->heir_slot];
 
-		return !a->heir_dead && heir->alive && heir->serial == a->heir_serial ?
-			       "a living process was refused as heir" :
-			       NULL;
+		return !a->heir_dead && heir->alive && heir->serial == a->heir_serial
+			   ? "a living process was refused as heir"
+			   : NULL;
 	}
 	default:
 		return NULL;
@@ -279,7 +293,8 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 	}
 	term_print(reply, text, sizeof text);
 	fail(a->caller->s, a->caller, "%s, nonce %llx, after %.3f s, was answered with %s: %s",
-	     ask_names[a->kind], (unsigned long long)a->nonce, (double)(now_us() - a->sent_us) / 1e6, text, why);
+	     ask_names[a->kind], (unsigned long long)a->nonce,
+	     (double)(now_us() - a->sent_us) / 1e6, text, why);
 	return o;
 }
 
@@ -300,7 +315,8 @@ void answer_came_late(const struct ask *a, const uint8_t *reply)
 	struct stress *s = c->s;
 
 	s->late++;
-	if (a->kind == ASK_CHECKOUT && second(reply, "ok") != NULL && c->alive && c->serial == a->serial) {
+	if (a->kind == ASK_CHECKOUT && second(reply, "ok") != NULL && c->alive &&
+	    c->serial == a->serial) {
 		/* it gave up, and lives: its death would end the lease as well, and hide that nothing did */
 		s->late_leases++;
 		c->spared_us = now_us() + s->options.slack_ms * 1000 + SECOND_US;

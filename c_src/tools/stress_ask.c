@@ -46,7 +46,8 @@ struct ask *ask_find(struct caller *c, uint64_t nonce)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->asks) {
+	list_each(pos, next, &c->asks)
+	{
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->nonce == nonce)
@@ -59,8 +60,10 @@ struct wire_ref ask_ref(const struct ask *a)
 {
 	const struct sim *sim = a->caller->sim;
 
-	return (struct wire_ref){ .node = sim->name, .creation = sim->creation,
-				  .words = sim->ref_words, .nonce = a->nonce };
+	return (struct wire_ref){ .node = sim->name,
+				  .creation = sim->creation,
+				  .words = sim->ref_words,
+				  .nonce = a->nonce };
 }
 
 static struct wire_to target(const struct ask *a)
@@ -128,11 +131,13 @@ static void judge_watchers(const struct ask *a)
 		for_lease += a->released && pid_same(&w->from, &a->pid);
 	}
 	if (for_requests > (c->waiting != NULL))
-		fail(c->s, c, "the node monitors it %u times for requests, and it waits for %d", for_requests,
-		     c->waiting != NULL);
+		fail(c->s, c, "the node monitors it %u times for requests, and it waits for %d",
+		     for_requests, c->waiting != NULL);
 	if (for_lease > 0)
-		fail(c->s, c, "the node still monitors it as the owner of lease %u.%u, which it has %s", a->pid.id,
-		     a->pid.serial, a->kind == ASK_CHECKIN ? "checked in" : "given away");
+		fail(c->s, c,
+		     "the node still monitors it as the owner of lease %u.%u, which it has %s",
+		     a->pid.id, a->pid.serial,
+		     a->kind == ASK_CHECKIN ? "checked in" : "given away");
 }
 
 void ask_retire(struct sim *sim, uint64_t barrier)
@@ -154,19 +159,26 @@ static void tell_overdue(struct caller *c, struct ask *a, uint64_t now)
 
 	if (a->kind == ASK_MONITOR)
 		fail(s, c, "a monitor never fired: nonce %llx, on %s %u.%u, awaited since %.3f s",
-		     (unsigned long long)a->nonce, a->name != NULL ? a->name : "pid", a->pid.id, a->pid.serial,
-		     (double)(now - a->due_us + s->options.slack_ms * 1000) / 1e6);
+		     (unsigned long long)a->nonce, a->name != NULL ? a->name : "pid", a->pid.id,
+		     a->pid.serial, (double)(now - a->due_us + s->options.slack_ms * 1000) / 1e6);
 	else
-		fail(s, c, "no answer to %s, nonce %llx, time-out %.3f s, sent %.3f s ago", ask_names[a->kind],
-		     (unsigned long long)a->nonce, (double)a->timeout_us / 1e6, (double)(now - a->sent_us) / 1e6);
+		fail(s, c, "no answer to %s, nonce %llx, time-out %.3f s, sent %.3f s ago",
+		     ask_names[a->kind], (unsigned long long)a->nonce, (double)a->timeout_us / 1e6,
+		     (double)(now - a->sent_us) / 1e6);
 	a->due_us = NEVER;
+	/* so that it goes on, and comes to its end */
+	if (c->waiting == a && a->tag == TAG_MULTI)
+		caller_die(c);
+	else if (c->waiting == a)
+		caller_give_up(c);
 }
 
 void ask_overdue(struct caller *c, uint64_t now)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->asks) {
+	list_each(pos, next, &c->asks)
+	{
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->cut == 0 && a->due_us < now)
@@ -174,8 +186,8 @@ void ask_overdue(struct caller *c, uint64_t now)
 	}
 	if (c->link.state != LINK_NONE && c->link.due_us < now) {
 		fail(c->s, c, "%s of %u.%u is overdue",
-		     c->link.state == LINK_LINKED ? "the EXIT of a link to an ended lease" :
-						    "the UNLINK_ID_ACK",
+		     c->link.state == LINK_LINKED ? "the EXIT of a link to an ended lease"
+						  : "the UNLINK_ID_ACK",
 		     c->link.pid.id, c->link.pid.serial);
 		c->link.due_us = NEVER;
 	}

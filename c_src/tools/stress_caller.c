@@ -15,8 +15,11 @@
 
 struct term_pid caller_pid(const struct caller *c)
 {
-	return (struct term_pid){ .node = c->sim->name, .node_len = (uint16_t)strlen(c->sim->name),
-				  .id = PID_BASE + c->slot, .serial = c->serial, .creation = c->sim->creation };
+	return (struct term_pid){ .node = c->sim->name,
+				  .node_len = (uint16_t)strlen(c->sim->name),
+				  .id = PID_BASE + c->slot,
+				  .serial = c->serial,
+				  .creation = c->sim->creation };
 }
 
 struct buf *caller_out(struct caller *c)
@@ -95,7 +98,8 @@ void caller_next_soon(struct caller *c, bool failed)
 	uint64_t think = c->s->options.think_ms * 1000;
 
 	/* who was refused does not try again at once */
-	caller_wake_in(c, WAKE_NEXT, rnd_to(c->s, think + 1) + (failed ? 2000 + rnd_to(c->s, 20000) : 0));
+	caller_wake_in(c, WAKE_NEXT,
+		       rnd_to(c->s, think + 1) + (failed ? 2000 + rnd_to(c->s, 20000) : 0));
 }
 
 void caller_born(struct caller *c)
@@ -126,7 +130,8 @@ static void cut_all(struct caller *c)
 {
 	struct list *pos, *tmp;
 
-	list_each(pos, tmp, &c->asks) {
+	list_each(pos, tmp, &c->asks)
+	{
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->cut == 0)
@@ -141,7 +146,8 @@ static void tell_watchers(struct caller *c)
 	while (!list_empty(&c->watchers)) {
 		struct watcher *w = list_entry(c->watchers.next, struct watcher, link);
 
-		wire_down(caller_out(c), &pid, &w->from, (struct span){ w->ref, w->ref_len }, "killed");
+		wire_down(caller_out(c), &pid, &w->from, (struct span){ w->ref, w->ref_len },
+			  "killed");
 		list_remove(&w->link);
 		mem_free(w);
 	}

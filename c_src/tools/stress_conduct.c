@@ -16,16 +16,16 @@
 #include <math.h>
 #include <stdio.h>
 
-#define TURN_US   10000              /* between two looks */
-#define PAUSES    10                 /* a peer does not read in one of so many turns */
-#define SWEEP_US  250000
-#define LAG_US    SECOND_US          /* we did not run for so long: nobody is accused of being late */
-#define BEGIN_US  (60 * SECOND_US)
-#define READY_US  (90 * SECOND_US)
-#define REST_US   (20 * SECOND_US)
-#define GONE_US   (15 * SECOND_US)
-#define END_US    (30 * SECOND_US)
-#define GROWTH_KIB 4096              /* memory that has grown by less is not judged */
+#define TURN_US    10000 /* between two looks */
+#define PAUSES     10    /* a peer does not read in one of so many turns */
+#define SWEEP_US   250000
+#define LAG_US     SECOND_US /* we did not run for so long: nobody is accused of being late */
+#define BEGIN_US   (60 * SECOND_US)
+#define READY_US   (90 * SECOND_US)
+#define REST_US    (20 * SECOND_US)
+#define GONE_US    (15 * SECOND_US)
+#define END_US     (30 * SECOND_US)
+#define GROWTH_KIB 4096 /* memory that has grown by less is not judged */
 
 static void enter(struct stress *s, enum phase phase)
 {
@@ -82,8 +82,9 @@ static void sweep_peer(struct sim *sim, uint64_t now)
 
 	if (sim->state == SIM_UP) {
 		if (now - sim->heard_us > tick_us + tick_us / 4 && now >= s->lenient_until_us) {
-			fail(s, NULL, "%s has heard nothing for %u s: a BEAM would say the node is down", sim->name,
-			     s->options.net_ticktime_s);
+			fail(s, NULL,
+			     "%s has heard nothing for %u s: a BEAM would say the node is down",
+			     sim->name, s->options.net_ticktime_s);
 			sim->heard_us = now;
 		}
 		if (now - sim->ticked_us >= tick_us / 4) {
@@ -102,8 +103,10 @@ static void on_sweep(void *arg)
 	struct stress *s = arg;
 	uint64_t now = now_us();
 
-	if (now - s->swept_us > SWEEP_US + LAG_US)
+	if (now - s->swept_us > SWEEP_US + LAG_US) {
 		s->lenient_until_us = now + s->options.slack_ms * 1000;
+		s->lags++;
+	}
 	s->swept_us = now;
 	for (unsigned i = 0; i < s->slots && now >= s->lenient_until_us; i++)
 		ask_overdue(&s->callers[i], now);
@@ -137,8 +140,9 @@ static void ready(struct stress *s)
 	unsigned fds = proc_descriptors(s->status.os_pid);
 
 	if (overtime(s, READY_US)) {
-		fatal(s, s->status.os_pid == 0 ? "the node does not answer" :
-						 "the node's workers are not all idle: is somebody using it?");
+		fatal(s, s->status.os_pid == 0
+			     ? "the node does not answer"
+			     : "the node's workers are not all idle: is somebody using it?");
 	} else if (s->status.os_pid != 0 && at_rest(&s->status) && overtime(s, SECOND_US)) {
 		if (s->before.valid && fds == s->fds_before) { /* twice the same */
 			s->before = s->status;
@@ -149,9 +153,11 @@ static void ready(struct stress *s)
 			s->dropper = (struct alarm){ .fn = on_drop, .arg = s };
 			s->killer = (struct alarm){ .fn = on_kill, .arg = s };
 			if (s->options.peer_drops > 0)
-				alarm_set(s, &s->dropper, s->run_us + pause_us(s, s->options.peer_drops));
+				alarm_set(s, &s->dropper,
+					  s->run_us + pause_us(s, s->options.peer_drops));
 			if (s->options.workers_killed > 0)
-				alarm_set(s, &s->killer, s->run_us + pause_us(s, s->options.workers_killed));
+				alarm_set(s, &s->killer,
+					  s->run_us + pause_us(s, s->options.workers_killed));
 			return;
 		}
 		s->before = s->status;
@@ -186,7 +192,8 @@ static bool awaits(const struct caller *c)
 {
 	const struct list *pos;
 
-	if (c->alive && !c->control && (c->waiting != NULL || c->lease.held || c->ghost || c->inherited > 0))
+	if (c->alive && !c->control &&
+	    (c->waiting != NULL || c->lease.held || c->ghost || c->inherited > 0))
 		return true;
 	for (pos = c->asks.next; pos != &c->asks; pos = pos->next) {
 		const struct ask *a = list_entry(pos, struct ask, by_caller);
@@ -199,7 +206,8 @@ static bool awaits(const struct caller *c)
 
 static void calm(struct stress *s)
 {
-	uint64_t most = (s->options.timeout_ms + 2 * s->options.slack_ms) * 1000 + REST_US, now = now_us();
+	uint64_t most = (s->options.timeout_ms + 2 * s->options.slack_ms) * 1000 + REST_US,
+		 now = now_us();
 	struct caller *waits = NULL, *watched = NULL;
 
 	for (unsigned i = 0; i < s->slots; i++) {
@@ -215,13 +223,24 @@ static void calm(struct stress *s)
 	if (overtime(s, most) && waits != NULL)
 		fail(s, waits, "process %u does not come to its end", waits->slot);
 	else if (watched != NULL && now - s->quiet_us > s->options.slack_ms * 1000)
-		fail(s, watched, "the node still monitors process %u, which neither waits nor holds anything",
+		fail(s, watched,
+		     "the node still monitors process %u, which neither waits nor holds anything",
 		     watched->slot);
 	else if (waits != NULL || watched != NULL)
 		return;
 	for (unsigned i = 0; i < s->options.callers; i++)
 		caller_die(&s->callers[i]);
 	enter(s, PHASE_REST);
+}
+
+/* Whether the status that was asked for is there; a node that does not say it any more ends the run. */
+static bool answers_status(struct stress *s)
+{
+	if (admin_status_fresh(s))
+		return true;
+	if (overtime(s, 2 * REST_US))
+		fatal(s, "the node does not answer");
+	return false;
 }
 
 static void judge_rest(struct stress *s)
@@ -232,26 +251,28 @@ static void judge_rest(struct stress *s)
 		 gone = s->outcomes[OUT_GAVE_UP] + s->outcomes[OUT_DIED] + s->outcomes[OUT_LOST];
 
 	verdict(s, a->idle == a->size, "workers idle", "%" PRIu64 " of %" PRIu64, a->idle, a->size);
-	verdict(s, a->queued == 0 && a->running == 0, "nothing queued", "queued %" PRIu64 ", running %" PRIu64,
-		a->queued, a->running);
+	verdict(s, a->queued == 0 && a->running == 0, "nothing queued",
+		"queued %" PRIu64 ", running %" PRIu64, a->queued, a->running);
 	verdict(s, a->leases == 0, "no lease", "%" PRIu64, a->leases);
-	verdict(s, a->monitors == b->monitors, "monitors as before", "%" PRIu64 ", before %" PRIu64, a->monitors,
-		b->monitors);
+	verdict(s, a->monitors == b->monitors, "monitors as before", "%" PRIu64 ", before %" PRIu64,
+		a->monitors, b->monitors);
 	verdict(s, a->received == a->answered + a->abandoned, "totals add up",
-		"received %" PRIu64 " = answered %" PRIu64 " + abandoned %" PRIu64, a->received, a->answered,
-		a->abandoned);
-	verdict(s, received >= least && received <= s->countable + s->ambiguous, "all were received",
-		"%" PRIu64 ", of %" PRIu64 " to %" PRIu64 " sent", received, least, s->countable + s->ambiguous);
-	verdict(s, abandoned <= gone, "abandoned is explained", "%" PRIu64 ", of %" PRIu64 " whose caller was gone",
-		abandoned, gone);
+		"received %" PRIu64 " = answered %" PRIu64 " + abandoned %" PRIu64, a->received,
+		a->answered, a->abandoned);
+	verdict(s, received >= least && received <= s->countable + s->ambiguous,
+		"all were received", "%" PRIu64 ", of %" PRIu64 " to %" PRIu64 " sent", received,
+		least, s->countable + s->ambiguous);
+	verdict(s, abandoned <= gone, "abandoned is explained",
+		"%" PRIu64 ", of %" PRIu64 " whose caller was gone", abandoned, gone);
 }
 
 static void rest(struct stress *s)
 {
-	if (!admin_status_fresh(s))
+	if (!answers_status(s))
 		return;
 	s->after = s->status;
-	if (!(at_rest(&s->after) && s->after.monitors == s->before.monitors) && !overtime(s, REST_US)) {
+	if (!(at_rest(&s->after) && s->after.monitors == s->before.monitors) &&
+	    !overtime(s, REST_US)) {
 		admin_status_want(s);
 		return;
 	}
@@ -264,29 +285,32 @@ static void rest(struct stress *s)
 static void judge_memory(struct stress *s)
 {
 	struct slope m = proc_slope(s->sample_min, s->sample_kib, s->samples);
-	bool ok = m.kib_per_min - 2 * m.error <= s->options.slope_limit || m.growth_kib < GROWTH_KIB;
+	bool ok =
+	    m.kib_per_min - 2 * m.error <= s->options.slope_limit || m.growth_kib < GROWTH_KIB;
 
 	if (!s->options.memory || m.n < 20)
 		verdict(s, true, "memory", "not judged");
 	else
-		verdict(s, ok, "memory is flat", "%+.0f +- %.0f KiB/min, at most %.0f; grown by %.0f KiB",
-			m.kib_per_min, m.error, s->options.slope_limit, m.growth_kib);
+		verdict(s, ok, "memory is flat",
+			"%+.0f +- %.0f KiB/min, at most %.0f; grown by %.0f KiB", m.kib_per_min,
+			m.error, s->options.slope_limit, m.growth_kib);
 }
 
 static void gone(struct stress *s)
 {
-	if (!admin_status_fresh(s))
+	if (!answers_status(s))
 		return;
 	s->fds_after = proc_descriptors(s->status.os_pid);
-	if ((s->status.peers != s->before.peers || s->fds_after != s->fds_before || !at_rest(&s->status)) &&
+	if ((s->status.peers != s->before.peers || s->fds_after != s->fds_before ||
+	     !at_rest(&s->status)) &&
 	    !overtime(s, GONE_US)) {
 		admin_status_want(s);
 		return;
 	}
-	verdict(s, s->status.peers == s->before.peers, "peers as before", "%" PRIu64 ", before %" PRIu64,
-		s->status.peers, s->before.peers);
-	verdict(s, s->fds_after == s->fds_before, "descriptors as before", "%u, before %u, most %u", s->fds_after,
-		s->fds_before, s->fds_max);
+	verdict(s, s->status.peers == s->before.peers, "peers as before",
+		"%" PRIu64 ", before %" PRIu64, s->status.peers, s->before.peers);
+	verdict(s, s->fds_after == s->fds_before, "descriptors as before", "%u, before %u, most %u",
+		s->fds_after, s->fds_before, s->fds_max);
 	judge_memory(s);
 	enter(s, PHASE_END);
 	alarm_clear(s, &s->admin_alarm);
@@ -296,12 +320,19 @@ static void gone(struct stress *s)
 
 static void end(struct stress *s)
 {
-	if (s->spawned && !s->exited && !overtime(s, END_US))
+	bool by_itself = s->exited && !s->node_killed;
+
+	if (s->spawned && !s->exited && !overtime(s, END_US + SECOND_US)) {
+		if (overtime(s, END_US))
+			spawn_kill(s);
 		return;
+	}
 	if (s->spawned)
-		verdict(s, s->exited && s->exit_status == 0 && s->exit_signal == 0, "the node has ended",
-			s->exited ? "status %lld, signal %d" : "no: it still runs after 30 s", (long long)s->exit_status,
-			s->exit_signal);
+		verdict(s, by_itself && s->exit_status == 0 && s->exit_signal == 0,
+			"the node has ended",
+			by_itself ? "status %lld, signal %d"
+				  : "no: it still ran after 30 s and was killed",
+			(long long)s->exit_status, s->exit_signal);
 	uv_stop(&s->loop);
 }
 
@@ -321,7 +352,8 @@ static void on_baton(void *arg)
 		ready(s);
 		break;
 	case PHASE_RUN:
-		if (overtime(s, (uint64_t)(s->options.seconds * 1e6)) || s->failures >= FAILURES_MAX)
+		if (overtime(s, (uint64_t)(s->options.seconds * 1e6)) ||
+		    s->failures >= FAILURES_MAX)
 			calm_down(s);
 		break;
 	case PHASE_CALM:

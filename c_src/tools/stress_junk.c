@@ -7,9 +7,10 @@
 
 #include <string.h>
 
-static const char *const words[] = { "ok",     "nil",	"true",	   "call",    "checkin", "status_", "error",
-				     "$gen_cal", "",	"ping_",   "sessio", "DOWN",	 "EXIT",    "timeout",
-				     "$ancestors", "krait_stress" };
+static const char *const words[] = { "ok",      "nil",     "true",       "call",
+				     "checkin", "status_", "error",      "$gen_cal",
+				     "",        "ping_",   "sessio",     "DOWN",
+				     "EXIT",    "timeout", "$ancestors", "krait_stress" };
 
 static void put_random(struct stress *s, struct buf *b, unsigned depth);
 
@@ -25,8 +26,8 @@ static void put_random(struct stress *s, struct buf *b, unsigned depth)
 	uint64_t n = rnd_to(s, depth > 3 ? 1 : 5);
 	struct sim *sim = &s->sims[rnd_to(s, s->options.peers)];
 	struct wire_ref ref = { sim->name, sim->creation, 3, rnd(s) };
-	struct term_pid pid = { sim->name, (uint16_t)strlen(sim->name), (uint32_t)rnd_to(s, 1 << 20), 0,
-				sim->creation };
+	struct term_pid pid = { sim->name, (uint16_t)strlen(sim->name),
+				(uint32_t)rnd_to(s, 1 << 20), 0, sim->creation };
 
 	switch (rnd_to(s, depth > 3 ? 7 : 13)) {
 	case 0:
@@ -185,9 +186,9 @@ static void ask_simple(struct caller *c, bool auth)
 	size_t start;
 	struct buf *out = caller_out(c);
 	struct ask *a = request_begin(c, auth ? ASK_AUTH : ASK_PING,
-				      auth		     ? "net_kernel" :
-				      rnd_to(c->s, 2) == 0 ? "krait" :
-							       c->s->options.pool,
+				      auth                   ? "net_kernel"
+				      : rnd_to(c->s, 2) == 0 ? "krait"
+							     : c->s->options.pool,
 				      NULL, &start);
 
 	if (auth) {
@@ -218,10 +219,12 @@ static void ask_spawn(struct caller *c)
 
 static void send_random(struct caller *c)
 {
-	static const char *const names[] = { "krait", "net_kernel", "rex", "erlang", "global_name_server" };
+	static const char *const names[] = { "krait", "net_kernel", "rex", "erlang",
+					     "global_name_server" };
 	struct stress *s = c->s;
 	struct buf *out = caller_out(c);
-	struct term_pid self = caller_pid(c), dead = sim_node_pid(c->sim, (uint32_t)rnd_to(s, 100000));
+	struct term_pid self = caller_pid(c),
+			dead = sim_node_pid(c->sim, (uint32_t)rnd_to(s, 100000));
 	struct wire_to to = { .name = s->options.pool };
 	size_t start;
 
@@ -248,7 +251,8 @@ static void send_stray(struct caller *c)
 {
 	struct stress *s = c->s;
 	struct buf *out = caller_out(c);
-	struct term_pid self = caller_pid(c), dead = sim_node_pid(c->sim, 50 + (uint32_t)rnd_to(s, 900));
+	struct term_pid self = caller_pid(c),
+			dead = sim_node_pid(c->sim, 50 + (uint32_t)rnd_to(s, 900));
 	struct wire_ref ref = { c->sim->name, c->sim->creation, 3, rnd(s) };
 
 	switch (rnd_to(s, 5)) {
@@ -264,7 +268,8 @@ static void send_stray(struct caller *c)
 		wire_exit(out, rnd_to(s, 2) == 0 ? OP_EXIT : OP_EXIT2, &self, &dead, "killed");
 		break;
 	case 2:
-		wire_monitor(out, OP_DEMONITOR, &self, (struct wire_to){ .name = s->options.pool }, &ref);
+		wire_monitor(out, OP_DEMONITOR, &self, (struct wire_to){ .name = s->options.pool },
+			     &ref);
 		break;
 	case 3:
 		wire_pair(out, OP_GROUP_LEADER, &self, &dead);

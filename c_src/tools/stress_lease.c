@@ -22,7 +22,8 @@ void lease_granted(struct caller *c, const struct term_pid *pid)
 	struct stress *s = c->s;
 	struct term_pid self = caller_pid(c);
 
-	c->lease = (struct lease){ .held = true, .pid = *pid, .calls_left = (unsigned)rnd_to(s, 4) };
+	c->lease =
+	    (struct lease){ .held = true, .pid = *pid, .calls_left = (unsigned)rnd_to(s, 4) };
 	c->lease.pid.node = s->node_name;
 	if (rnd_to(s, 2) == 0) {
 		c->lease.monitor = ask_new(c, ASK_MONITOR);
@@ -41,7 +42,8 @@ bool lease_inherit(struct caller *c)
 	if (c->inherited == 0)
 		return false;
 	c->inherited--;
-	c->lease = (struct lease){ .held = true, .pid = c->inherit[c->inherited].pid,
+	c->lease = (struct lease){ .held = true,
+				   .pid = c->inherit[c->inherited].pid,
 				   .doubtful = c->inherit[c->inherited].doubtful,
 				   .was_given = true,
 				   .calls_left = (unsigned)rnd_to(c->s, 2) };
@@ -74,8 +76,8 @@ void lease_surprise(struct caller *c)
 
 	caller_say(c, "lease ended, not by us", 0, c->lease.pid.id);
 	if (++s->surprises > s->workers_killed)
-		fail(s, c, "lease %u.%u of a living owner ended, and no worker was killed for it", c->lease.pid.id,
-		     c->lease.pid.serial);
+		fail(s, c, "lease %u.%u of a living owner ended, and no worker was killed for it",
+		     c->lease.pid.id, c->lease.pid.serial);
 }
 
 void lease_ended(struct caller *c, bool normal)
@@ -142,7 +144,8 @@ static bool give_away(struct caller *c)
 	size_t start;
 
 	/* one who is linked would take the lease with it when it dies */
-	if (heir == NULL || c->lease.was_given || (c->link.state != LINK_NONE && pid_same(&c->link.pid, &c->lease.pid)))
+	if (heir == NULL || c->lease.was_given ||
+	    (c->link.state != LINK_NONE && pid_same(&c->link.pid, &c->lease.pid)))
 		return false;
 	pid = caller_pid(heir);
 	if (dead)
@@ -180,7 +183,8 @@ static void end_it(struct caller *c)
 
 	c->lease.os_pid = 0; /* from here on it may have another owner before we hear of it */
 	if (r < 8) {
-		wire_exit(caller_out(c), OP_EXIT2, &self, &c->lease.pid, r < 4 ? "kill" : "shutdown");
+		wire_exit(caller_out(c), OP_EXIT2, &self, &c->lease.pid,
+			  r < 4 ? "kill" : "shutdown");
 		caller_say(c, "exits lease", 0, c->lease.pid.id);
 		lease_ended(c, false);
 		caller_next_soon(c, false);
@@ -196,12 +200,13 @@ static void end_it(struct caller *c)
 static void call_it(struct caller *c, bool ghost)
 {
 	struct stress *s = c->s;
-	bool stuck = rnd_pct(s, s->options.stuck), brief = rnd_pct(s, stuck ? 40 : s->options.brief);
+	bool stuck = rnd_pct(s, s->options.stuck),
+	     brief = rnd_pct(s, stuck ? 40 : s->options.brief);
 	uint64_t timeout_ms = brief ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
-	enum ask_kind kind = stuck			     ? ASK_STUCK :
-			     rnd_pct(s, s->options.slow)     ? ASK_SLEEP :
-			     c->lease.os_pid == 0 && !ghost  ? ASK_OS_PID :
-							       ASK_IDENTITY;
+	enum ask_kind kind = stuck                            ? ASK_STUCK
+			     : rnd_pct(s, s->options.slow)    ? ASK_SLEEP
+			     : c->lease.os_pid == 0 && !ghost ? ASK_OS_PID
+							      : ASK_IDENTITY;
 	size_t start;
 	struct ask *a = request_begin(c, kind, NULL, &c->lease.pid, &start);
 
@@ -222,10 +227,11 @@ bool lease_steal(struct caller *c)
 		struct ask *a;
 		size_t start;
 
-		if (other == c || !other->lease.held || other->lease.doubtful || other->waiting == NULL ||
-		    other->waiting->kind == ASK_GIVE_AWAY)
+		if (other == c || !other->lease.held || other->lease.doubtful ||
+		    other->waiting == NULL || other->waiting->kind == ASK_GIVE_AWAY)
 			continue;
-		a = request_begin(c, rnd_to(s, 2) == 0 ? ASK_CHECKIN : ASK_IDENTITY, NULL, &other->lease.pid, &start);
+		a = request_begin(c, rnd_to(s, 2) == 0 ? ASK_CHECKIN : ASK_IDENTITY, NULL,
+				  &other->lease.pid, &start);
 		a->thief = true;
 		if (a->kind == ASK_CHECKIN)
 			term_put_atom(caller_out(c), "checkin");

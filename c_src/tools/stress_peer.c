@@ -9,33 +9,17 @@
  * that they asked may be answered to their successors. */
 #include "stress.h"
 
-#include "mem.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define HANDSHAKE_US (10 * SECOND_US)
-#define FRAME_MAX    (256u << 20)
-#define KEEP         (1u << 20)
+#define AGAIN_US 200000
 
 const char *const vanish_names[VANISHES] = { "close", "reset", "silence", "hostile" };
-
-struct conn {
-	uv_tcp_t tcp;
-	uv_connect_t connect;
-	uv_write_t write;
-	struct sim *sim; /* NULL: it only waits to be closed */
-	struct wire_handshake hs;
-	struct buf in, out, sending;
-	size_t parsed;
-	bool up, writing, closing, doomed; /* doomed: the node must close it, for what we have sent */
-};
 
 struct term_pid sim_node_pid(const struct sim *sim, uint32_t id)
 {
 	return (struct term_pid){ .node = sim->s->node_name,
-				  .node_len = (uint16_t)strlen(sim->s->node_name), .id = id,
+				  .node_len = (uint16_t)strlen(sim->s->node_name),
+				  .id = id,
 				  .creation = sim->s->node_creation };
 }
 
@@ -46,55 +30,16 @@ struct buf *sim_out(struct sim *sim)
 	static struct buf nowhere;
 
 	if (sim->state == SIM_UP && sim->conn != NULL)
-		return &sim->conn->out;
-	buf_reset(&nowhere, KEEP);
+		return conn_out(sim->conn);
+	buf_reset(&nowhere, 1 << 20);
 	return &nowhere;
-}
-
-static void flush(struct conn *c);
-
-static void on_written(uv_write_t *req, int status)
-{
-	struct conn *c = req->handle->data;
-
-	c->writing = false;
-	buf_reset(&c->sending, KEEP);
-	if (status == 0)
-		flush(c);
-}
-
-static void flush(struct conn *c)
-{
-	struct buf empty = c->sending;
-	uv_buf_t b;
-	int n;
-
-	if (c->closing || c->writing || c->out.len == 0)
-		return;
-	b = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
-	n = uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
-	if (n > 0) {
-		if (c->sim != NULL)
-			c->sim->s->bytes_out += (uint64_t)n;
-		if ((size_t)n == c->out.len) {
-			buf_reset(&c->out, KEEP);
-			return;
-		}
-		buf_consume(&c->out, (size_t)n);
-	} else if (n != UV_EAGAIN) {
-		return; /* the reading side tells */
-	}
-	c->sending = c->out;
-	c->out = empty;
-	b = uv_buf_init((char *)c->sending.data, (unsigned)c->sending.len);
-	c->writing = uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, on_written) == 0;
 }
 
 void sims_flush(struct stress *s)
 {
 	for (unsigned i = 0; i <= s->options.peers; i++)
 		if (s->sims[i].conn != NULL)
-			flush(s->sims[i].conn);
+			conn_flush(s->sims[i].conn);
 }
 
 void sim_barrier(struct sim *sim)
@@ -111,33 +56,6 @@ void sim_barrier(struct sim *sim)
 }
 
 /* ---- coming ---- */
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
-
-static void conn_free(uv_handle_t *h)
-{
-	struct conn *c = h->data;
-
-	buf_free(&c->in);
-	buf_free(&c->out);
-	buf_free(&c->sending);
-	mem_free(c);
-}
-
-static void conn_close(struct conn *c, bool reset)
-{
-	if (c == NULL || c->closing)
-		return;
-	c->closing = true;
-	if (c->sim != NULL && c->sim->conn == c)
-		c->sim->conn = NULL;
-	if (c->sim != NULL && c->sim->silent == c)
-		c->sim->silent = NULL;
-	c->sim = NULL;
-	if (!reset || c->writing || uv_tcp_close_reset(&c->tcp, conn_free) != 0)
-		uv_close((uv_handle_t *)&c->tcp, conn_free);
-}
 
 static void each_process(struct sim *sim, void (*fn)(struct caller *c))
 {
@@ -174,22 +92,19 @@ static void expect_end(struct sim *sim, const char *text)
 	sim->silence.fn = judge_end;
 	sim->silence.arg = sim;
 	alarm_set(sim->s, &sim->silence, now_us() + sim->s->options.slack_ms * 1000);
-	(void)!uv_read_start((uv_stream_t *)&sim->silent->tcp, on_alloc, on_read);
+	conn_read(sim->silent, true);
 }
 
-static void come_up(struct conn *c)
+void sim_came_up(struct sim *sim, const struct wire_handshake *hs)
 {
-	struct sim *sim = c->sim;
 	struct stress *s = sim->s;
 
-	c->up = true;
 	s->connects++;
-	s->alive_answers += c->hs.was_alive ? 1 : 0;
-	s->node_creation = c->hs.node_creation;
+	s->alive_answers += hs->was_alive ? 1 : 0;
+	s->node_creation = hs->node_creation;
 	sim->state = SIM_UP;
 	sim->paused = false;
 	sim->heard_us = sim->ticked_us = now_us();
-	sim->lives++;
 	sim->barrier = sim->acked = 0;
 	sim->casts = sim->casts_acked = sim->casts_at_barrier = 0;
 	sim->control->alive = true;
@@ -197,25 +112,25 @@ static void come_up(struct conn *c)
 	each_process(sim, born_soon);
 }
 
-static void again_soon(void *arg)
+static void dial_again(void *arg)
 {
 	sim_dial(arg);
 }
 
-/* The connection ended though we did not want it to. */
-static void cut_off(struct conn *c, const char *why)
+void sim_cut_off(struct sim *sim, bool silent, bool was_up, bool wanted, const char *why)
 {
-	struct sim *sim = c->sim;
 	struct stress *s = sim->s;
-	bool was_up = c->up, doomed = c->doomed;
 
-	if (c == sim->silent) {
-		conn_close(c, false);
+	if (silent) /* as it should be */
+		return;
+	if (sim->admin && !was_up) {
+		fatal(s, s->phase > PHASE_READY ? "the node is gone"
+						: "the node does not let us in: another cookie?");
 		return;
 	}
-	conn_close(c, false);
-	if (!doomed)
-		fail(s, NULL, "%s %s: %s", sim->name, was_up ? "was cut off by the node" : "cannot connect", why);
+	if (!wanted && now_us() >= s->lenient_until_us) /* else it was we who were silent */
+		fail(s, NULL, "%s %s: %s", sim->name,
+		     was_up ? "was cut off by the node" : "cannot connect", why);
 	sim->state = SIM_DOWN;
 	each_process(sim, caller_lost);
 	if (s->exited || sim->admin) {
@@ -223,88 +138,9 @@ static void cut_off(struct conn *c, const char *why)
 		return;
 	}
 	sim->same_life = false;
-	sim->alarm.fn = again_soon;
+	sim->alarm.fn = dial_again;
 	sim->alarm.arg = sim;
-	alarm_set(s, &sim->alarm, now_us() + 200000);
-}
-
-/* Takes one packet of the handshake or one frame; false: more bytes are needed, or it is over. */
-static bool take(struct conn *c)
-{
-	const uint8_t *p = c->in.data + c->parsed;
-	size_t have = c->in.len - c->parsed, head = c->up ? 4 : 2, len;
-	const char *why;
-
-	if (c->closing || c->sim == NULL || have < head)
-		return false;
-	len = c->up ? get_u32(p) : get_u16(p);
-	if (len > FRAME_MAX) {
-		cut_off(c, "it sends a frame of absurd length");
-		return false;
-	}
-	if (have - head < len)
-		return false;
-	c->parsed += head + len;
-	if (c->up) {
-		if (len > 0 && !c->doomed)
-			signal_take(c->sim, p + head, len);
-	} else if ((why = wire_packet(&c->hs, p + head, len, &c->out)) != NULL) {
-		cut_off(c, why);
-		return false;
-	} else if (c->hs.phase == WIRE_UP) {
-		come_up(c);
-	}
-	return true;
-}
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
-{
-	struct conn *c = h->data;
-
-	if (c->parsed > 0) {
-		buf_consume(&c->in, c->parsed);
-		c->parsed = 0;
-	}
-	if (c->in.len == 0)
-		buf_reset(&c->in, KEEP);
-	if (buf_reserve(&c->in, suggested) != 0)
-		abort();
-	*buf = uv_buf_init((char *)c->in.data + c->in.len, (unsigned)(c->in.cap - c->in.len));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct conn *c = stream->data;
-
-	(void)buf;
-	if (c->closing || c->sim == NULL || n == 0)
-		return;
-	if (n < 0) {
-		cut_off(c, n == UV_EOF ? "end of file" : uv_strerror((int)n));
-		return;
-	}
-	if (c == c->sim->silent)
-		return; /* what it was told before its successor came */
-	c->in.len += (size_t)n;
-	c->sim->s->bytes_in += (uint64_t)n;
-	c->sim->heard_us = now_us();
-	while (take(c))
-		continue;
-}
-
-static void on_connected(uv_connect_t *req, int status)
-{
-	struct conn *c = req->handle->data;
-
-	if (c->closing || c->sim == NULL)
-		return;
-	if (status != 0) {
-		cut_off(c, uv_strerror(status));
-		return;
-	}
-	uv_tcp_nodelay(&c->tcp, 1);
-	wire_introduce(&c->hs, &c->out);
-	(void)!uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+	alarm_set(s, &sim->alarm, now_us() + AGAIN_US);
 }
 
 /* One who waits for a lease gives up while the grant may be in the socket: the hardest moment. */
@@ -312,8 +148,8 @@ static void give_up_blindly(struct caller *c)
 {
 	struct stress *s = c->s;
 
-	if (c->waiting == NULL || c->waiting->kind != ASK_CHECKOUT || c->waiting->tag == TAG_MULTI ||
-	    !rnd_pct(s, s->options.giveup))
+	if (c->waiting == NULL || c->waiting->kind != ASK_CHECKOUT ||
+	    c->waiting->tag == TAG_MULTI || !rnd_pct(s, s->options.giveup))
 		return;
 	c->fate = FATE_GIVE_UP;
 	caller_wake_in(c, WAKE_FATE, rnd_to(s, 10000));
@@ -324,38 +160,25 @@ void sim_pause(struct sim *sim, bool pause)
 	if (sim->state != SIM_UP || sim->paused == pause)
 		return;
 	sim->paused = pause;
-	if (pause)
-		uv_read_stop((uv_stream_t *)&sim->conn->tcp);
+	conn_read(sim->conn, !pause);
 	if (pause)
 		each_process(sim, give_up_blindly);
-	else
-		(void)!uv_read_start((uv_stream_t *)&sim->conn->tcp, on_alloc, on_read);
 }
 
 void sim_dial(struct sim *sim)
 {
 	struct stress *s = sim->s;
-	struct conn *c;
 
 	if (s->phase > PHASE_RUN && !sim->admin)
 		return;
-	if ((c = mem_zalloc(sizeof *c)) == NULL)
-		abort();
 	if (!sim->same_life)
 		sim->creation = 4 + (uint32_t)rnd_to(s, UINT32_MAX - 8);
 	sim->flags = sim->index % 2 == 0 ? WIRE_OTP25 : WIRE_OTP29;
 	sim->ref_words = sim->index % 2 == 0 ? 3 : 5;
 	sim->state = SIM_DIALLING;
 	sim->dialled_us = now_us();
-	sim->conn = c;
-	c->sim = sim;
-	c->hs = (struct wire_handshake){ .name = sim->name, .node = s->node_name, .cookie = s->cookie,
-					 .flags = sim->flags, .creation = sim->creation,
-					 .challenge = (uint32_t)rnd(s) };
-	uv_tcp_init(&s->loop, &c->tcp);
-	c->tcp.data = c;
-	if (uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&s->address, on_connected) != 0)
-		cut_off(c, "it cannot be dialled");
+	if ((sim->conn = conn_dial(sim)) == NULL)
+		sim_cut_off(sim, false, false, false, "it cannot be dialled");
 }
 
 /* ---- going ---- */
@@ -370,7 +193,8 @@ static void end_silence(void *arg)
 		return;
 	if (sim->long_silence) {
 		sim->long_silence = false;
-		expect_end(sim, "was silent for twice the net tick time, and the node still holds its connection");
+		expect_end(sim, "was silent for twice the net tick time, and the node still holds "
+				"its connection");
 		alarm_set(s, &sim->alarm, now_us() + s->options.slack_ms * 1000 + SECOND_US);
 		return;
 	}
@@ -385,11 +209,10 @@ static void after_hostility(void *arg)
 {
 	struct sim *sim = arg;
 
-	if (sim->conn == NULL || !sim->conn->doomed)
+	if (sim->conn == NULL)
 		return;
 	fail(sim->s, NULL, "%s has sent what is no distribution, and was not cut off", sim->name);
 	conn_close(sim->conn, true);
-	sim->state = SIM_DOWN;
 	sim_dial(sim);
 }
 
@@ -404,35 +227,33 @@ void sim_vanish(struct sim *sim, enum vanish how)
 	sim_pause(sim, false);
 	s->drops[how]++;
 	if (how == VANISH_HOSTILE)
-		junk_hostile(sim->control, &c->out);
-	if (how == VANISH_CLOSE || how == VANISH_HOSTILE || rnd_to(s, 2) == 0)
-		flush(c);
+		junk_hostile(sim->control, conn_out(c));
+	if (how == VANISH_CLOSE || rnd_to(s, 2) == 0)
+		conn_flush(c);
 	s->countable_lost += sim->casts - sim->casts_acked;
 	sim->state = SIM_DOWN;
 	each_process(sim, caller_lost);
 	sim->same_life = rnd_to(s, 4) == 0;
-	sim->alarm.fn = again_soon;
+	sim->alarm.fn = dial_again;
 	sim->alarm.arg = sim;
 	switch (how) {
 	case VANISH_CLOSE:
-		conn_close(c, false);
-		break;
 	case VANISH_RESET:
-		conn_close(c, true);
+		conn_close(c, how == VANISH_RESET);
 		break;
 	case VANISH_SILENCE:
 		/* for a moment, or until the node's net tick time-out has struck */
-		uv_read_stop((uv_stream_t *)&c->tcp);
+		conn_read(c, false);
+		conn_discard(c);
 		sim->state = SIM_SILENT;
 		sim->silent = c;
 		sim->conn = NULL;
-		buf_reset(&c->out, 0);
 		sim->long_silence = rnd_to(s, 3) == 0;
 		back += sim->long_silence ? 2 * SECOND_US * s->options.net_ticktime_s : 0;
 		sim->alarm.fn = end_silence;
 		break;
 	default:
-		c->doomed = true;
+		conn_discard(c);
 		sim->alarm.fn = after_hostility;
 		back = s->options.slack_ms * 1000;
 	}
@@ -447,6 +268,6 @@ void sim_leave(struct sim *sim)
 	alarm_clear(sim->s, &sim->silence);
 	conn_close(sim->silent, false);
 	if (sim->conn != NULL)
-		flush(sim->conn);
+		conn_flush(sim->conn);
 	conn_close(sim->conn, false);
 }

@@ -81,13 +81,16 @@ static void print_journal(const struct stress *s, const struct failure *f)
 	for (unsigned i = s->journaled; i-- > from && shown < 16;) {
 		const struct journal_entry *e = &s->journal[i % JOURNAL];
 
-		if (e->at_us > f->at_us + SECOND_US || (e->at_us + 3 * SECOND_US < f->at_us && e->slot != f->slot))
+		if (e->at_us > f->at_us + SECOND_US ||
+		    (e->at_us + 3 * SECOND_US < f->at_us && e->slot != f->slot))
 			continue;
 		if (shown++ == 0)
 			fprintf(stderr, "    workers, last first:\n");
-		fprintf(stderr, "      %9.4f s  worker %" PRIu64 " pid %" PRIu64 " %s, %" PRIu64 " calls, for process %d%s\n",
-			seconds_since(s->started_us, e->at_us), e->worker_id, e->os_pid, e->state, e->calls, e->slot,
-			e->slot == f->slot && f->slot >= 0 ? "  <--" : "");
+		fprintf(stderr,
+			"      %9.4f s  worker %" PRIu64 " pid %" PRIu64 " %s, %" PRIu64
+			" calls, for process %d%s\n",
+			seconds_since(s->started_us, e->at_us), e->worker_id, e->os_pid, e->state,
+			e->calls, e->slot, e->slot == f->slot && f->slot >= 0 ? "  <--" : "");
 	}
 }
 
@@ -96,8 +99,8 @@ static void print_failures(struct stress *s)
 	for (unsigned i = 0; i < s->failures_kept; i++) {
 		const struct failure *f = &s->failure[i];
 
-		fprintf(stderr, "\nviolation %u of %" PRIu64 ", at %.3f s: %s\n", i + 1, s->failures,
-			seconds_since(s->started_us, f->at_us), f->text);
+		fprintf(stderr, "\nviolation %u of %" PRIu64 ", at %.3f s: %s\n", i + 1,
+			s->failures, seconds_since(s->started_us, f->at_us), f->text);
 		if (i < 5 && f->slot >= 0)
 			print_ring(s, f);
 		if (i < 5)
@@ -119,19 +122,15 @@ static uint64_t requests(const struct stress *s)
 	return sum;
 }
 
-uint64_t answers(const struct stress *s)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < OUT_DOWN; i++)
-		sum += s->outcomes[i];
-	return sum;
-}
-
 void progress(struct stress *s)
 {
-	static const char *const names[] = { "waiting for the node", "waiting until it is ready", "running",
-					     "letting things end", "at rest", "alone", "done" };
+	static const char *const names[] = { "waiting for the node",
+					     "waiting until it is ready",
+					     "running",
+					     "letting things end",
+					     "at rest",
+					     "alone",
+					     "done" };
 	bool tty = isatty(STDERR_FILENO) != 0;
 	uint64_t now = now_us();
 	double t = seconds_since(s->run_us, now);
@@ -141,10 +140,13 @@ void progress(struct stress *s)
 	s->progress_us = now + (tty ? SECOND_US / 2 : 10 * SECOND_US);
 	if (s->run_us == 0)
 		t = 0;
-	fprintf(stderr, "%s%6.1f s %s: %" PRIu64 " requests, %.0f/s, gave up %" PRIu64 ", died %" PRIu64
-			", workers killed %" PRIu64 ", queued %" PRIu64 ", rss %" PRIu64 " KiB, violations %" PRIu64 "%s",
-		tty ? "\r\033[K" : "", t, names[s->phase], requests(s), t > 0 ? (double)requests(s) / t : 0.0,
-		s->outcomes[OUT_GAVE_UP], s->outcomes[OUT_DIED], s->workers_killed, s->status.queued, s->rss_last,
+	fprintf(stderr,
+		"%s%6.1f s %s: %" PRIu64 " requests, %.0f/s, gave up %" PRIu64 ", died %" PRIu64
+		", workers killed %" PRIu64 ", queued %" PRIu64 ", rss %" PRIu64
+		" KiB, violations %" PRIu64 "%s",
+		tty ? "\r\033[K" : "", t, names[s->phase], requests(s),
+		t > 0 ? (double)requests(s) / t : 0.0, s->outcomes[OUT_GAVE_UP],
+		s->outcomes[OUT_DIED], s->workers_killed, s->status.queued, s->rss_last,
 		s->failures, tty ? "" : "\n");
 	fflush(stderr);
 }
@@ -158,7 +160,8 @@ struct figures {
 	bool clean;
 };
 
-static void put_numbers(const char *title, const char *const *names, const uint64_t *values, unsigned n)
+static void put_numbers(const char *title, const char *const *names, const uint64_t *values,
+			unsigned n)
 {
 	printf("%-14s", title);
 	for (unsigned i = 0; i < n; i++)
@@ -172,30 +175,49 @@ static void put_text(const struct stress *s, const struct figures *f)
 	const uint64_t *w = s->after.wait_us, *c = s->after.call_us;
 
 	printf("\nkrait_stress of %s, seed %" PRIu64 "\n", s->node_name, s->options.seed);
-	printf("throughput     %.0f requests/s: %" PRIu64 " in %.1f s by %u processes of %u peers, %" PRIu64
-	       " things checked\n", f->per_second, requests(s), f->seconds, s->options.callers, s->options.peers,
+	if (s->run_us == 0) {
+		printf("FAILED the run was not begun: %s\n", s->fatal != NULL ? s->fatal : "");
+		return;
+	}
+	printf("throughput     %.0f requests/s: %" PRIu64
+	       " in %.1f s by %u processes of %u peers, %" PRIu64 " things checked\n",
+	       f->per_second, requests(s), f->seconds, s->options.callers, s->options.peers,
 	       s->checks);
 	put_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("               cast %" PRIu64 " junk %" PRIu64 "\n", s->casts, s->junk);
 	put_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
-	printf("dropped        late answers that a BEAM drops %" PRIu64 ", leases among them %" PRIu64
-	       ", signals that crossed ours %" PRIu64 "\n", s->late, s->late_leases, s->crossed);
+	printf("dropped        late answers that a BEAM drops %" PRIu64
+	       ", leases among them %" PRIu64 ", signals that crossed ours %" PRIu64 "\n",
+	       s->late, s->late_leases, s->crossed);
 	put_numbers("peers", vanish_names, s->drops, VANISHES);
-	printf("               connects %" PRIu64 ", of these over a living self %" PRIu64 "; processes born %" PRIu64 "\n",
+	printf("               connects %" PRIu64 ", of these over a living self %" PRIu64
+	       "; processes born %" PRIu64 "\n",
 	       s->connects, s->alive_answers, s->respawns);
-	printf("workers        killed by us %" PRIu64 ", by the node %" PRIu64 ", started %" PRIu64 ", lost leases %" PRIu64 "\n",
-	       s->workers_killed, s->after.kills - s->before.kills, f->replaced, s->surprises);
-	printf("latency us     total p50 %" PRIu64 " p95 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64 "\n", f->p50, f->p95,
-	       f->p99, f->max);
-	printf("               queue p50 %" PRIu64 " p95 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64 ", call p50 %" PRIu64
-	       " p99 %" PRIu64 " (the node's)\n", w[0], w[1], w[2], w[3], c[0], c[2]);
-	printf("memory         rss %" PRIu64 " -> %" PRIu64 " KiB, most %" PRIu64 "; slope %+.0f +- %.0f KiB/min over %zu samples\n",
-	       s->rss_first, s->rss_last, s->rss_max, f->slope.kib_per_min, f->slope.error, f->slope.n);
-	printf("wire           %.1f MB to the node, %.1f MB from it, its monitors on us %" PRIu64 ", its probes %" PRIu64 "\n",
+	printf("workers        killed by us %" PRIu64 " (%" PRIu64
+	       " were gone first), by the node %" PRIu64 ", started %" PRIu64
+	       ", lost leases %" PRIu64 "\n",
+	       s->workers_killed, s->kills_missed, s->after.kills - s->before.kills, f->replaced,
+	       s->surprises);
+	printf("latency us     total p50 %" PRIu64 " p95 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64
+	       "\n",
+	       f->p50, f->p95, f->p99, f->max);
+	printf("               queue p50 %" PRIu64 " p95 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64
+	       ", call p50 %" PRIu64 " p99 %" PRIu64 " (the node's)\n",
+	       w[0], w[1], w[2], w[3], c[0], c[2]);
+	printf("memory         rss %" PRIu64 " -> %" PRIu64 " KiB, most %" PRIu64
+	       "; slope %+.0f +- %.0f KiB/min over %zu samples\n",
+	       s->rss_first, s->rss_last, s->rss_max, f->slope.kib_per_min, f->slope.error,
+	       f->slope.n);
+	printf("wire           %.1f MB to the node, %.1f MB from it, its monitors on us %" PRIu64
+	       ", its probes %" PRIu64 "\n",
 	       (double)s->bytes_out / 1e6, (double)s->bytes_in / 1e6, s->watches, s->probes);
+	if (s->lags > 0)
+		printf("beware         this program did not get to run for over a second, %" PRIu64
+		       " times\n",
+		       s->lags);
 	for (unsigned i = 0; i < s->verdict_count; i++)
-		printf("%s %-22s %s\n", s->verdicts[i].ok ? "  ok  " : "FAILED", s->verdicts[i].name,
-		       s->verdicts[i].text);
+		printf("%s %-22s %s\n", s->verdicts[i].ok ? "  ok  " : "FAILED",
+		       s->verdicts[i].name, s->verdicts[i].text);
 	if (s->fatal != NULL)
 		printf("FAILED the run was not completed: %s\n", s->fatal);
 	printf("verdict: %s\n", f->clean ? "clean" : "NOT CLEAN");
@@ -215,7 +237,8 @@ static void put_json_text(const char *text)
 	putchar('"');
 }
 
-static void put_json_numbers(const char *key, const char *const *names, const uint64_t *values, unsigned n)
+static void put_json_numbers(const char *key, const char *const *names, const uint64_t *values,
+			     unsigned n)
 {
 	printf("\"%s\":{", key);
 	for (unsigned i = 0; i < n; i++)
@@ -223,10 +246,12 @@ static void put_json_numbers(const char *key, const char *const *names, const ui
 	printf("},");
 }
 
-static void put_json_quantiles(const char *key, uint64_t p50, uint64_t p95, uint64_t p99, uint64_t max)
+static void put_json_quantiles(const char *key, uint64_t p50, uint64_t p95, uint64_t p99,
+			       uint64_t max)
 {
-	printf("\"%s\":{\"p50\":%" PRIu64 ",\"p95\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64 "}", key, p50,
-	       p95, p99, max);
+	printf("\"%s\":{\"p50\":%" PRIu64 ",\"p95\":%" PRIu64 ",\"p99\":%" PRIu64
+	       ",\"max\":%" PRIu64 "}",
+	       key, p50, p95, p99, max);
 }
 
 static void put_json(const struct stress *s, const struct figures *f)
@@ -237,32 +262,38 @@ static void put_json(const struct stress *s, const struct figures *f)
 	put_json_text(s->node_name);
 	printf(",\"seed\":%" PRIu64 ",\"fatal\":", s->options.seed);
 	put_json_text(s->fatal != NULL ? s->fatal : "");
-	printf(",\"seconds\":%.3f,\"peers\":%u,\"callers\":%u,", f->seconds, s->options.peers, s->options.callers);
-	printf("\"requests_total\":%" PRIu64 ",\"requests_per_second\":%.1f,\"checks\":%" PRIu64 ",", requests(s),
-	       f->per_second, s->checks);
+	printf(",\"seconds\":%.3f,\"peers\":%u,\"callers\":%u,", f->seconds, s->options.peers,
+	       s->options.callers);
+	printf("\"requests_total\":%" PRIu64 ",\"requests_per_second\":%.1f,\"checks\":%" PRIu64
+	       ",",
+	       requests(s), f->per_second, s->checks);
 	put_json_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("\"casts\":%" PRIu64 ",\"junk\":%" PRIu64 ",", s->casts, s->junk);
 	put_json_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
-	printf("\"late\":%" PRIu64 ",\"late_leases\":%" PRIu64 ",\"crossed\":%" PRIu64 ",", s->late, s->late_leases,
-	       s->crossed);
+	printf("\"late\":%" PRIu64 ",\"late_leases\":%" PRIu64 ",\"crossed\":%" PRIu64 ",", s->late,
+	       s->late_leases, s->crossed);
 	put_json_numbers("vanished", vanish_names, s->drops, VANISHES);
-	printf("\"connects\":%" PRIu64 ",\"born\":%" PRIu64 ",\"workers\":{\"killed\":%" PRIu64
-	       ",\"killed_by_node\":%" PRIu64 ",\"started\":%" PRIu64 ",\"leases_lost\":%" PRIu64 "},",
-	       s->connects, s->respawns, s->workers_killed, s->after.kills - s->before.kills, f->replaced, s->surprises);
+	printf("\"lags\":%" PRIu64 ",\"connects\":%" PRIu64 ",\"born\":%" PRIu64
+	       ",\"workers\":{\"killed\":%" PRIu64 ",\"killed_by_node\":%" PRIu64
+	       ",\"started\":%" PRIu64 ",\"leases_lost\":%" PRIu64 "},",
+	       s->lags, s->connects, s->respawns, s->workers_killed,
+	       s->after.kills - s->before.kills, f->replaced, s->surprises);
 	printf("\"latency_us\":{");
 	put_json_quantiles("total", f->p50, f->p95, f->p99, f->max);
 	putchar(',');
 	put_json_quantiles("queue", w[0], w[1], w[2], w[3]);
 	putchar(',');
 	put_json_quantiles("call", c[0], c[1], c[2], c[3]);
-	printf("},\"memory\":{\"first_kib\":%" PRIu64 ",\"last_kib\":%" PRIu64 ",\"most_kib\":%" PRIu64
-	       ",\"slope_kib_per_min\":%.1f,\"slope_error\":%.1f,\"samples\":%zu},", s->rss_first, s->rss_last,
-	       s->rss_max, f->slope.kib_per_min, f->slope.error, f->slope.n);
-	printf("\"descriptors\":{\"before\":%u,\"most\":%u,\"after\":%u},\"checked\":[", s->fds_before, s->fds_max,
-	       s->fds_after);
+	printf("},\"memory\":{\"first_kib\":%" PRIu64 ",\"last_kib\":%" PRIu64
+	       ",\"most_kib\":%" PRIu64
+	       ",\"slope_kib_per_min\":%.1f,\"slope_error\":%.1f,\"samples\":%zu},",
+	       s->rss_first, s->rss_last, s->rss_max, f->slope.kib_per_min, f->slope.error,
+	       f->slope.n);
+	printf("\"descriptors\":{\"before\":%u,\"most\":%u,\"after\":%u},\"checked\":[",
+	       s->fds_before, s->fds_max, s->fds_after);
 	for (unsigned i = 0; i < s->verdict_count; i++) {
-		printf("%s{\"name\":\"%s\",\"ok\":%s,\"text\":", i > 0 ? "," : "", s->verdicts[i].name,
-		       s->verdicts[i].ok ? "true" : "false");
+		printf("%s{\"name\":\"%s\",\"ok\":%s,\"text\":", i > 0 ? "," : "",
+		       s->verdicts[i].name, s->verdicts[i].ok ? "true" : "false");
 		put_json_text(s->verdicts[i].text);
 		putchar('}');
 	}
@@ -279,7 +310,8 @@ int report(struct stress *s)
 {
 	struct figures f = { .clean = s->failures == 0 && s->fatal == NULL };
 
-	f.seconds = s->run_us == 0 ? 0 : seconds_since(s->run_us, s->calm_us != 0 ? s->calm_us : now_us());
+	f.seconds =
+	    s->run_us == 0 ? 0 : seconds_since(s->run_us, s->calm_us != 0 ? s->calm_us : now_us());
 	f.per_second = f.seconds > 0 ? (double)requests(s) / f.seconds : 0;
 	f.slope = proc_slope(s->sample_min, s->sample_kib, s->samples);
 	f.p50 = histogram_quantile(&s->latency, 500);

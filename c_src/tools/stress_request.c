@@ -60,7 +60,8 @@ struct ask *request_begin(struct caller *c, enum ask_kind kind, const char *name
 	} else {
 		ask_watch(a, name, pid);
 	}
-	*start = wire_begin(out, &from, (struct wire_to){ .pid = name == NULL ? pid : NULL, .name = name });
+	*start = wire_begin(out, &from,
+			    (struct wire_to){ .pid = name == NULL ? pid : NULL, .name = name });
 	term_put_tuple(out, 3);
 	term_put_atom(out, "$gen_call");
 	term_put_tuple(out, 2);
@@ -74,15 +75,18 @@ static void decide_fate(struct caller *c, const struct ask *a)
 {
 	struct stress *s = c->s;
 	uint64_t usual = (uint64_t)(a->name != NULL ? s->usual_us : s->usual_lease_us), in;
-	bool may_give_up = a->tag != TAG_MULTI && a->kind != ASK_CHECKIN && a->kind != ASK_GIVE_AWAY;
-	double kill = now_us() < c->spared_us ? 0 : s->options.kill, giveup = may_give_up ? s->options.giveup : 0;
+	bool may_give_up =
+	    a->tag != TAG_MULTI && a->kind != ASK_CHECKIN && a->kind != ASK_GIVE_AWAY;
+	double kill = now_us() < c->spared_us ? 0 : s->options.kill,
+	       giveup = may_give_up ? s->options.giveup : 0;
 	uint64_t r = rnd_to(s, 100);
 
 	c->fate = FATE_NONE;
 	if (c->control || s->phase != PHASE_RUN)
 		return;
 	if (a->kind == ASK_STUCK && a->timeout_us > SECOND_US) {
-		c->fate = may_give_up && (r < 50 || now_us() < c->spared_us) ? FATE_GIVE_UP : FATE_DIE;
+		c->fate =
+		    may_give_up && (r < 50 || now_us() < c->spared_us) ? FATE_GIVE_UP : FATE_DIE;
 		caller_wake_in(c, WAKE_FATE, rnd_to(s, 100000));
 		return;
 	}
@@ -128,7 +132,8 @@ void request_send(struct ask *a, size_t start, uint64_t timeout_us)
 
 static size_t some_payload(struct stress *s)
 {
-	size_t min = s->options.payload_min, max = s->options.payload_max, span = max - min + 1, n = span;
+	size_t min = s->options.payload_min, max = s->options.payload_max, span = max - min + 1,
+	       n = span;
 
 	/* each power of two is as likely: small ones are frequent, large ones make most of the bytes */
 	while (n > 1 && rnd_to(s, 2) == 0)
@@ -162,7 +167,8 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 	case ASK_STUCK:
 		put_function(out, "time", "sleep");
 		term_put_list(out, 1);
-		term_put_float(out, a->kind == ASK_STUCK ? HOUR_S : (double)(1 + rnd_to(s, 20)) / 1000);
+		term_put_float(out,
+			       a->kind == ASK_STUCK ? HOUR_S : (double)(1 + rnd_to(s, 20)) / 1000);
 		break;
 	case ASK_RAISE: {
 		struct buf text = { 0 };
@@ -207,13 +213,15 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 void call_send(struct caller *c)
 {
 	struct stress *s = c->s;
-	bool stuck = rnd_pct(s, s->options.stuck), brief = rnd_pct(s, stuck ? 40 : s->options.brief);
-	uint64_t timeout_ms = brief ? 1 + rnd_to(s, 100) : s->options.timeout_ms, r = rnd_to(s, 100);
-	enum ask_kind kind = stuck			  ? ASK_STUCK :
-			     rnd_pct(s, s->options.slow)  ? ASK_SLEEP :
-			     r < 2			  ? ASK_RAISE :
-			     r < 3			  ? ASK_PING_WORKER :
-							    ASK_IDENTITY;
+	bool stuck = rnd_pct(s, s->options.stuck),
+	     brief = rnd_pct(s, stuck ? 40 : s->options.brief);
+	uint64_t timeout_ms = brief ? 1 + rnd_to(s, 100) : s->options.timeout_ms,
+		 r = rnd_to(s, 100);
+	enum ask_kind kind = stuck                         ? ASK_STUCK
+			     : rnd_pct(s, s->options.slow) ? ASK_SLEEP
+			     : r < 2                       ? ASK_RAISE
+			     : r < 3                       ? ASK_PING_WORKER
+							   : ASK_IDENTITY;
 	size_t start;
 	struct ask *a = request_begin(c, kind, s->options.pool, NULL, &start);
 	struct buf *out = caller_out(c);
@@ -232,7 +240,8 @@ void call_send(struct caller *c)
 void checkout_send(struct caller *c)
 {
 	struct stress *s = c->s;
-	uint64_t timeout_ms = rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
+	uint64_t timeout_ms =
+	    rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
 	size_t start;
 	struct ask *a = request_begin(c, ASK_CHECKOUT, s->options.pool, NULL, &start);
 	struct buf *out = caller_out(c);

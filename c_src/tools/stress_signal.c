@@ -16,10 +16,11 @@ static struct caller *addressee(struct sim *sim, const struct term_pid *pid)
 	struct stress *s = sim->s;
 	uint32_t slot = pid->id - PID_BASE;
 
-	if (pid->node_len != strlen(sim->name) || memcmp(pid->node, sim->name, pid->node_len) != 0 ||
-	    slot >= s->slots || s->callers[slot].sim != sim) {
-		fail(s, NULL, "%s got a signal for %.*s %u.%u, which is none of its processes", sim->name,
-		     pid->node_len, pid->node, pid->id, pid->serial);
+	if (pid->node_len != strlen(sim->name) ||
+	    memcmp(pid->node, sim->name, pid->node_len) != 0 || slot >= s->slots ||
+	    s->callers[slot].sim != sim) {
+		fail(s, NULL, "%s got a signal for %.*s %u.%u, which is none of its processes",
+		     sim->name, pid->node_len, pid->node, pid->id, pid->serial);
 		return NULL;
 	}
 	return &s->callers[slot];
@@ -45,8 +46,8 @@ static struct caller *owner(struct sim *sim, const uint8_t *ref, const char *wha
 	*nonce = r.nonce;
 	if (slot >= s->slots || s->callers[slot].sim != sim || r.creation != sim->creation) {
 		fail(s, slot < s->slots ? &s->callers[slot] : NULL,
-		     "%s got %s, nonce %llx, that belongs to another node or another life of it", sim->name, what,
-		     (unsigned long long)r.nonce);
+		     "%s got %s, nonce %llx, that belongs to another node or another life of it",
+		     sim->name, what, (unsigned long long)r.nonce);
 		return NULL;
 	}
 	s->current = &s->callers[slot];
@@ -60,11 +61,12 @@ static struct ask *find(struct sim *sim, const uint8_t *ref, const char *what)
 	struct ask *a = c != NULL ? ask_find(c, nonce) : NULL;
 
 	if (c != NULL && a == NULL)
-		fail(sim->s, c, "%s, nonce %llx (sequence %llu of %llu), that nobody waits for: %s", what,
-		     (unsigned long long)nonce, (unsigned long long)(nonce & 0xffffffffff),
+		fail(sim->s, c, "%s, nonce %llx (sequence %llu of %llu), that nobody waits for: %s",
+		     what, (unsigned long long)nonce, (unsigned long long)(nonce & 0xffffffffff),
 		     (unsigned long long)c->sequence,
-		     (nonce & 0xffffffffff) > c->sequence ? "it was never asked for" :
-							    "it comes a second time, or after its end");
+		     (nonce & 0xffffffffff) > c->sequence
+			 ? "it was never asked for"
+			 : "it comes a second time, or after its end");
 	return a;
 }
 
@@ -105,8 +107,9 @@ static void judge_address(struct ask *a, const struct wire_signal *sig, enum tag
 		     (unsigned long long)a->nonce);
 	else if (by_alias != (a->tag == TAG_ALIAS || a->tag == TAG_ALIAS_IN_LIST))
 		fail(s, a->caller, "the answer to nonce %llx came %s", (unsigned long long)a->nonce,
-		     by_alias ? "to an alias that its tag has not" :
-				"to the pid though its tag has an alias: too late, it would stay in the mailbox");
+		     by_alias ? "to an alias that its tag has not"
+			      : "to the pid though its tag has an alias: too late, it would stay "
+				"in the mailbox");
 	else if (!by_alias && sig->to.serial != a->serial)
 		fail(s, a->caller, "the answer to nonce %llx went to another process",
 		     (unsigned long long)a->nonce);
@@ -123,9 +126,9 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 
 	if (term_tuple(sig->message, &arity, &e) && arity == 2)
 		ref = tag_ref(e, &form);
-	if (ref == NULL || (sig->op == OP_ALIAS_SEND &&
-			    (term_span(ref).len != term_span(sig->ref).len ||
-			     memcmp(ref, sig->ref, term_span(ref).len) != 0))) {
+	if (ref == NULL ||
+	    (sig->op == OP_ALIAS_SEND && (term_span(ref).len != term_span(sig->ref).len ||
+					  memcmp(ref, sig->ref, term_span(ref).len) != 0))) {
 		term_print(sig->message, text, sizeof text);
 		fail(s, NULL, "%s got a message that answers nothing: %s", sim->name, text);
 		return;
@@ -133,7 +136,8 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 	if ((a = find(sim, ref, "an answer")) == NULL)
 		return;
 	if (sig->op == OP_ALIAS_SEND)
-		s->node_pid = (struct term_pid){ .id = sig->from.id, .serial = sig->from.serial,
+		s->node_pid = (struct term_pid){ .id = sig->from.id,
+						 .serial = sig->from.serial,
 						 .creation = sig->from.creation };
 	if (!a->asks || a->answers++ > 0) {
 		fail(s, a->caller, "a second answer, or one to a bare monitor, nonce %llx",
@@ -173,7 +177,8 @@ static void take_spawn_reply(struct sim *sim, const struct wire_signal *sig)
 
 static bool same_target(const struct ask *a, const struct wire_signal *sig)
 {
-	return a->name != NULL ? sig->from_is_name : !sig->from_is_name && pid_same(&sig->from, &a->pid);
+	return a->name != NULL ? sig->from_is_name
+			       : !sig->from_is_name && pid_same(&sig->from, &a->pid);
 }
 
 static void monitor_fired(struct ask *a, const uint8_t *reason)
@@ -182,7 +187,8 @@ static void monitor_fired(struct ask *a, const uint8_t *reason)
 	char text[160];
 
 	term_print(reason, text, sizeof text);
-	if (a->name != NULL && (strcmp(a->name, UNKNOWN_NAME) != 0 || !term_is_atom(reason, "noproc")))
+	if (a->name != NULL &&
+	    (strcmp(a->name, UNKNOWN_NAME) != 0 || !term_is_atom(reason, "noproc")))
 		fail(c->s, c, "the monitor on %s fired: %s", a->name, text);
 	else if (a->normal && !term_is_atom(reason, "normal"))
 		fail(c->s, c, "a lease that was checked in ended with %s", text);
@@ -209,7 +215,8 @@ static void take_down(struct sim *sim, const struct wire_signal *sig)
 		     (unsigned long long)a->nonce);
 		return;
 	}
-	if (!same_target(a, sig) || sig->to.id != PID_BASE + a->caller->slot || sig->to.serial != a->serial)
+	if (!same_target(a, sig) || sig->to.id != PID_BASE + a->caller->slot ||
+	    sig->to.serial != a->serial)
 		fail(s, a->caller, "a monitor fired for something else than it was on: nonce %llx",
 		     (unsigned long long)a->nonce);
 	a->monitors = false;
@@ -217,6 +224,8 @@ static void take_down(struct sim *sim, const struct wire_signal *sig)
 		s->crossed++;
 	else if (a->kind == ASK_MONITOR)
 		monitor_fired(a, sig->reason);
+	else if (a->name != NULL && s->phase == PHASE_READY)
+		fatal(s, "the node has no pool of that name (--pool)");
 	else if (a->name != NULL)
 		fail(s, a->caller, "the monitor on %s fired: it is no longer there?", a->name);
 	else
@@ -232,8 +241,8 @@ static void take_exit(struct sim *sim, const struct wire_signal *sig)
 	if (!is_alive(c, &sig->to)) {
 		sim->s->crossed++;
 	} else if (c->link.state == LINK_NONE || !pid_same(&c->link.pid, &sig->from)) {
-		fail(sim->s, c, "an exit signal from %u.%u, to which it is not linked", sig->from.id,
-		     sig->from.serial);
+		fail(sim->s, c, "an exit signal from %u.%u, to which it is not linked",
+		     sig->from.id, sig->from.serial);
 	} else if (c->link.state == LINK_LINKED) {
 		c->link.state = LINK_NONE;
 		sim->s->checks++;
@@ -271,7 +280,8 @@ static struct watcher *find_watcher(const struct caller *c, struct span ref)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->watchers) {
+	list_each(pos, next, &c->watchers)
+	{
 		struct watcher *w = list_entry(pos, struct watcher, link);
 
 		if (w->ref_len == ref.len && memcmp(w->ref, ref.at, ref.len) == 0)
@@ -329,7 +339,8 @@ void signal_take(struct sim *sim, const uint8_t *frame, size_t len)
 	const char *why = wire_read(frame, len, &sig);
 
 	if (why != NULL) {
-		fail(s, NULL, "%s got %s (%zu bytes): a BEAM would close the connection", sim->name, why, len);
+		fail(s, NULL, "%s got %s (%zu bytes): a BEAM would close the connection", sim->name,
+		     why, len);
 		return;
 	}
 	switch (sig.op) {
@@ -362,7 +373,8 @@ void signal_take(struct sim *sim, const uint8_t *frame, size_t len)
 		take_spawn_reply(sim, &sig);
 		break;
 	default:
-		fail(s, NULL, "%s got operation %d, which this node has no reason to send", sim->name, sig.op);
+		fail(s, NULL, "%s got operation %d, which this node has no reason to send",
+		     sim->name, sig.op);
 	}
 	s->current = NULL;
 }

@@ -35,7 +35,8 @@ static void on_exit_cb(uv_process_t *process, int64_t status, int signal)
 	close_if_open(&s->process);
 	close_if_open(&s->node_in);
 	if (s->phase < PHASE_END) {
-		fail(s, NULL, "the node ended by itself: status %lld, signal %d", (long long)status, signal);
+		fail(s, NULL, "the node ended by itself: status %lld, signal %d", (long long)status,
+		     signal);
 		fatal(s, "the node is gone");
 	}
 }
@@ -94,7 +95,8 @@ static int open_log(struct stress *s)
 	if (s->options.log != NULL)
 		snprintf(s->log_path, sizeof s->log_path, "%s", s->options.log);
 	else
-		snprintf(s->log_path, sizeof s->log_path, "/tmp/krait_stress.%d.log", (int)getpid());
+		snprintf(s->log_path, sizeof s->log_path, "/tmp/krait_stress.%d.log",
+			 (int)getpid());
 	s->log_fd = open(s->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	return s->log_fd >= 0 ? 0 : -errno;
 }
@@ -124,8 +126,11 @@ static int start(struct stress *s, char *program, char **args)
 					  { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
 					    .data.stream = (uv_stream_t *)&s->node_out },
 					  { .flags = UV_INHERIT_FD, .data.fd = s->log_fd } };
-	uv_process_options_t options = { .exit_cb = on_exit_cb, .file = program, .args = args,
-					 .stdio_count = 3, .stdio = stdio };
+	uv_process_options_t options = { .exit_cb = on_exit_cb,
+					 .file = program,
+					 .args = args,
+					 .stdio_count = 3,
+					 .stdio = stdio };
 	int rc;
 
 	uv_pipe_init(&s->loop, &s->node_in, 0);
@@ -168,7 +173,8 @@ int spawn_node(struct stress *s)
 		args[n++] = (char *)"--pool";
 		args[n++] = (char *)s->options.pool;
 	}
-	for (char **more = s->options.node_args; more != NULL && *more != NULL && n < ARGS_MAX - 1; more++)
+	for (char **more = s->options.node_args; more != NULL && *more != NULL && n < ARGS_MAX - 1;
+	     more++)
 		args[n++] = *more;
 	args[n] = NULL;
 	rc = start(s, program, args);
@@ -184,6 +190,12 @@ void spawn_stop(struct stress *s)
 		uv_close((uv_handle_t *)&s->node_in, NULL);
 }
 
+void spawn_kill(struct stress *s)
+{
+	s->node_killed = true;
+	(void)uv_process_kill(&s->process, SIGKILL);
+}
+
 void spawn_tail(struct stress *s)
 {
 	char text[4096];
@@ -195,6 +207,7 @@ void spawn_tail(struct stress *s)
 	if (lseek(fd, -(off_t)sizeof text, SEEK_END) < 0)
 		(void)!lseek(fd, 0, SEEK_SET);
 	if ((n = read(fd, text, sizeof text)) > 0)
-		fprintf(stderr, "--- the node's log ends so (all of it in %s):\n%.*s", s->log_path, (int)n, text);
+		fprintf(stderr, "--- the node's log ends so (all of it in %s):\n%.*s", s->log_path,
+			(int)n, text);
 	close(fd);
 }

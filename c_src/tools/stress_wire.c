@@ -37,7 +37,8 @@ static bool is_text(const uint8_t *p, size_t len, const char *text)
 	return len == strlen(text) && memcmp(p, text, len) == 0;
 }
 
-static const char *take_status(struct wire_handshake *h, const uint8_t *p, size_t len, struct buf *out)
+static const char *take_status(struct wire_handshake *h, const uint8_t *p, size_t len,
+			       struct buf *out)
 {
 	if (is_text(p, len, "salive")) {
 		h->was_alive = true;
@@ -113,9 +114,9 @@ void wire_put_ref(struct buf *b, const struct wire_ref *ref)
 	term_put_atom(b, ref->node);
 	buf_put_u32(b, ref->creation);
 	for (unsigned i = 0; i < ref->words; i++)
-		buf_put_u32(b, i == 1 ? (uint32_t)ref->nonce :
-			       i == 2 ? (uint32_t)(ref->nonce >> 32) :
-					((uint32_t)ref->nonce * 2654435761u + i) & 0x3ffff);
+		buf_put_u32(b, i == 1   ? (uint32_t)ref->nonce
+			       : i == 2 ? (uint32_t)(ref->nonce >> 32)
+					: ((uint32_t)ref->nonce * 2654435761u + i) & 0x3ffff);
 }
 
 bool wire_get_ref(const uint8_t *t, const char *name, struct wire_ref *ref)
@@ -183,8 +184,8 @@ void wire_monitor(struct buf *b, enum wire_op op, const struct term_pid *from, s
 	wire_end(b, start);
 }
 
-void wire_down(struct buf *b, const struct term_pid *from, const struct term_pid *to, struct span ref,
-	       const char *reason)
+void wire_down(struct buf *b, const struct term_pid *from, const struct term_pid *to,
+	       struct span ref, const char *reason)
 {
 	size_t start = begin(b, OP_DOWN, 5);
 
@@ -195,8 +196,8 @@ void wire_down(struct buf *b, const struct term_pid *from, const struct term_pid
 	wire_end(b, start);
 }
 
-void wire_exit(struct buf *b, enum wire_op op, const struct term_pid *from, const struct term_pid *to,
-	       const char *reason)
+void wire_exit(struct buf *b, enum wire_op op, const struct term_pid *from,
+	       const struct term_pid *to, const char *reason)
 {
 	size_t start = begin(b, op, 4);
 
@@ -206,7 +207,8 @@ void wire_exit(struct buf *b, enum wire_op op, const struct term_pid *from, cons
 	wire_end(b, start);
 }
 
-void wire_pair(struct buf *b, enum wire_op op, const struct term_pid *from, const struct term_pid *to)
+void wire_pair(struct buf *b, enum wire_op op, const struct term_pid *from,
+	       const struct term_pid *to)
 {
 	size_t start = begin(b, op, 3);
 
@@ -336,8 +338,8 @@ const char *wire_read(const uint8_t *p, size_t len, struct wire_signal *out)
 	if (len < 3 || p[0] != PASS_THROUGH || p[1] != TERM_VERSION)
 		return "a frame that does not begin with 112, 131";
 	p += 2;
-	if (term_check(p, (size_t)(end - p), &used) != 0 || !term_tuple(p, &arity, &t) || arity == 0 ||
-	    !term_int(t, &op))
+	if (term_check(p, (size_t)(end - p), &used) != 0 || !term_tuple(p, &arity, &t) ||
+	    arity == 0 || !term_int(t, &op))
 		return "a control message that is no tuple of an operation and more";
 	p += used;
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WIRE_OTP25 UINT64_C(0xd07df7fbd)  /* what a BEAM of OTP 25 announces */
-#define WIRE_OTP29 UINT64_C(0x6d07df7fbd) /* and one of OTP 29 */
+#define WIRE_OTP25    UINT64_C(0xd07df7fbd)  /* what a BEAM of OTP 25 announces */
+#define WIRE_OTP29    UINT64_C(0x6d07df7fbd) /* and one of OTP 29 */
 #define WIRE_NAME_MAX 255
 
 enum wire_op {
@@ -46,7 +46,7 @@ struct wire_handshake {
 	uint64_t flags;
 	uint32_t creation, challenge;
 	enum { WIRE_STATUS, WIRE_CHALLENGE, WIRE_ACK, WIRE_UP } phase;
-	bool was_alive;                   /* it said `alive`: our old connection was still up there */
+	bool was_alive; /* it said `alive`: our old connection was still up there */
 	uint32_t node_creation;
 	uint64_t node_flags;
 };
@@ -82,11 +82,12 @@ struct wire_to {
 void wire_tick(struct buf *b);
 void wire_monitor(struct buf *b, enum wire_op op, const struct term_pid *from, struct wire_to to,
 		  const struct wire_ref *ref); /* OP_MONITOR or OP_DEMONITOR */
-void wire_down(struct buf *b, const struct term_pid *from, const struct term_pid *to, struct span ref,
-	       const char *reason);
-void wire_exit(struct buf *b, enum wire_op op, const struct term_pid *from, const struct term_pid *to,
-	       const char *reason); /* OP_EXIT or OP_EXIT2 */
-void wire_pair(struct buf *b, enum wire_op op, const struct term_pid *from, const struct term_pid *to);
+void wire_down(struct buf *b, const struct term_pid *from, const struct term_pid *to,
+	       struct span ref, const char *reason);
+void wire_exit(struct buf *b, enum wire_op op, const struct term_pid *from,
+	       const struct term_pid *to, const char *reason); /* OP_EXIT or OP_EXIT2 */
+void wire_pair(struct buf *b, enum wire_op op, const struct term_pid *from,
+	       const struct term_pid *to);
 void wire_unlink(struct buf *b, enum wire_op op, uint64_t id, const struct term_pid *from,
 		 const struct term_pid *to); /* OP_UNLINK or OP_UNLINK_ACK */
 

@@ -281,7 +281,7 @@ parsed(Text) ->
     Term.
 
 request() ->
-    Terms = [parsed(S) || S <- sentences()] ++ [{give_away, self()}, {call, 'é', f, []}],
+    Terms = [parsed(S) || S <- sentences()] ++ [{give_away, self()}, {call, 'é', f, []}, {call, <<255>>, f, []}, {call, f, <<"a", 0>>, []}],
     R = make_ref(),
     Messages = [{'$gen_call', {self(), Tag}, ping} || Tag <- [R, [alias | R], [[alias | R] | x], tag, [a], [[alias | R], 1]]] ++
         [{'$gen_cast', ping}, {'$gen_call', from, ping}, {'$gen_call', {1, 2}, ping}, {'$gen_call', {}, ping}, {'$gen_cast', ping, 1}, hello],
