@@ -121,8 +121,10 @@ void sim_cut_off(struct sim *sim, bool silent, bool was_up, bool wanted, const c
 {
 	struct stress *s = sim->s;
 
-	if (silent) /* as it should be */
+	if (silent) { /* as it should be */
+		alarm_clear(s, &sim->silence);
 		return;
+	}
 	if (sim->admin && !was_up) {
 		fatal(s, s->phase > PHASE_READY ? "the node is gone"
 						: "the node does not let us in: another cookie?");
@@ -200,6 +202,7 @@ static void end_silence(void *arg)
 	}
 	sim->state = SIM_DOWN;
 	sim->same_life = rnd_to(s, 3) == 0;
+	alarm_clear(s, &sim->silence);
 	if (!sim->same_life && rnd_to(s, 2) == 0)
 		conn_close(sim->silent, true);
 	sim_dial(sim);
@@ -224,6 +227,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 
 	if (sim->state != SIM_UP)
 		return;
+	if (how == VANISH_SILENCE && sim->silent != NULL)
+		how = VANISH_RESET; /* its last silent self is still to be closed by the node */
 	sim_pause(sim, false);
 	s->drops[how]++;
 	if (how == VANISH_HOSTILE)
