@@ -6,7 +6,9 @@
 #   make check     Check suites only          make pytest   the Python package only
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
-#   make valgrind  Check suites and a node under valgrind
+#   make valgrind  Check suites and a node under valgrind (packages: valgrind)
+#   make fuzz      FUZZ_SECONDS=60 of each fuzzer (packages: clang, libclang-rt-14-dev)
+#   make lint      clang-tidy and cppcheck
 #   make floors    prove that includes only go down
 #   make readme    refresh the tables of README.md
 #   make fmt       format; make clean
@@ -40,7 +42,7 @@ OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CHECKS   := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/check_*.c))
 NODE     := $(if $(SANITIZE),$(BUILD)/krait,priv/krait)
 
-.PHONY: all demo test setup check pytest exunit stress bench readme valgrind floors fmt clean
+.PHONY: all demo test setup check pytest exunit stress bench readme valgrind fuzz fuzzers lint floors fmt clean
 
 STRESS   := $(if $(SANITIZE),$(BUILD)/krait_stress,priv/krait_stress)
 
@@ -136,6 +138,28 @@ readme: all
 
 floors:
 	@sh test/floors.sh
+
+lint:
+	test/lint.sh
+
+valgrind: $(CHECKS) all
+	test/valgrind.sh checks $(CHECKS)
+	test/valgrind.sh node $(NODE)
+
+# Coverage-guided, with clang; FUZZ_SECONDS=60 for each. What they find stays in test/fuzz/found.
+FUZZERS    := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
+FUZZ_FLAGS := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang \
+	         CFLAGS='$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link' fuzzers
+	test/fuzz.sh run build/fuzz/test/fuzz
+
+fuzzers: $(FUZZERS)
+
+build/fuzz/test/fuzz/%: build/fuzz/test/fuzz/%.o build/fuzz/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 
 fmt:
 	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch]
