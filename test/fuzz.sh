@@ -31,6 +31,9 @@ run_one() {
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 		cover=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
 		echo "$name: $seconds s, $runs runs, $cover, nothing found"
+	elif grep -q 'run interrupted' "$log"; then
+		echo "$name: interrupted by a signal, which says nothing; see $log"
+		return 1
 	else
 		echo "$name: FOUND SOMETHING, see $log"
 		grep -vE '^#[0-9]|Uses:|^NEW_FUNC' "$log" | tail -n 40

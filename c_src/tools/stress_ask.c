@@ -105,7 +105,9 @@ void ask_cut(struct ask *a)
 		ask_cut(a->companion);
 		a->companion = NULL;
 	}
-	a->cut = sim->barrier + 1; /* the next one to be sent */
+	/* The next one to be sent. A multi_call has no signal that cancels it: the node hears of the
+	 * caller's end by a monitor of its own, whose DOWN we have sent when the next one is back. */
+	a->cut = sim->barrier + (a->tag == TAG_MULTI ? 2 : 1);
 	a->due_us = NEVER;
 	if (a->caller->waiting == a)
 		a->caller->waiting = NULL;
