@@ -162,7 +162,7 @@ build/fuzz/test/fuzz/%: build/fuzz/test/fuzz/%.o build/fuzz/libkrait.a
 	$(Q)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 
 fmt:
-	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch]
+	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch] test/fuzz/*.[ch]
 	cd mix_harness && mix format
 
 clean:

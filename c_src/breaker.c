@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#define MILLI 1000          /* parts of a start that the bucket counts in */
+#define MILLI     1000 /* parts of a start that the bucket counts in */
 #define SECOND_US 1000000
 
 static uint64_t add_us(uint64_t a, uint64_t b)

@@ -28,10 +28,10 @@ struct option {
 };
 
 #define AT(member) offsetof(struct config, member)
-#define KIB UINT64_C(1024)
-#define MIB (KIB * KIB)
-#define GIB (KIB * MIB)
-#define DAY_MS UINT64_C(86400000)
+#define KIB        UINT64_C(1024)
+#define MIB        (KIB * KIB)
+#define GIB        (KIB * MIB)
+#define DAY_MS     UINT64_C(86400000)
 
 /* clang-format off */
 static const struct option table[] = {
@@ -145,7 +145,8 @@ static int wrong(char *error, size_t size, const struct option *o, const char *f
 	return -EINVAL;
 }
 
-static int set_uint(const struct option *o, uint64_t *to, const char *value, char *error, size_t size)
+static int set_uint(const struct option *o, uint64_t *to, const char *value, char *error,
+		    size_t size)
 {
 	char expected[96], *end;
 	unsigned long long number;
@@ -167,7 +168,8 @@ static int set_uint(const struct option *o, uint64_t *to, const char *value, cha
 	return 0;
 }
 
-static int set_enum(const struct option *o, uint64_t *to, const char *value, char *error, size_t size)
+static int set_enum(const struct option *o, uint64_t *to, const char *value, char *error,
+		    size_t size)
 {
 	size_t len = strlen(value);
 	const char *word = o->words;
@@ -185,8 +187,8 @@ static int set_enum(const struct option *o, uint64_t *to, const char *value, cha
 	return wrong(error, size, o, value, o->words);
 }
 
-static int add_items(const struct option *o, struct config_list *list, const char *value, char *error,
-		     size_t size)
+static int add_items(const struct option *o, struct config_list *list, const char *value,
+		     char *error, size_t size)
 {
 	char separator = o->type == T_PATHS ? ':' : ',';
 
@@ -217,7 +219,8 @@ static int set_text(char **to, const char *value)
 	return *to != NULL ? 0 : -ENOMEM;
 }
 
-static int set(struct config *c, const struct option *o, const char *value, char *error, size_t size)
+static int set(struct config *c, const struct option *o, const char *value, char *error,
+	       size_t size)
 {
 	switch (o->type) {
 	case T_TEXT:
@@ -250,14 +253,17 @@ static int check(const struct config *c, char *error, size_t size)
 			 c->name == NULL ? "neither" : "both");
 		return -EINVAL;
 	}
-	if (c->name != NULL && (at == NULL || at == c->name || at[1] == '\0' || strchr(at + 1, '@'))) {
+	if (c->name != NULL &&
+	    (at == NULL || at == c->name || at[1] == '\0' || strchr(at + 1, '@'))) {
 		snprintf(error, size, "--name: found \"%s\", expected NAME@HOST", c->name);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
 		if (strcmp(c->pool, taken[i]) == 0) {
-			snprintf(error, size, "--pool: found \"%s\", expected a name that the node does not "
-					      "need for itself", c->pool);
+			snprintf(error, size,
+				 "--pool: found \"%s\", expected a name that the node does not "
+				 "need for itself",
+				 c->pool);
 			return -EINVAL;
 		}
 	}
@@ -297,10 +303,13 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 		if (strcmp(arg, "--version") == 0)
 			return CONFIG_VERSION;
 		value = strchr(arg, '=');
-		o = strncmp(arg, "--", 2) != 0 ? NULL :
-			find(arg + 2, value != NULL ? (size_t)(value - arg) - 2 : strlen(arg) - 2);
+		o = strncmp(arg, "--", 2) != 0
+			    ? NULL
+			    : find(arg + 2,
+				   value != NULL ? (size_t)(value - arg) - 2 : strlen(arg) - 2);
 		if (o == NULL) {
-			snprintf(error, error_size, "found \"%s\", expected an option (see --help)", arg);
+			snprintf(error, error_size, "found \"%s\", expected an option (see --help)",
+				 arg);
 			return CONFIG_WRONG;
 		}
 		if (o->type == T_FLAG) {
@@ -310,7 +319,8 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 		} else if (++i < argc) {
 			value = argv[i];
 		} else {
-			snprintf(error, error_size, "--%s: found nothing, expected a value", o->name);
+			snprintf(error, error_size, "--%s: found nothing, expected a value",
+				 o->name);
 			return CONFIG_WRONG;
 		}
 		rc = set(c, o, value, error, error_size);

@@ -20,8 +20,10 @@ static char *take(const char *text, size_t len, const char *from, char *error, s
 {
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		len--;
-	if (len == 0 || len > COOKIE_MAX || memchr(text, '\n', len) != NULL || memchr(text, 0, len) != NULL) {
-		snprintf(error, size, "%s: expected a cookie of 1 to %d characters on one line", from, COOKIE_MAX);
+	if (len == 0 || len > COOKIE_MAX || memchr(text, '\n', len) != NULL ||
+	    memchr(text, 0, len) != NULL) {
+		snprintf(error, size, "%s: expected a cookie of 1 to %d characters on one line",
+			 from, COOKIE_MAX);
 		return NULL;
 	}
 	return mem_dup(text, len);
@@ -41,7 +43,8 @@ static char *from_file(const char *path, char *error, size_t size)
 		return NULL;
 	}
 	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		snprintf(error, size, "%s: found mode %04o, expected one that lets only its owner in: chmod 400",
+		snprintf(error, size,
+			 "%s: found mode %04o, expected one that lets only its owner in: chmod 400",
 			 path, (unsigned)st.st_mode & 07777u);
 		close(fd);
 		return NULL;

@@ -35,7 +35,7 @@
 static const unsigned legal[PHASES] = {
 	[PHASE_NAME] = BIT(PHASE_DECIDE) | BIT(PHASE_FAILED),
 	[PHASE_DECIDE] =
-	    BIT(PHASE_ALIVE) | BIT(PHASE_COMPLEMENT) | BIT(PHASE_REPLY) | BIT(PHASE_FAILED),
+		BIT(PHASE_ALIVE) | BIT(PHASE_COMPLEMENT) | BIT(PHASE_REPLY) | BIT(PHASE_FAILED),
 	[PHASE_ALIVE] = BIT(PHASE_COMPLEMENT) | BIT(PHASE_REPLY) | BIT(PHASE_FAILED),
 	[PHASE_COMPLEMENT] = BIT(PHASE_REPLY) | BIT(PHASE_FAILED),
 	[PHASE_REPLY] = BIT(PHASE_UP) | BIT(PHASE_FAILED),
@@ -106,7 +106,8 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 		return NULL;
 	if (!dist_name_ok(peer, strlen(peer)) || strcmp(peer, config->name) == 0) {
 		(void)dist_refuse(
-		    d, "cannot connect to \"%.255s\": expected name@host of another node", peer);
+			d, "cannot connect to \"%.255s\": expected name@host of another node",
+			peer);
 		return d;
 	}
 	memcpy(d->peer, peer, strlen(peer) + 1);
@@ -181,8 +182,8 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 
 	if (d->lost != 0) /* an exit that is never heard of is worse than a lost connection */
 		return dist_refuse(d, d->lost == -EMSGSIZE
-					  ? "the peer does not read: too much waits to be sent"
-					  : "no memory for a signal to the peer");
+					      ? "the peer does not read: too much waits to be sent"
+					      : "no memory for a signal to the peer");
 	if (d->over_len > 0)
 		return oversize_step(d, ev);
 	if (have < 4)
@@ -200,8 +201,8 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 	if (len > d->config.max_message) {
 		d->over_len = len;
 		d->over_left = len > DIST_CONTROL_MAX + DIST_HEAD_BYTES
-				   ? len - (DIST_CONTROL_MAX + DIST_HEAD_BYTES)
-				   : 0;
+				       ? len - (DIST_CONTROL_MAX + DIST_HEAD_BYTES)
+				       : 0;
 		return STEP_AGAIN;
 	}
 	if (have - 4 < len)
@@ -248,8 +249,9 @@ bool dist_next(struct dist *d, struct dist_event *ev)
 			step = frame_step(d, ev);
 		} else if (d->phase == PHASE_FAILED) {
 			dist_move(d, PHASE_DEAD);
-			*ev =
-			    (struct dist_event){ .op = -1, .type = DIST_EV_CLOSED, .why = d->why };
+			*ev = (struct dist_event){ .op = -1,
+						   .type = DIST_EV_CLOSED,
+						   .why = d->why };
 			step = STEP_EVENT;
 		} else {
 			d->head = d->in.len;

@@ -210,16 +210,16 @@ static enum dist_step take_tail(struct dist *d, const struct rule *rule, const u
 	if (tail == TAIL_NONE) {
 		if (len > 0)
 			return dist_refuse(
-			    d, "%zu bytes behind control message %d (%s), expected none", len,
-			    ev->op, name);
+				d, "%zu bytes behind control message %d (%s), expected none", len,
+				ev->op, name);
 		return STEP_EVENT;
 	}
 	if (len < 2 || p[0] != TERM_VERSION || term_check(p + 1, len - 1, &used) != 0)
 		return dist_refuse(
-		    d,
-		    "the message of control message %d (%s) is not a well-formed term "
-		    "(%zu bytes)",
-		    ev->op, name, len);
+			d,
+			"the message of control message %d (%s) is not a well-formed term "
+			"(%zu bytes)",
+			ev->op, name, len);
 	if (used != len - 1)
 		return dist_refuse(d, "%zu bytes behind the message of control message %d (%s)",
 				   len - 1 - used, ev->op, name);
@@ -260,15 +260,15 @@ enum dist_step dist_frame(struct dist *d, const uint8_t *p, size_t len, uint32_t
 
 	if (len < 2 || p[0] != PASS_THROUGH || p[1] != TERM_VERSION)
 		return dist_refuse(
-		    d, "a frame that begins with %u, %u%s, expected 112, 131", p[0],
-		    len > 1 ? p[1] : 0,
-		    p[0] == TERM_VERSION ? " (atom cache or fragments, not negotiated)" : "");
+			d, "a frame that begins with %u, %u%s, expected 112, 131", p[0],
+			len > 1 ? p[1] : 0,
+			p[0] == TERM_VERSION ? " (atom cache or fragments, not negotiated)" : "");
 	p += 2;
 	if (term_check(p, len - 2, &used) != 0 || !term_tuple(p, &arity, &t) || arity == 0 ||
 	    !term_int(t, &op) || op < 0 || op > INT32_MAX)
 		return dist_refuse(
-		    d, "a control message that is not {Operation, ...} (frame of %lu bytes)",
-		    (unsigned long)frame_len);
+			d, "a control message that is not {Operation, ...} (frame of %lu bytes)",
+			(unsigned long)frame_len);
 	p += used;
 	ev->op = (int)op;
 	ev->total_len = frame_len;
@@ -278,15 +278,15 @@ enum dist_step dist_frame(struct dist *d, const uint8_t *p, size_t len, uint32_t
 		ev->type = rule->type;
 		if (arity != strlen(rule->kinds) + 1)
 			return dist_refuse(
-			    d, "control message %d (%s) has %lu elements, expected %zu", ev->op,
-			    rule->name, (unsigned long)arity, strlen(rule->kinds) + 1);
+				d, "control message %d (%s) has %lu elements, expected %zu", ev->op,
+				rule->name, (unsigned long)arity, strlen(rule->kinds) + 1);
 		for (const char *kind = rule->kinds; *kind != '\0'; kind++) {
 			t = term_skip(t);
 			if (!element(d, *kind, t, ev))
 				return dist_refuse(
-				    d, "element %d of control message %d (%s) is not %s",
-				    (int)(kind - rule->kinds) + 2, ev->op, rule->name,
-				    kind_text(*kind));
+					d, "element %d of control message %d (%s) is not %s",
+					(int)(kind - rule->kinds) + 2, ev->op, rule->name,
+					kind_text(*kind));
 		}
 	}
 	if (oversize)

@@ -198,10 +198,10 @@ static enum dist_step name_packet(struct dist *d, const uint8_t *p, size_t len,
 	}
 	if (!dist_name_ok(name, name_len))
 		return dist_refuse(
-		    d,
-		    "the peer calls itself \"%s\" (%zu bytes), expected name@host in "
-		    "at most %d printable bytes",
-		    quote(name, name_len).text, name_len, DIST_NAME_MAX);
+			d,
+			"the peer calls itself \"%s\" (%zu bytes), expected name@host in "
+			"at most %d printable bytes",
+			quote(name, name_len).text, name_len, DIST_NAME_MAX);
 	memcpy(d->peer, name, name_len);
 	d->peer[name_len] = '\0';
 	if (strcmp(d->peer, d->config.name) == 0) {
@@ -347,8 +347,8 @@ static enum dist_step challenge_packet(struct dist *d, const uint8_t *p, size_t 
 
 	if (p[0] != 'N' || len < 19 || len - 19 < get_u16(p + 17))
 		return dist_refuse(
-		    d, "\"%s\" after the status, expected a challenge of version 6 ('N')",
-		    quote(p, len).text);
+			d, "\"%s\" after the status, expected a challenge of version 6 ('N')",
+			quote(p, len).text);
 	if (get_u16(p + 17) != strlen(d->peer) || memcmp(p + 19, d->peer, strlen(d->peer)) != 0)
 		return dist_refuse(d, "the node there is \"%s\", expected %s",
 				   quote(p + 19, get_u16(p + 17)).text, d->peer);
@@ -367,8 +367,8 @@ static enum dist_step ack_packet(struct dist *d, const uint8_t *p, size_t len,
 {
 	if (p[0] != 'a' || len != 1 + DIST_DIGEST_LEN)
 		return dist_refuse(
-		    d, "\"%s\" after our reply, expected an acknowledgement ('a', 17 bytes)",
-		    quote(p, len).text);
+			d, "\"%s\" after our reply, expected an acknowledgement ('a', 17 bytes)",
+			quote(p, len).text);
 	if (!proves(d, p + 1))
 		return STEP_AGAIN;
 	dist_move(d, PHASE_UP);

@@ -145,7 +145,7 @@ static void send_pair(struct dist *d, unsigned op, const struct term_pid *from,
 		      const struct term_pid *to, struct span reason)
 {
 	uint8_t *p =
-	    begin(d, op, reason.len > 0 ? 4 : 3, pid_room(from) + pid_room(to) + reason.len);
+		begin(d, op, reason.len > 0 ? 4 : 3, pid_room(from) + pid_room(to) + reason.len);
 
 	if (p == NULL)
 		return;
@@ -240,7 +240,7 @@ static void send_down(struct dist *d, const struct term_pid *what, struct span n
 {
 	uint8_t *p = begin(d, 21, 5,
 			   (what != NULL ? pid_room(what) : atom_room(name.len)) + pid_room(to) +
-			       ref.len + reason.len);
+				   ref.len + reason.len);
 
 	if (p == NULL)
 		return;

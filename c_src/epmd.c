@@ -22,9 +22,9 @@
 #define NODE_TYPE       72 /* hidden */
 #define HIGHEST_VERSION 6
 #define LOWEST_VERSION  5
-#define RETRY_MS        100  /* while the first publication is under way */
-#define RETRY_LATER_MS  500  /* when epmd went away later */
-#define FIRST_TRIES     50   /* 5 s */
+#define RETRY_MS        100 /* while the first publication is under way */
+#define RETRY_LATER_MS  500 /* when epmd went away later */
+#define FIRST_TRIES     50  /* 5 s */
 #define ALIVE_MAX       255
 
 struct epmd {
@@ -129,7 +129,8 @@ static void on_tcp_closed(uv_handle_t *h)
 		return;
 	}
 	if (!e->closing)
-		uv_timer_start(&e->timer, on_timer, e->published_once ? RETRY_LATER_MS : RETRY_MS, 0);
+		uv_timer_start(&e->timer, on_timer, e->published_once ? RETRY_LATER_MS : RETRY_MS,
+			       0);
 }
 
 static void drop(struct epmd *e)

@@ -169,8 +169,8 @@ void forkserver_reap(struct forkserver *fs, int os_pid)
 
 static void garbage(struct forkserver *fs)
 {
-	log_line(LOG_ERROR, "forkserver", "pid %d said something that is not in the protocol: killed",
-		 fs->process.pid);
+	log_line(LOG_ERROR, "forkserver",
+		 "pid %d said something that is not in the protocol: killed", fs->process.pid);
 	uv_poll_stop(&fs->control);
 	forkserver_kill(fs);
 }
@@ -184,7 +184,8 @@ static void read_packets(struct forkserver *fs)
 
 	while (good && !fs->closing && (n = recv(fs->fd, data, sizeof data, MSG_DONTWAIT)) > 0) {
 		msgpack_unpacked_init(&packet);
-		good = msgpack_unpack_next(&packet, data, (size_t)n, NULL) == MSGPACK_UNPACK_SUCCESS &&
+		good = msgpack_unpack_next(&packet, data, (size_t)n, NULL) ==
+			       MSGPACK_UNPACK_SUCCESS &&
 		       packet.data.type == MSGPACK_OBJECT_ARRAY &&
 		       forkserver_take(fs->callbacks, fs->arg, &packet.data.via.array);
 		msgpack_unpacked_destroy(&packet);
@@ -298,7 +299,8 @@ void forkserver_close(struct forkserver *fs)
 	if (fs->closing)
 		return;
 	forkserver_kill(fs);
-	children_remove(fs->process.pid); /* a closed handle does not wait: whoever reaps others does */
+	children_remove(
+		fs->process.pid); /* a closed handle does not wait: whoever reaps others does */
 	fs->closing = true;
 	uv_close((uv_handle_t *)&fs->process, on_own_closed);
 	uv_close((uv_handle_t *)&fs->control, on_own_closed);
@@ -356,8 +358,10 @@ static int spawn(struct forkserver *fs, uv_loop_t *loop, const struct forkserver
 	char *args[] = { (char *)o->python, (char *)o->script, NULL };
 	uv_stdio_container_t stdio[4] = {
 		{ .flags = UV_IGNORE },
-		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&fs->out.pipe },
-		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&fs->err.pipe },
+		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
+		  .data.stream = (uv_stream_t *)&fs->out.pipe },
+		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
+		  .data.stream = (uv_stream_t *)&fs->err.pipe },
 		{ .flags = UV_INHERIT_FD, .data.fd = theirs },
 	};
 	uv_process_options_t options = { .exit_cb = on_exit_cb,
@@ -426,7 +430,8 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 	if ((*error = post_setup(fs, options)) == 0)
 		return fs;
 	fs->callbacks = NULL;
-err:	fs->down = fs->process.pid == 0;
+err:
+	fs->down = fs->process.pid == 0;
 	forkserver_close(fs);
 	return NULL;
 }

@@ -65,8 +65,8 @@ static void on_exit_cb(uv_process_t *process, int64_t status, int signal)
 		return;
 	g->run = NULL;
 	run_close(r);
-	log_line(LOG_WARNING, "guard", "ended (status %d, signal %d), starting another", (int)status,
-		 signal);
+	log_line(LOG_WARNING, "guard", "ended (status %d, signal %d), starting another",
+		 (int)status, signal);
 	if (g->runs >= MAX_RUNS || start(g) != 0)
 		log_line(LOG_ERROR, "guard", "cannot start: what outlives the node is not killed");
 }

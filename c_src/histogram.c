@@ -5,7 +5,7 @@
  *     its width   1         2          4          ...   2^37 */
 #include "histogram.h"
 
-#define SUB 8 /* buckets per power of two */
+#define SUB  8 /* buckets per power of two */
 #define LAST (HISTOGRAM_BUCKETS - 1)
 
 static unsigned bucket_of(uint64_t value)

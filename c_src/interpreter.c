@@ -102,7 +102,8 @@ static bool try_one(struct search *s, const char *path, const char *because)
 			 len > 0 ? "; passed over: " : "", s->refused);
 		return true;
 	}
-	snprintf(s->refused + len, sizeof s->refused - len, "%s%s %s", len > 0 ? "; " : "", path, answer);
+	snprintf(s->refused + len, sizeof s->refused - len, "%s%s %s", len > 0 ? "; " : "", path,
+		 answer);
 	return false;
 }
 
@@ -140,15 +141,19 @@ char *interpreter_find(const char *wanted, char *why, size_t why_size)
 
 	if (wanted != NULL && strchr(wanted, '/') != NULL) {
 		if (access(wanted, X_OK) != 0)
-			snprintf(why, why_size, "--python: found \"%s\" (%s), expected an executable file",
-				 wanted, strerror(errno));
+			snprintf(why, why_size,
+				 "--python: found \"%s\" (%s), expected an executable file", wanted,
+				 strerror(errno));
 		else if (!try_one(&s, wanted, "given by --python"))
-			snprintf(why, why_size, "--python: %s, expected Python 3.9 or later with msgpack "
-						"(Debian: apt-get install python3-msgpack)", s.refused);
+			snprintf(why, why_size,
+				 "--python: %s, expected Python 3.9 or later with msgpack "
+				 "(Debian: apt-get install python3-msgpack)",
+				 s.refused);
 		return s.found;
 	}
 	if (wanted != NULL) {
-		snprintf(why, why_size, "--python: found \"%s\", expected the path of an interpreter", wanted);
+		snprintf(why, why_size,
+			 "--python: found \"%s\", expected the path of an interpreter", wanted);
 		return NULL;
 	}
 	/* python3 everywhere before python anywhere: a probe takes 20 ms and more, and where both are, they
@@ -159,7 +164,9 @@ char *interpreter_find(const char *wanted, char *why, size_t why_size)
 	    try_one(&s, "/usr/bin/python3", "in its usual place") ||
 	    try_one(&s, "/usr/local/bin/python3", "in its usual place"))
 		return s.found;
-	snprintf(why, why_size, "no Python 3.9 or later with msgpack%s%s; install python3-msgpack or give "
-				"--python", s.refused[0] != '\0' ? ": " : "", s.refused);
+	snprintf(why, why_size,
+		 "no Python 3.9 or later with msgpack%s%s; install python3-msgpack or give "
+		 "--python",
+		 s.refused[0] != '\0' ? ": " : "", s.refused);
 	return NULL;
 }

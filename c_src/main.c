@@ -47,7 +47,8 @@ static int full_name(const struct config *c, char *name, size_t size)
 		n = snprintf(name, size, "%s", given);
 	}
 	if (n <= 0 || (size_t)n >= size || n > DIST_NAME_MAX) {
-		fprintf(stderr, "krait: the node's name \"%s\" is longer than %d bytes\n", given, DIST_NAME_MAX);
+		fprintf(stderr, "krait: the node's name \"%s\" is longer than %d bytes\n", given,
+			DIST_NAME_MAX);
 		return -EINVAL;
 	}
 	return 0;
@@ -72,7 +73,8 @@ static int find_files(char *executable, char *script, size_t size)
 		if (snprintf(script, size, "%s/%s/krait/_start.py", dir, places[i]) < (int)size &&
 		    access(script, R_OK) == 0)
 			return 0;
-	fprintf(stderr, "krait: cannot find the Python package krait near %s (expected %s/python/krait)\n",
+	fprintf(stderr,
+		"krait: cannot find the Python package krait near %s (expected %s/python/krait)\n",
 		executable, dir);
 	return -ENOENT;
 }
@@ -93,8 +95,9 @@ static void set_limits(void)
 static int run(const struct config *c)
 {
 	char name[DIST_NAME_MAX + 2], executable[PATH_MAX], script[PATH_MAX], text[2048];
-	struct node_options options = { .config = c, .name = name, .executable = executable,
-					.script = script };
+	struct node_options options = {
+		.config = c, .name = name, .executable = executable, .script = script
+	};
 	char *cookie, *python;
 	int status;
 

@@ -56,7 +56,7 @@ static void close_all(struct node *n)
 
 	n->stage = NODE_CLOSING;
 	books_flush_dirty(n);
-	list_each(pos, next, &n->books)
+	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
 	epmd_close(n->epmd);
 	guard_close(n->guard);
@@ -181,11 +181,12 @@ static void on_connection(uv_stream_t *listener, int status)
 	int rc = status;
 
 	if (status != 0 || (b = mem_zalloc(sizeof *b)) == NULL) {
-		log_line(LOG_ERROR, "listener", "cannot accept: %s", status != 0 ? uv_strerror(rc) : "no memory");
+		log_line(LOG_ERROR, "listener", "cannot accept: %s",
+			 status != 0 ? uv_strerror(rc) : "no memory");
 		return;
 	}
-	b->peer = peer_accept(&n->loop, listener, node_id(n), &n->peer_options, &node_peer_callbacks, n,
-			      &rc);
+	b->peer = peer_accept(&n->loop, listener, node_id(n), &n->peer_options,
+			      &node_peer_callbacks, n, &rc);
 	if (b->peer == NULL) {
 		log_line(LOG_ERROR, "listener", "cannot accept: %s", uv_strerror(rc));
 		mem_free(b);
@@ -222,12 +223,12 @@ static int listen_on(struct node *n)
 	if ((rc = uv_tcp_bind(&n->listener, sa, 0)) != 0 ||
 	    (rc = uv_listen((uv_stream_t *)&n->listener, BACKLOG, on_connection)) != 0 ||
 	    (rc = uv_tcp_getsockname(&n->listener, sa, &len)) != 0) {
-		log_line(LOG_ERROR, "listener", "cannot listen on %s port %llu: %s", n->config->listen,
-			 (unsigned long long)n->config->port, uv_strerror(rc));
+		log_line(LOG_ERROR, "listener", "cannot listen on %s port %llu: %s",
+			 n->config->listen, (unsigned long long)n->config->port, uv_strerror(rc));
 		return rc;
 	}
-	n->port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)sa)->sin6_port :
-						     ((struct sockaddr_in *)sa)->sin_port);
+	n->port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)sa)->sin6_port
+						   : ((struct sockaddr_in *)sa)->sin_port);
 	return 0;
 }
 
@@ -250,8 +251,9 @@ static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const c
 	case EPMD_PUBLISHED:
 		n->creation = n->peer_options.dist.creation = creation;
 		n->stage = NODE_RUNNING;
-		log_line(LOG_INFO, "node", "%s listens on %s port %u, pool %s of %u workers", n->options->name,
-			 n->config->listen, n->port, n->config->pool, (unsigned)n->config->size);
+		log_line(LOG_INFO, "node", "%s listens on %s port %u, pool %s of %u workers",
+			 n->options->name, n->config->listen, n->port, n->config->pool,
+			 (unsigned)n->config->size);
 		printf("ready %s %u %d\n", n->options->name, n->port, (int)getpid());
 		fflush(stdout);
 		break;
@@ -308,7 +310,8 @@ static void init_handles(struct node *n)
 	uv_signal_init(&n->loop, &n->sigterm);
 	uv_signal_init(&n->loop, &n->sigint);
 	uv_signal_init(&n->loop, &n->sigchld);
-	n->stop_timer.data = n->prepare.data = n->sigterm.data = n->sigint.data = n->sigchld.data = n;
+	n->stop_timer.data = n->prepare.data = n->sigterm.data = n->sigint.data = n->sigchld.data =
+		n;
 	uv_prepare_start(&n->prepare, on_prepare);
 	uv_signal_start(&n->sigterm, on_signal, SIGTERM);
 	uv_signal_start(&n->sigint, on_signal, SIGINT);
@@ -319,7 +322,8 @@ static void init_handles(struct node *n)
 		n->stdin_open = true;
 		if (uv_pipe_open(&n->stdin_pipe, STDIN_FILENO) != 0 ||
 		    uv_read_start((uv_stream_t *)&n->stdin_pipe, on_stdin_alloc, on_stdin) != 0)
-			log_line(LOG_WARNING, "node", "standard input is not a pipe: --stop-on-eof has no effect");
+			log_line(LOG_WARNING, "node",
+				 "standard input is not a pipe: --stop-on-eof has no effect");
 	}
 }
 
@@ -331,8 +335,8 @@ static void make_random(struct node *n)
 	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
 	(void)!uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
 	transcode_seed(seed);
-	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name, (int)getpid(),
-		 (unsigned long long)random);
+	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name,
+		 (int)getpid(), (unsigned long long)random);
 }
 
 int node_run(const struct node_options *options)
@@ -358,7 +362,8 @@ int node_run(const struct node_options *options)
 		return NODE_EXIT_FAILURE;
 	}
 	if ((n->guard = guard_start(&n->loop, options->executable, n->mark, &rc)) == NULL)
-		log_line(LOG_ERROR, "guard", "cannot start %s: %s; what outlives the node is not killed",
+		log_line(LOG_ERROR, "guard",
+			 "cannot start %s: %s; what outlives the node is not killed",
 			 options->executable, uv_strerror(rc));
 	if (listen_on(n) != 0 || publish(n) != 0)
 		fail(n, NODE_EXIT_FAILURE);

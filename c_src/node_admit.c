@@ -8,7 +8,7 @@
 
 /* Writes the CALL frame into node->scratch. 0, or -EINVAL with `err` set. */
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
-			   struct transcode_error *err)
+		    struct transcode_error *err)
 {
 	struct buf *out = &n->scratch;
 	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
@@ -60,11 +60,12 @@ static uint64_t deadline(uint64_t now_us, uint64_t ms)
 /* The request with its tag, its names, and its frame (what is in node->scratch, which is taken over
  * when it is large). NULL: no memory. */
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
-				 const struct request *req, uint64_t id, bool has_frame)
+				       const struct request *req, uint64_t id, bool has_frame)
 {
 	struct node *n = p->node;
 	struct span module = { NULL, 0 }, function = { NULL, 0 };
-	size_t frame_len = has_frame ? n->scratch.len : 0, inside = frame_len <= SMALL_FRAME ? frame_len : 0;
+	size_t frame_len = has_frame ? n->scratch.len : 0,
+	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
 	uint64_t now = node_now_us();
 	struct node_request *r;
 	uint8_t *at;
@@ -76,8 +77,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + inside);
 	if (r == NULL)
 		return NULL;
-	*r = (struct node_request){ .owner_pool = p, .verb = req->verb, .books = o->books,
-				    .caller = o->caller, .cast = o->cast };
+	*r = (struct node_request){ .owner_pool = p,
+				    .verb = req->verb,
+				    .books = o->books,
+				    .caller = o->caller,
+				    .cast = o->cast };
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
@@ -131,7 +135,8 @@ void node_request_free(struct node_request *r)
 }
 
 /* Makes sure that we hear when the caller is gone: its own monitor with the tag's reference, or ours. */
-bool node_request_hear_of_caller(struct books *b, struct node_request *r, const struct envelope *env)
+bool node_request_hear_of_caller(struct books *b, struct node_request *r,
+				 const struct envelope *env)
 {
 	struct monitor *m = NULL;
 

@@ -110,9 +110,9 @@ void answer_error_atom(const struct reply_to *to, const char *reason)
 
 enum answer_kind answer_fault_kind(enum transcode_fault fault)
 {
-	return fault == TRANSCODE_TOO_DEEP  ? ANSWER_TOO_DEEP :
-	       fault == TRANSCODE_TOO_LARGE ? ANSWER_TOO_LARGE :
-					      ANSWER_UNENCODABLE;
+	return fault == TRANSCODE_TOO_DEEP    ? ANSWER_TOO_DEEP
+	       : fault == TRANSCODE_TOO_LARGE ? ANSWER_TOO_LARGE
+					      : ANSWER_UNENCODABLE;
 }
 
 /* A word that begins with ':' is an atom, everything else text. */
@@ -172,7 +172,8 @@ void answer_put_fault(struct buf *out, const struct transcode_error *err)
 
 /* ---- what a worker answered ---- */
 
-static void put_python_field(struct buf *out, const char *key, const uint8_t **at, const uint8_t *end)
+static void put_python_field(struct buf *out, const char *key, const uint8_t **at,
+			     const uint8_t *end)
 {
 	const char *text = "";
 	size_t len = 0;
@@ -245,7 +246,8 @@ static enum answer_kind put_worker_error(struct node_pool *p, const struct node_
 		put_too_large(out, a, b);
 		return ANSWER_TOO_LARGE;
 	}
-	(void)(frame_get_str(&at, end, &where, &where_len) && frame_get_str(&at, end, &what, &what_len));
+	(void)(frame_get_str(&at, end, &where, &where_len) &&
+	       frame_get_str(&at, end, &what, &what_len));
 	put_unencodable(out, where, where_len, what, what_len);
 	return ANSWER_UNENCODABLE;
 }
@@ -353,8 +355,8 @@ static enum answer_kind put_outcome(struct node_pool *p, struct node_request *r,
 		put_overloaded(p, out);
 		return ANSWER_OVERLOADED;
 	case OUTCOME_WORKER_EXIT:
-		answer_put_worker_exit(out, p->dying != NULL ? p->dying :
-							node_worker_find(p, r->pool.worker_id));
+		answer_put_worker_exit(
+			out, p->dying != NULL ? p->dying : node_worker_find(p, r->pool.worker_id));
 		return ANSWER_WORKER_EXIT;
 	case OUTCOME_CIRCUIT_OPEN:
 		term_put_tuple(out, 2);

@@ -16,7 +16,8 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	struct node_pool *p = arg;
 
 	p->forkserver_ready = true;
-	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid, versions);
+	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid,
+		 versions);
 }
 
 static void on_fs_failed(void *arg, const char *text, size_t len)
@@ -85,11 +86,13 @@ static void on_fs_down(void *arg, int status, int signal)
 	p->forkserver_ready = false;
 	old = p->forkserver_id++; /* what is started from here on belongs to the next one */
 	if (!p->detail_fresh) {
-		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
+		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status,
+			 signal);
 		node_pool_keep_detail(p, text, strlen(text));
 	}
 	p->detail_fresh = false;
-	HASH_ITER(hh, p->workers, w, tmp) {
+	HASH_ITER(hh, p->workers, w, tmp)
+	{
 		if (w->exited || w->gone || w->forkserver_id != old)
 			continue;
 		w->orphan = true;

@@ -21,7 +21,11 @@ struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 
 	if (w == NULL)
 		return NULL;
-	*w = (struct watch){ .id = node_id(n), .kind = kind, .object = object, .books = b, .pid = *pid,
+	*w = (struct watch){ .id = node_id(n),
+			     .kind = kind,
+			     .object = object,
+			     .books = b,
+			     .pid = *pid,
 			     .from = from };
 	HASH_ADD(hh, n->watches, id, sizeof w->id, w);
 	term_put_ref(&ref, n->options->name, n->creation, w->id);
@@ -135,8 +139,8 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 	struct node_lease *lease = ev->to_is_pid ? node_lease_find(b->node, &ev->to_pid) : NULL;
 	struct monitor *m, *old;
 
-	if (ev->to_is_pid ? lease == NULL && !node_is_own_pid(b->node, &ev->to_pid) :
-			    !node_has_name(b->node, ev->name)) {
+	if (ev->to_is_pid ? lease == NULL && !node_is_own_pid(b->node, &ev->to_pid)
+			  : !node_has_name(b->node, ev->name)) {
 		send_noproc(b, ev);
 		return;
 	}

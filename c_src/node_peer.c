@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 static bool span_is(struct span s, const char *text)
 {
 	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
@@ -23,7 +22,8 @@ static struct local_pid local(const struct term_pid *pid)
 
 bool node_has_name(const struct node *n, struct span name)
 {
-	return span_is(name, n->config->pool) || span_is(name, "krait") || span_is(name, "net_kernel");
+	return span_is(name, n->config->pool) || span_is(name, "krait") ||
+	       span_is(name, "net_kernel");
 }
 
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
@@ -46,11 +46,12 @@ struct books *books_find(struct node *n, const char *name, size_t len)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &n->books) {
+	list_each (pos, next, &n->books) {
 		struct books *b = list_entry(pos, struct books, link);
 		const char *known = dist_peer_name(peer_dist(b->peer));
 
-		if (b->up && !b->forgotten && !peer_closing(b->peer) && strlen(known) == len && memcmp(known, name, len) == 0)
+		if (b->up && !b->forgotten && !peer_closing(b->peer) && strlen(known) == len &&
+		    memcmp(known, name, len) == 0)
 			return b;
 	}
 	return NULL;
@@ -82,7 +83,7 @@ static struct node_link *find_link(struct books *b, const struct node_lease *l,
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &l->links) {
+	list_each (pos, next, &l->links) {
 		struct node_link *k = list_entry(pos, struct node_link, by_lease);
 
 		if (k->books == b && memcmp(&k->pid, pid, sizeof *pid) == 0)
@@ -105,7 +106,8 @@ static void on_link(struct books *b, const struct dist_event *ev)
 	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
-	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, (struct span){ reason.data, reason.len });
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from,
+		       (struct span){ reason.data, reason.len });
 	buf_free(&reason);
 	books_mark_dirty(b);
 }
@@ -162,7 +164,9 @@ static void on_net_kernel(struct books *b, const struct dist_event *ev)
 		b->node->junk++;
 		return;
 	}
-	to = (struct reply_to){ .books = b, .caller = local(&env.from), .tag = env.tag, .alias = env.alias };
+	to = (struct reply_to){
+		.books = b, .caller = local(&env.from), .tag = env.tag, .alias = env.alias
+	};
 	answer_atom(&to, "yes");
 }
 
@@ -187,8 +191,9 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		on_net_kernel(b, ev);
 	} else {
 		n->junk++;
-		log_line(LOG_DEBUG, peer_label(b->peer), "a message to %.*s, a name nobody has: dropped",
-			 (int)ev->name.len, (const char *)ev->name.at);
+		log_line(LOG_DEBUG, peer_label(b->peer),
+			 "a message to %.*s, a name nobody has: dropped", (int)ev->name.len,
+			 (const char *)ev->name.at);
 	}
 }
 
@@ -230,7 +235,8 @@ static void forget(struct books *b)
 		if (!r->cast)
 			node_request_abandon(r);
 	}
-	HASH_ITER(hh, b->monitors, m, tmp) {
+	HASH_ITER(hh, b->monitors, m, tmp)
+	{
 		HASH_DELETE(hh, b->monitors, m);
 		list_remove(&m->by_lease);
 		if (m->request != NULL)
@@ -259,7 +265,8 @@ static void on_name(struct books *b)
 	struct dist *d = peer_dist(b->peer);
 	const char *name = dist_peer_name(d);
 	struct books *old = books_find(n, name, strlen(name));
-	bool same = old != NULL && dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
+	bool same = old != NULL &&
+		    dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
 		    dist_peer_creation(d) != 0;
 
 	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same, false));
@@ -315,7 +322,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_unlink(b, ev);
 		break;
 	case DIST_EV_UNLINK_ACK:
-		node_lease_probe_ack(b, ev->unlink_id, (uint64_t)ev->to_pid.serial << 32 | ev->to_pid.id);
+		node_lease_probe_ack(b, ev->unlink_id,
+				     (uint64_t)ev->to_pid.serial << 32 | ev->to_pid.id);
 		break;
 	case DIST_EV_EXIT:
 	case DIST_EV_EXIT2:
@@ -326,7 +334,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		break;
 	case DIST_EV_UNKNOWN:
 		b->node->unknown_signals++;
-		log_line(LOG_DEBUG, peer_label(p), "control operation %d: unknown, ignored", ev->op);
+		log_line(LOG_DEBUG, peer_label(p), "control operation %d: unknown, ignored",
+			 ev->op);
 		break;
 	case DIST_EV_TICK:
 		dist_send_tick(peer_dist(p));
@@ -347,8 +356,8 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 
 	if (b == NULL)
 		return;
-	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p), "closed: %s",
-		 why);
+	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p),
+		 "closed: %s", why);
 	if (!b->up)
 		n->peers_refused++;
 	forget(b);

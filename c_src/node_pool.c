@@ -134,7 +134,8 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 		struct node_worker *w = node_worker_find(p, id);
 
 		p->dying = w;
-		step(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+		step(p, &(struct pool_event){
+				.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
 		p->dying = NULL;
 		if (w != NULL)
 			node_worker_gone(w);
@@ -184,9 +185,10 @@ struct node_pool *node_pool_new(struct node *n)
 	p->node = n;
 	p->config = n->config;
 	set_limits(n->config, &p->limits);
-	p->defaults = (struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
-						 .queue_timeout_ms = n->config->queue_timeout_ms,
-						 .strings_utf8 = n->config->strings == STRINGS_UTF8 };
+	p->defaults =
+		(struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
+					   .queue_timeout_ms = n->config->queue_timeout_ms,
+					   .strings_utf8 = n->config->strings == STRINGS_UTF8 };
 	list_init(&p->waiting);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {

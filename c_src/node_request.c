@@ -19,8 +19,10 @@ struct node_request *node_request_of(struct pool_request *r)
 
 static struct reply_to reply_to_origin(const struct origin *o)
 {
-	return (struct reply_to){ .books = o->cast ? NULL : o->books, .caller = o->caller,
-				  .tag = o->env->tag, .alias = o->env->alias };
+	return (struct reply_to){ .books = o->cast ? NULL : o->books,
+				  .caller = o->caller,
+				  .tag = o->env->tag,
+				  .alias = o->env->alias };
 }
 
 /* Refuses a request with the Reason in `reason`. */
@@ -34,7 +36,8 @@ static void refuse(struct node_pool *p, const struct origin *o, struct buf *reas
 	node_pool_refused(p, kind);
 }
 
-static void refuse_fault(struct node_pool *p, const struct origin *o, const struct transcode_error *err)
+static void refuse_fault(struct node_pool *p, const struct origin *o,
+			 const struct transcode_error *err)
 {
 	struct buf reason = { 0 };
 
@@ -82,7 +85,8 @@ static void submit_call(struct node_pool *p, const struct origin *o, const struc
 		refuse_fault(p, o, &err);
 		return;
 	}
-	if ((r = node_request_make(p, o, req, id, true)) == NULL || !node_request_hear_of_caller(o->books, r, o->env)) {
+	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
+	    !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
 		no_memory(p, o);
@@ -98,7 +102,8 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 {
 	uint64_t id = node_id(p->node);
 	struct node_lease *lease = node_lease_new(p, id);
-	struct node_request *r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
+	struct node_request *r =
+		lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
 
 	if (r == NULL || !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
@@ -111,7 +116,8 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	r->pool.kind = POOL_CHECKOUT;
 	r->pool.lease_id = id;
 	r->lease = lease;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT, .request = &r->pool,
+	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT,
+						 .request = &r->pool,
 						 .lease = &lease->pool });
 }
 
@@ -125,7 +131,8 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 	if (req->has_count && req->count > size) {
 		struct buf reason = { 0 };
 
-		snprintf(expected, sizeof expected, "{await_ready, N}, N from 0 to the pool's size %u", size);
+		snprintf(expected, sizeof expected,
+			 "{await_ready, N}, N from 0 to the pool's size %u", size);
 		request_put_bad(&reason, expected);
 		answer_error(&to, (struct span){ reason.data, reason.len });
 		buf_free(&reason);
@@ -151,7 +158,7 @@ void node_await_check(struct node_pool *p)
 	bool draining = pool_draining(p->pool);
 	struct list *pos, *next;
 
-	list_each(pos, next, &p->waiting) {
+	list_each (pos, next, &p->waiting) {
 		struct node_request *r = list_entry(pos, struct node_request, waiting);
 		struct reply_to to = reply_to_request(r);
 		struct buf reason = { 0 };
@@ -265,15 +272,15 @@ static void junk(struct books *b, struct node_pool *p, const struct dist_event *
 	p->ignored++;
 	b->node->junk++;
 	if (ev->has_from)
-		log_line(LOG_DEBUG, peer_label(b->peer), "pid %u.%u sent no request: dropped", ev->from.id,
-			 ev->from.serial);
+		log_line(LOG_DEBUG, peer_label(b->peer), "pid %u.%u sent no request: dropped",
+			 ev->from.id, ev->from.serial);
 	else
 		log_line(LOG_DEBUG, peer_label(b->peer), "a message that is no request: dropped");
 }
 
 /* Whether the lease may be used by who sent this. A cast to a pid does not say who; it has the pid. */
-static bool may_use(const struct origin *o, const struct node_lease *lease, const struct dist_event *ev,
-		    enum request_verb verb)
+static bool may_use(const struct origin *o, const struct node_lease *lease,
+		    const struct dist_event *ev, enum request_verb verb)
 {
 	struct local_pid from = { ev->from.id, ev->from.serial, ev->from.creation };
 
@@ -320,12 +327,14 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 
 void node_request_oversize(struct books *b, const struct dist_event *ev)
 {
-	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE, .bytes = ev->total_len,
+	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
+				       .bytes = ev->total_len,
 				       .limit = b->node->config->max_request_bytes };
 	struct envelope env;
 	struct origin o = { .books = b, .env = &env };
 
-	log_line(LOG_WARNING, peer_label(b->peer), "a message of %llu bytes: over max_request_bytes",
+	log_line(LOG_WARNING, peer_label(b->peer),
+		 "a message of %llu bytes: over max_request_bytes",
 		 (unsigned long long)ev->total_len);
 	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {
 		b->node->junk++;

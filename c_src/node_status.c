@@ -178,7 +178,8 @@ static void put_call(const struct pool_worker *pw, struct buf *out)
 	if (r != NULL && r->module_len > 0) {
 		term_put_tuple(out, 2);
 		term_put_raw(out, (struct span){ r->data + r->tag_len, r->module_len });
-		term_put_raw(out, (struct span){ r->data + r->tag_len + r->module_len, r->function_len });
+		term_put_raw(out, (struct span){ r->data + r->tag_len + r->module_len,
+						 r->function_len });
 	} else {
 		term_put_atom(out, "nil");
 	}

@@ -31,7 +31,8 @@ struct node_worker *node_worker_find_pid(struct node_pool *p, int os_pid)
 {
 	struct node_worker *w, *tmp;
 
-	HASH_ITER(hh, p->workers, w, tmp) {
+	HASH_ITER(hh, p->workers, w, tmp)
+	{
 		if (w->os_pid == os_pid && !w->exited)
 			return w;
 	}
@@ -44,12 +45,12 @@ const char *signal_name(int signal)
 		int signal;
 		const char *name;
 	} names[] = {
-		{ SIGHUP, "sighup" },   { SIGINT, "sigint" },   { SIGQUIT, "sigquit" },
-		{ SIGILL, "sigill" },   { SIGTRAP, "sigtrap" }, { SIGABRT, "sigabrt" },
-		{ SIGBUS, "sigbus" },   { SIGFPE, "sigfpe" },   { SIGKILL, "sigkill" },
-		{ SIGUSR1, "sigusr1" }, { SIGSEGV, "sigsegv" }, { SIGUSR2, "sigusr2" },
-		{ SIGPIPE, "sigpipe" }, { SIGALRM, "sigalrm" }, { SIGTERM, "sigterm" },
-		{ SIGXCPU, "sigxcpu" }, { SIGXFSZ, "sigxfsz" }, { SIGSYS, "sigsys" },
+		{ SIGHUP, "sighup" },       { SIGINT, "sigint" },   { SIGQUIT, "sigquit" },
+		{ SIGILL, "sigill" },       { SIGTRAP, "sigtrap" }, { SIGABRT, "sigabrt" },
+		{ SIGBUS, "sigbus" },       { SIGFPE, "sigfpe" },   { SIGKILL, "sigkill" },
+		{ SIGUSR1, "sigusr1" },     { SIGSEGV, "sigsegv" }, { SIGUSR2, "sigusr2" },
+		{ SIGPIPE, "sigpipe" },     { SIGALRM, "sigalrm" }, { SIGTERM, "sigterm" },
+		{ SIGXCPU, "sigxcpu" },     { SIGXFSZ, "sigxfsz" }, { SIGSYS, "sigsys" },
 		{ SIGVTALRM, "sigvtalrm" }, { SIGPROF, "sigprof" },
 	};
 
@@ -123,7 +124,8 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	struct buf lines = { 0 };
 
 	if (!w->orphan) {
-		kill(-w->os_pid, SIGKILL); /* what it left in its group; the zombie keeps the number ours */
+		kill(-w->os_pid,
+		     SIGKILL); /* what it left in its group; the zombie keeps the number ours */
 		forkserver_reap(p->forkserver, w->os_pid);
 	}
 	/* before its last answer is read, or the next call would go to a process that is no more */
@@ -137,7 +139,8 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 		char head[96];
 
 		if (signal != 0)
-			snprintf(head, sizeof head, "worker exited at start: signal %s\n", signal_name(signal));
+			snprintf(head, sizeof head, "worker exited at start: signal %s\n",
+				 signal_name(signal));
 		else
 			snprintf(head, sizeof head, "worker exited at start: status %d\n", status);
 		buf_put(&lines, head, strlen(head));
@@ -148,8 +151,10 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	}
 	p->dying = w;
 	w->gone = true;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = w->id,
-						 .failed = !w->ready, .not_begun = w->unread });
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE,
+						 .worker_id = w->id,
+						 .failed = !w->ready,
+						 .not_begun = w->unread });
 	p->dying = NULL;
 }
 
@@ -186,7 +191,8 @@ void node_worker_broken(struct node_worker *w, const char *killed_for, const cha
 			w->killed_for = killed_for;
 		}
 	}
-	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
+	node_pool_event(w->pool,
+			&(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
 }
 
 static void on_broken(void *arg, struct worker *io, const char *why, bool unread)
@@ -226,7 +232,8 @@ static void on_hello(struct node_worker *w, const struct frame *frame)
 	if (w->os_pid == 0) /* its HELLO has overtaken the fork server's word */
 		node_worker_know_pid(w, (int)pid);
 	log_line(LOG_DEBUG, w->object, "ready");
-	node_pool_event(w->pool, &(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
+	node_pool_event(w->pool,
+			&(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
 }
 
 /* Remembers what went wrong in a call, for `workers`. */
@@ -239,8 +246,8 @@ static void note_error(struct node_worker *w, const struct frame *frame)
 	(void)frame_get_str(&at, end, &kind, &kind_len);
 	if (kind_len == 6 && memcmp(kind, "python", 6) == 0)
 		(void)frame_get_str(&at, end, &type, &type_len);
-	snprintf(w->error, sizeof w->error, "%.*s%s%.*s", (int)kind_len, kind, type_len > 0 ? ": " : "",
-		 (int)(type_len < 200 ? type_len : 200), type);
+	snprintf(w->error, sizeof w->error, "%.*s%s%.*s", (int)kind_len, kind,
+		 type_len > 0 ? ": " : "", (int)(type_len < 200 ? type_len : 200), type);
 }
 
 static void on_frame(void *arg, struct worker *io, const struct frame *frame)
@@ -266,7 +273,8 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		return;
 	}
 	p->frame = frame;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER, .worker_id = w->id,
+	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER,
+						 .worker_id = w->id,
 						 .call_id = frame->id });
 	p->frame = NULL;
 }
@@ -280,8 +288,8 @@ static void on_line(void *arg, struct worker *io, bool is_stderr, const char *li
 
 	(void)io;
 	if (pw != NULL && pw->call_id != 0)
-		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)pw->call_id, stream,
-			 (int)len, line);
+		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)pw->call_id,
+			 stream, (int)len, line);
 	else
 		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
 }
@@ -304,12 +312,11 @@ void node_worker_never_started(struct node_worker *w)
 		return;
 	w->gone = true;
 	p->dying = w;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = w->id,
-						 .failed = true });
+	node_pool_event(p, &(struct pool_event){
+				   .type = POOL_WORKER_GONE, .worker_id = w->id, .failed = true });
 	p->dying = NULL;
 	node_worker_gone(w);
 }
-
 
 static void fail_start(struct node_worker *w, int rc)
 {
@@ -362,7 +369,8 @@ void node_reap(struct node *n)
 	struct node_worker *w, *tmp;
 	int status;
 
-	HASH_ITER(hh, p->workers, w, tmp) {
+	HASH_ITER(hh, p->workers, w, tmp)
+	{
 		siginfo_t info = { 0 };
 
 		if (!w->orphan || w->exited || w->os_pid == 0 ||
@@ -372,7 +380,7 @@ void node_reap(struct node *n)
 		kill(-w->os_pid, SIGKILL); /* while the zombie keeps the number */
 		waitpid(w->os_pid, &status, 0);
 		node_worker_exited(w, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-		       WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+				   WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	}
 	children_reap_others();
 }

@@ -33,9 +33,9 @@ struct peer {
 	bool writing;
 	uint64_t ticktime_ms;
 	size_t max_output;
-	uint64_t bytes_in, bytes_out;         /* in all */
-	uint64_t seen_in, seen_out;           /* at the last tick */
-	unsigned silent;                      /* ticks without a byte from the peer */
+	uint64_t bytes_in, bytes_out; /* in all */
+	uint64_t seen_in, seen_out;   /* at the last tick */
+	unsigned silent;              /* ticks without a byte from the peer */
 	unsigned open;
 	bool closing, up;
 	char label[DIST_NAME_MAX + 8];
@@ -88,7 +88,8 @@ static void send_slice(struct peer *p)
 /* Hands `out` to the kernel without waiting; what it does not take stays in `out`. */
 static int try_write(struct peer *p, struct buf *out)
 {
-	uv_buf_t buf = uv_buf_init((char *)out->data, (unsigned)(out->len < 1u << 30 ? out->len : 1u << 30));
+	uv_buf_t buf = uv_buf_init((char *)out->data,
+				   (unsigned)(out->len < 1u << 30 ? out->len : 1u << 30));
 	int n = uv_try_write((uv_stream_t *)&p->tcp, &buf, 1);
 
 	if (n == UV_EAGAIN)
@@ -154,7 +155,8 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	uint8_t *at = dist_room(p->dist, &room);
 
 	(void)suggested;
-	*buf = uv_buf_init((char *)at, at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
+	*buf = uv_buf_init((char *)at,
+			   at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -170,9 +172,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		take_events(p);
 		peer_flush(p);
 	} else if (n < 0) {
-		peer_close(p, n == UV_EOF     ? "it closed the connection" :
-			      n == UV_ENOBUFS ? "no memory for its message" :
-						uv_strerror((int)n));
+		peer_close(p, n == UV_EOF       ? "it closed the connection"
+			      : n == UV_ENOBUFS ? "no memory for its message"
+						: uv_strerror((int)n));
 	}
 }
 
@@ -286,7 +288,8 @@ struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
 		       p->ticktime_ms / TICKS > 0 ? p->ticktime_ms / TICKS : 1);
 	(void)!uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
 	return p;
-err0:	mem_free(p);
+err0:
+	mem_free(p);
 	return NULL;
 }
 

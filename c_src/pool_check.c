@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HOLDS(condition, ...)                                                                      \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			broken(#condition, __LINE__, __VA_ARGS__);                                 \
+#define HOLDS(condition, ...)                                      \
+	do {                                                       \
+		if (!(condition))                                  \
+			broken(#condition, __LINE__, __VA_ARGS__); \
 	} while (0)
 
 static _Noreturn void broken(const char *condition, int line, const char *what, uint64_t id)
@@ -31,13 +31,15 @@ static void check_heap(const struct heap *h, unsigned expected, const char *name
 		HOLDS(n->queued, name, n->key);
 		for (child = n->child; child != NULL; child = child->next) {
 			HOLDS(child->key >= n->key, name, child->key);
-			HOLDS(child->prev->child == child || child->prev->next == child, name, child->key);
+			HOLDS(child->prev->child == child || child->prev->next == child, name,
+			      child->key);
 		}
 		if (n->child != NULL) {
 			n = n->child;
 			continue;
 		}
-		while (n != NULL && n->next == NULL) { /* the last of its kind: back to the parent */
+		while (n != NULL &&
+		       n->next == NULL) { /* the last of its kind: back to the parent */
 			while (n->prev != NULL && n->prev->child != n)
 				n = n->prev;
 			n = n->prev;
@@ -57,8 +59,8 @@ static bool timer_is(const struct heap_node *timer, uint64_t at_us)
 
 static void check_waiting(const struct pool_request *r, uint64_t *last_arrival)
 {
-	uint64_t until = r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us
-							       : r->deadline_us;
+	uint64_t until =
+		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
 
 	HOLDS(r->state == REQUEST_QUEUED && r->worker == NULL, "waiting request", r->id);
 	HOLDS(r->arrival > *last_arrival, "order of request", r->id); /* 4 */
@@ -73,7 +75,8 @@ static void check_running(const struct pool_worker *w)
 	HOLDS(r->state == REQUEST_RUNNING && r->worker == w, "running request", r->id);
 	HOLDS(r->worker_id == w->id, "running request", r->id);
 	HOLDS(timer_is(&r->timer, r->deadline_us), "deadline of running request", r->id);
-	HOLDS(r->kind == (w->lease != NULL ? POOL_LEASE_CALL : POOL_CALL), "running request", r->id);
+	HOLDS(r->kind == (w->lease != NULL ? POOL_LEASE_CALL : POOL_CALL), "running request",
+	      r->id);
 	HOLDS(w->lease == NULL || w->lease->id == r->lease_id, "running request", r->id);
 }
 
@@ -112,7 +115,8 @@ static void check_requests(const struct pool *p)
 			queued++;
 			bytes += r->bytes;
 			waits += r->timer.queued;
-			HOLDS(l->worker->state != WORKER_LEASED, "leased worker for", r->id); /* 3 */
+			HOLDS(l->worker->state != WORKER_LEASED, "leased worker for",
+			      r->id); /* 3 */
 		}
 	}
 	list_each (at, next, &p->workers) {
@@ -127,7 +131,8 @@ static void check_requests(const struct pool *p)
 	list_each (at, next, &p->done) {
 		const struct pool_request *r = list_entry(at, struct pool_request, link);
 
-		HOLDS(r->state == REQUEST_DONE && r->worker == NULL && !r->timer.queued, "done", r->id);
+		HOLDS(r->state == REQUEST_DONE && r->worker == NULL && !r->timer.queued, "done",
+		      r->id);
 	}
 	HOLDS(queued == p->queued && running == p->running, "requests, queued", queued);
 	HOLDS(bytes == p->queued_bytes, "queued bytes", bytes);
@@ -156,7 +161,8 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 	switch (w->state) {
 	case WORKER_STARTING:
 		HOLDS(free, "starting worker", w->id);
-		HOLDS(timer || pool_in(p, p->config.start_timeout_us) == POOL_NEVER, "starting", w->id);
+		HOLDS(timer || pool_in(p, p->config.start_timeout_us) == POOL_NEVER, "starting",
+		      w->id);
 		break;
 	case WORKER_IDLE:
 		HOLDS(free && !timer, "idle worker", w->id);

@@ -59,7 +59,8 @@ void lease_end(struct pool *p, struct pool_lease *lease, enum pool_lease_end end
 	struct pool_worker *w = lease->worker;
 
 	while (!list_empty(&lease->waiting))
-		request_done(p, list_entry(lease->waiting.next, struct pool_request, link), outcome);
+		request_done(p, list_entry(lease->waiting.next, struct pool_request, link),
+			     outcome);
 	while (*slot != lease)
 		slot = &(*slot)->hash_next;
 	*slot = lease->hash_next;

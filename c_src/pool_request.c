@@ -21,8 +21,8 @@ static const unsigned legal[] = {
 static void request_move(struct pool *p, struct pool_request *r, enum request_state to,
 			 struct list *at)
 {
-	uint64_t until = r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us
-							       : r->deadline_us;
+	uint64_t until =
+		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
 
 	assert(legal[r->state] & BIT(to));
 	list_remove(&r->link);

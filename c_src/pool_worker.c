@@ -16,14 +16,14 @@ enum { PHASE_ASKED, PHASE_SIGTERM, PHASE_SIGKILL };
 
 static const unsigned legal[WORKER_STATES] = {
 	[WORKER_STARTING] = BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_IDLE] = BIT(WORKER_LEASED) | BIT(WORKER_BUSY) | BIT(WORKER_STOPPING) |
-			BIT(WORKER_GONE),
-	[WORKER_LEASED] = BIT(WORKER_BUSY) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) |
-			  BIT(WORKER_GONE),
+	[WORKER_IDLE] =
+		BIT(WORKER_LEASED) | BIT(WORKER_BUSY) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
+	[WORKER_LEASED] =
+		BIT(WORKER_BUSY) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
 	[WORKER_BUSY] = BIT(WORKER_LEASED) | BIT(WORKER_IDLE) | BIT(WORKER_PROBING) |
 			BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_PROBING] = BIT(WORKER_LEASED) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) |
-			   BIT(WORKER_GONE),
+	[WORKER_PROBING] =
+		BIT(WORKER_LEASED) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
 	[WORKER_STOPPING] = BIT(WORKER_GONE),
 	[WORKER_GONE] = 0,
 };
@@ -73,7 +73,8 @@ static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
 	/* After SIGKILL there is nothing left to do but to tell its owner, if its exit is not
 	 * reported: a process in the kernel's hands can take its time. */
 	heap_set(&p->timers, &w->timer,
-		 phase < PHASE_SIGKILL || owned(w) ? pool_in(p, p->config.stop_grace_us) : POOL_NEVER);
+		 phase < PHASE_SIGKILL || owned(w) ? pool_in(p, p->config.stop_grace_us)
+						   : POOL_NEVER);
 	worker_act(p, w, act[phase]);
 }
 
@@ -121,8 +122,7 @@ static void start_failed(struct pool *p, const struct pool_worker *w)
 /* It dies by itself while it serves or starts: was it fit to serve at all? */
 static void judge(struct pool *p, struct pool_worker *w)
 {
-	bool early = w->calls == 0 && !w->interrupted &&
-		     p->now_us - w->ready_us < EARLY_DEATH_US;
+	bool early = w->calls == 0 && !w->interrupted && p->now_us - w->ready_us < EARLY_DEATH_US;
 
 	if (w->state == WORKER_STARTING) {
 		start_failed(p, w);
@@ -174,7 +174,8 @@ void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun)
 void workers_reap(struct pool *p)
 {
 	while (!list_empty(&p->in[WORKER_GONE])) {
-		struct pool_worker *w = list_entry(p->in[WORKER_GONE].next, struct pool_worker, link);
+		struct pool_worker *w =
+			list_entry(p->in[WORKER_GONE].next, struct pool_worker, link);
 
 		list_remove(&w->link);
 		list_remove(&w->act);

@@ -159,20 +159,27 @@ static int take_option(const uint8_t *key, const uint8_t *value, bool is_call, s
 	int64_t n;
 
 	if (term_is_atom(key, "timeout"))
-		return take_ms(value, false, &out->timeout_ms) ? 0 :
-			bad_option(reason, key, "a positive integer of milliseconds, or infinity");
+		return take_ms(value, false, &out->timeout_ms)
+			       ? 0
+			       : bad_option(reason, key,
+					    "a positive integer of milliseconds, or infinity");
 	if (term_is_atom(key, "queue_timeout"))
-		return take_ms(value, true, &out->queue_timeout_ms) ? 0 :
-			bad_option(reason, key, "a non-negative integer of milliseconds, or infinity");
+		return take_ms(value, true, &out->queue_timeout_ms)
+			       ? 0
+			       : bad_option(reason, key,
+					    "a non-negative integer of milliseconds, or infinity");
 	if (term_is_atom(key, "priority"))
-		return take_priority(value, &out->priority) ? 0 :
-			bad_option(reason, key, "high, normal or low");
+		return take_priority(value, &out->priority)
+			       ? 0
+			       : bad_option(reason, key, "high, normal or low");
 	if (!is_call)
-		return bad_option(reason, key, "an option of checkout: timeout, queue_timeout, priority");
+		return bad_option(reason, key,
+				  "an option of checkout: timeout, queue_timeout, priority");
 	if (term_is_atom(key, "kwargs")) {
 		out->kwargs = value;
-		return term_kind(value) == TERM_MAP ? 0 :
-			bad_option(reason, key, "a map of keyword arguments");
+		return term_kind(value) == TERM_MAP
+			       ? 0
+			       : bad_option(reason, key, "a map of keyword arguments");
 	}
 	if (term_is_atom(key, "retry")) {
 		if (!term_int(value, &n) || n < 0 || n > REQUEST_RETRY_MAX)
@@ -182,8 +189,9 @@ static int take_option(const uint8_t *key, const uint8_t *value, bool is_call, s
 	}
 	if (term_is_atom(key, "strings")) {
 		out->strings_utf8 = term_is_atom(value, "utf8");
-		return out->strings_utf8 || term_is_atom(value, "bytes") ? 0 :
-			bad_option(reason, key, "utf8 or bytes");
+		return out->strings_utf8 || term_is_atom(value, "bytes")
+			       ? 0
+			       : bad_option(reason, key, "utf8 or bytes");
 	}
 	if (term_is_atom(key, "traceparent")) {
 		if (!term_binary(value, &out->traceparent) || out->traceparent.len == 0 ||
@@ -191,8 +199,9 @@ static int take_option(const uint8_t *key, const uint8_t *value, bool is_call, s
 			return bad_option(reason, key, "a binary of 1 to 512 bytes");
 		return 0;
 	}
-	return bad_option(reason, key, "an option of call: timeout, queue_timeout, kwargs, priority, "
-				       "retry, strings, traceparent");
+	return bad_option(reason, key,
+			  "an option of call: timeout, queue_timeout, kwargs, priority, "
+			  "retry, strings, traceparent");
 }
 
 /* A map or a keyword list. */
@@ -221,8 +230,9 @@ static int take_options(const uint8_t *opts, bool is_call, struct request *out, 
 			return rc;
 		at = term_skip(at);
 	}
-	return at == NULL || term_kind(at) == TERM_NIL ? 0 :
-		bad(reason, "options as a map or a keyword list");
+	return at == NULL || term_kind(at) == TERM_NIL
+		       ? 0
+		       : bad(reason, "options as a map or a keyword list");
 }
 
 /* ---- verbs ---- */
@@ -250,7 +260,8 @@ static int parse_call(const uint8_t *e, uint32_t arity, struct request *out, str
 	out->module_term = e;
 	out->function_term = term_skip(e);
 	out->args = term_skip(out->function_term);
-	if (!take_name(out->module_term, &out->module) || !take_name(out->function_term, &out->function))
+	if (!take_name(out->module_term, &out->module) ||
+	    !take_name(out->function_term, &out->function))
 		return bad(reason, expected);
 	if (!is_proper_list(out->args))
 		return bad(reason, expected);
@@ -268,7 +279,8 @@ static int parse_checkout(const uint8_t *e, uint32_t arity, struct request *out,
 	return arity == 3 ? take_options(term_skip(e), false, out, reason) : 0;
 }
 
-static int parse_give_away(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
+static int parse_give_away(const uint8_t *e, uint32_t arity, struct request *out,
+			   struct buf *reason)
 {
 	(void)arity;
 	return term_pid(e, &out->to) ? 0 : bad(reason, "{give_away, Pid}");
@@ -305,16 +317,16 @@ static const struct row {
 	uint32_t min_arity, max_arity;
 	parser parse; /* NULL: nothing more to it */
 } rows[] = {
-	{ "call", "{call, Module, Function, Args} or {call, Module, Function, Args, Opts}", VERB_CALL,
-	  TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
-	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", VERB_CHECKOUT, TARGET_POOL, 2, 3,
-	  parse_checkout },
+	{ "call", "{call, Module, Function, Args} or {call, Module, Function, Args, Opts}",
+	  VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", VERB_CHECKOUT, TARGET_POOL, 2,
+	  3, parse_checkout },
 	{ "checkin", "checkin", VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
 	{ "give_away", "{give_away, Pid}", VERB_GIVE_AWAY, TARGET_LEASE, 2, 2, parse_give_away },
-	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1, 2,
-	  parse_ping },
-	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY, TARGET_NODE | TARGET_POOL,
-	  1, 2, parse_await },
+	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1,
+	  2, parse_ping },
+	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY,
+	  TARGET_NODE | TARGET_POOL, 1, 2, parse_await },
 	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
 	{ "workers", "workers", VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
 	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
@@ -343,8 +355,9 @@ int request_parse(const uint8_t *term, enum request_target target,
 		    (arity == 1 && term_kind(term) == TERM_TUPLE))
 			return bad(reason, row->expected);
 		out->verb = row->verb;
-		return row->parse == NULL ? 0 :
-			row->parse(arity > 1 ? term_skip(name) : NULL, arity, out, reason);
+		return row->parse == NULL
+			       ? 0
+			       : row->parse(arity > 1 ? term_skip(name) : NULL, arity, out, reason);
 	}
 	return unknown(reason, name);
 }

@@ -68,8 +68,10 @@ static void take_frames(struct worker *w)
 
 	while (!w->broken && (rc = frame_next(&w->reader, &frame)) != 0) {
 		if (rc < 0) {
-			broken(w, rc == -EMSGSIZE ? "a frame is longer than max_result_bytes allows" :
-						    "the channel carries something that is not a frame",
+			broken(w,
+			       rc == -EMSGSIZE
+				       ? "a frame is longer than max_result_bytes allows"
+				       : "the channel carries something that is not a frame",
 			       false);
 			return;
 		}
@@ -84,7 +86,8 @@ static void on_channel_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	uint8_t *at = frame_room(&w->reader, &room);
 
 	(void)suggested;
-	*buf = uv_buf_init((char *)at, at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
+	*buf = uv_buf_init((char *)at,
+			   at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
 }
 
 static void on_channel_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -179,11 +182,13 @@ static int make_descriptors(int channel[2], int out[2], int err[2])
 		if (setsockopt(channel[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
 			(void)setsockopt(channel[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 	return 0;
-err2:	rc = -errno;
+err2:
+	rc = -errno;
 	close_pair(out);
 	close_pair(channel);
 	return rc;
-err1:	rc = -errno;
+err1:
+	rc = -errno;
 	close_pair(channel);
 	return rc;
 }

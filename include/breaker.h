@@ -17,20 +17,20 @@ struct breaker_config {
 	unsigned threshold;       /* failures in a row that open the circuit */
 	uint64_t backoff_base_us; /* wait after the first failure */
 	uint64_t backoff_max_us;
-	unsigned burst;           /* starts at once */
-	unsigned per_second;      /* starts sustained */
+	unsigned burst;      /* starts at once */
+	unsigned per_second; /* starts sustained */
 };
 
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
 
 struct breaker {
 	struct breaker_config config;
-	unsigned failures;         /* in a row, counted as above */
-	uint64_t last_failure_us;  /* 0: none */
-	uint64_t not_before_us;    /* the back-off */
-	uint64_t tokens_milli;     /* thousandths of a start */
+	unsigned failures;        /* in a row, counted as above */
+	uint64_t last_failure_us; /* 0: none */
+	uint64_t not_before_us;   /* the back-off */
+	uint64_t tokens_milli;    /* thousandths of a start */
 	uint64_t refilled_us;
-	bool probing;              /* half open: one start is under way */
+	bool probing; /* half open: one start is under way */
 };
 
 void breaker_init(struct breaker *b, const struct breaker_config *config, uint64_t now_us);

@@ -48,7 +48,8 @@ struct config {
 	uint64_t start_method; /* enum start_method */
 	uint64_t abandon;      /* enum pool_abandon: its order is that of the words in the table */
 	uint64_t strings;      /* enum config_strings */
-	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms, stop_grace_ms;
+	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms,
+		stop_grace_ms;
 	uint64_t queue_limit, queue_bytes;
 	uint64_t max_depth, max_request_bytes, max_result_bytes;
 	uint64_t breaker_threshold, backoff_base_ms, backoff_max_ms, start_burst, starts_per_second;

@@ -22,16 +22,16 @@
 /* What we announce; see DISTRIBUTION notes in c_src/dist.c for each bit. */
 #define DIST_FLAGS UINT64_C(0xd07074fbc)
 
-#define DIST_NAME_MAX 255 /* bytes of a full node name, as OTP */
+#define DIST_NAME_MAX   255         /* bytes of a full node name, as OTP */
 #define DIST_HEAD_BYTES (64 * 1024) /* what is kept of an oversize message */
 
 struct dist_config {
-	const char *name;      /* our full node name; must outlive the connection */
-	const char *cookie;    /* likewise */
-	uint32_t creation;     /* of our node */
-	uint64_t flags;        /* DIST_FLAGS, or others in tests */
-	size_t max_message;    /* longer frames are not kept: DIST_EV_OVERSIZE */
-	size_t max_frame;      /* longer frames close the connection */
+	const char *name;   /* our full node name; must outlive the connection */
+	const char *cookie; /* likewise */
+	uint32_t creation;  /* of our node */
+	uint64_t flags;     /* DIST_FLAGS, or others in tests */
+	size_t max_message; /* longer frames are not kept: DIST_EV_OVERSIZE */
+	size_t max_frame;   /* longer frames close the connection */
 };
 
 enum dist_state {
@@ -45,26 +45,26 @@ enum dist_status { DIST_OK, DIST_OK_SIMULTANEOUS, DIST_NOK, DIST_ALIVE, DIST_NOT
 
 enum dist_event_type {
 	DIST_EV_NONE,
-	DIST_EV_NAME,         /* acceptor: the peer said who it is; answer with dist_answer_name() */
-	DIST_EV_UP,           /* the handshake is complete: peer name, creation and flags are known */
-	DIST_EV_TICK,         /* an empty frame */
-	DIST_EV_SEND,         /* to a pid, a name, or an alias: `to_pid`/`name`/`ref`; `payload` */
-	DIST_EV_LINK,         /* from, to_pid */
-	DIST_EV_UNLINK,       /* from, to_pid; `unlink_id` (0: the old form, which wants no ack) */
-	DIST_EV_UNLINK_ACK,   /* from, to_pid, unlink_id */
-	DIST_EV_EXIT,         /* a link broke: from, to_pid, reason (all payload and trace forms) */
-	DIST_EV_EXIT2,        /* exit(Pid, Reason): from, to_pid, reason */
-	DIST_EV_MONITOR,      /* from, to_pid or name, ref */
-	DIST_EV_DEMONITOR,    /* from, to_pid or name, ref */
-	DIST_EV_DOWN,         /* MONITOR_P_EXIT: from (a pid, or `name`), to_pid, ref, reason */
-	DIST_EV_SPAWN,        /* SPAWN_REQUEST: ref (ReqId), from, mfa, spawn_opts, payload (the args) */
+	DIST_EV_NAME,       /* acceptor: the peer said who it is; answer with dist_answer_name() */
+	DIST_EV_UP,         /* the handshake is complete: peer name, creation and flags are known */
+	DIST_EV_TICK,       /* an empty frame */
+	DIST_EV_SEND,       /* to a pid, a name, or an alias: `to_pid`/`name`/`ref`; `payload` */
+	DIST_EV_LINK,       /* from, to_pid */
+	DIST_EV_UNLINK,     /* from, to_pid; `unlink_id` (0: the old form, which wants no ack) */
+	DIST_EV_UNLINK_ACK, /* from, to_pid, unlink_id */
+	DIST_EV_EXIT,       /* a link broke: from, to_pid, reason (all payload and trace forms) */
+	DIST_EV_EXIT2,      /* exit(Pid, Reason): from, to_pid, reason */
+	DIST_EV_MONITOR,    /* from, to_pid or name, ref */
+	DIST_EV_DEMONITOR,  /* from, to_pid or name, ref */
+	DIST_EV_DOWN,       /* MONITOR_P_EXIT: from (a pid, or `name`), to_pid, ref, reason */
+	DIST_EV_SPAWN, /* SPAWN_REQUEST: ref (ReqId), from, mfa, spawn_opts, payload (the args) */
 	DIST_EV_SPAWN_REPLY,  /* ref (ReqId), to_pid, reason (the result term) */
 	DIST_EV_GROUP_LEADER, /* from, to_pid */
 	DIST_EV_UNKNOWN,      /* an operation that we do not know; `op`. Counted and ignored */
-	DIST_EV_OVERSIZE,     /* a SEND longer than max_message: as DIST_EV_SEND, but `payload` holds only
+	DIST_EV_OVERSIZE, /* a SEND longer than max_message: as DIST_EV_SEND, but `payload` holds only
 	                         its first bytes (unchecked, at most DIST_HEAD_BYTES); `total_len`.
 	                         Told when the last byte has passed. Other signals that long: CLOSED */
-	DIST_EV_CLOSED,       /* refused or malformed: `why` says in words; close the socket after what is
+	DIST_EV_CLOSED, /* refused or malformed: `why` says in words; close the socket after what is
 	                         in dist_output() has been sent */
 };
 
@@ -72,21 +72,21 @@ enum dist_event_type {
  * dist_next() or dist_room(). All terms are checked, except OVERSIZE's payload. */
 struct dist_event {
 	enum dist_event_type type;
-	int op;                  /* the control operation, e.g. 6 for REG_SEND; -1 for ticks */
-	bool has_from;           /* SEND forms without a sender have none */
+	int op;        /* the control operation, e.g. 6 for REG_SEND; -1 for ticks */
+	bool has_from; /* SEND forms without a sender have none */
 	struct term_pid from;
-	bool to_is_pid;          /* `to_pid`, else `name` (SEND, MONITOR, DEMONITOR) */
-	bool to_is_alias;        /* SEND: `ref` */
-	bool from_is_name;       /* DOWN of a monitor on a name: `name` */
+	bool to_is_pid;    /* `to_pid`, else `name` (SEND, MONITOR, DEMONITOR) */
+	bool to_is_alias;  /* SEND: `ref` */
+	bool from_is_name; /* DOWN of a monitor on a name: `name` */
 	struct term_pid to_pid;
-	struct span name;        /* an atom's text, UTF-8 */
-	struct span ref;         /* an encoded reference, whole term */
+	struct span name; /* an atom's text, UTF-8 */
+	struct span ref;  /* an encoded reference, whole term */
 	uint64_t unlink_id;
-	const uint8_t *reason;   /* a term */
+	const uint8_t *reason;           /* a term */
 	const uint8_t *mfa, *spawn_opts; /* SPAWN: {M, F, A} and the option list */
-	struct span payload;     /* the message, one term, version byte not included */
-	uint64_t total_len;      /* of the frame: what max_message is compared with; 0 for no frame */
-	const char *why;         /* CLOSED: owned by the connection, valid until dist_free() */
+	struct span payload;             /* the message, one term, version byte not included */
+	uint64_t total_len; /* of the frame: what max_message is compared with; 0 for no frame */
+	const char *why;    /* CLOSED: owned by the connection, valid until dist_free() */
 };
 
 struct dist;

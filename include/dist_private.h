@@ -51,9 +51,10 @@
  * a name of 255 bytes; OTP allows for unknown bytes at the end. */
 #define DIST_PACKET_MAX 512
 
-#define DIST_ROOM_MIN (4 * 1024)    /* dist_room() offers at least that */
-#define DIST_ROOM_MAX (256 * 1024)  /* and looks no further ahead than that; kept when idle */
-#define DIST_CONTROL_MAX (8 * 1024) /* longest control message of an oversize frame: two pids, a
+#define DIST_ROOM_MIN (4 * 1024)   /* dist_room() offers at least that */
+#define DIST_ROOM_MAX (256 * 1024) /* and looks no further ahead than that; kept when idle */
+#define DIST_CONTROL_MAX \
+	(8 * 1024) /* longest control message of an oversize frame: two pids, a
                                        name and a trace token come to less than 6 KiB */
 
 #define DIST_DIGEST_LEN 16 /* MD5 */
@@ -76,18 +77,18 @@ enum dist_phase {
 struct dist {
 	struct dist_config config;
 	enum dist_phase phase;
-	bool old_name;           /* the peer began with `n`: its upper flags and creation follow */
-	int lost;                /* not 0: a signal found no room in `out`; this is why */
-	uint32_t challenge;      /* ours */
+	bool old_name;      /* the peer began with `n`: its upper flags and creation follow */
+	int lost;           /* not 0: a signal found no room in `out`; this is why */
+	uint32_t challenge; /* ours */
 	uint32_t peer_creation;
-	uint64_t peer_flags;     /* as announced, MANDATORY_25_DIGEST spelled out */
+	uint64_t peer_flags; /* as announced, MANDATORY_25_DIGEST spelled out */
 	char peer[DIST_NAME_MAX + 1];
 
-	struct buf in;           /* data[head .. len) is not parsed yet */
+	struct buf in; /* data[head .. len) is not parsed yet */
 	size_t head;
-	size_t room;             /* how much to offer: DIST_ROOM_MIN .. DIST_ROOM_MAX */
-	uint32_t over_len;       /* length of the oversize frame at `head`; 0: none */
-	uint32_t over_left;      /* bytes of its end that are still to be dropped */
+	size_t room;        /* how much to offer: DIST_ROOM_MIN .. DIST_ROOM_MAX */
+	uint32_t over_len;  /* length of the oversize frame at `head`; 0: none */
+	uint32_t over_left; /* bytes of its end that are still to be dropped */
 
 	struct buf out;
 	uint8_t latin1[2 * TERM_ATOM_MAX]; /* a name that came in Latin-1, as UTF-8 */

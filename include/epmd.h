@@ -11,8 +11,8 @@
 #include <uv.h>
 
 enum epmd_event {
-	EPMD_PUBLISHED,  /* the first time: `creation` is ours to use */
-	EPMD_AGAIN,      /* published again after epmd was gone */
+	EPMD_PUBLISHED, /* the first time: `creation` is ours to use */
+	EPMD_AGAIN,     /* published again after epmd was gone */
 	EPMD_NAME_TAKEN, /* another node has the name. The first time: fatal; later it is tried again */
 	EPMD_LOST,       /* the connection is gone; it will be tried again */
 	EPMD_FAILED,     /* the first time only: no epmd answers and none could be started */
@@ -20,7 +20,8 @@ enum epmd_event {
 
 struct epmd;
 
-typedef void (*epmd_callback)(void *arg, enum epmd_event event, uint32_t creation, const char *text);
+typedef void (*epmd_callback)(void *arg, enum epmd_event event, uint32_t creation,
+			      const char *text);
 
 /* Publishes `alive` (the name before the '@', copied) as a hidden node at TCP port `port`. If nobody
  * answers on epmd's port, runs `epmd -daemon` once for each time that it is gone. NULL: no memory. */

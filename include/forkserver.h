@@ -56,10 +56,10 @@ struct forkserver_callbacks {
 };
 
 struct forkserver_options {
-	const char *python;     /* interpreter */
-	const char *script;     /* path of krait/_start.py */
-	const char *node;       /* its name */
-	const char *mark;       /* the entry of the environment that marks all our processes */
+	const char *python; /* interpreter */
+	const char *script; /* path of krait/_start.py */
+	const char *node;   /* its name */
+	const char *mark;   /* the entry of the environment that marks all our processes */
 	const struct config *config;
 };
 

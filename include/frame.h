@@ -67,9 +67,9 @@ enum frame_ext {
 
 /* Bytes from one worker on their way to frames. */
 struct frame_reader {
-	struct buf in;      /* received, not yet consumed */
-	size_t taken;       /* bytes of `in` that frame_next() has handed out */
-	size_t max_bytes;   /* longest frame accepted */
+	struct buf in;    /* received, not yet consumed */
+	size_t taken;     /* bytes of `in` that frame_next() has handed out */
+	size_t max_bytes; /* longest frame accepted */
 };
 
 /* One frame. `rest` are the elements after the id, not parsed, `count` of them; they stay valid until

@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 struct heap_node {
-	struct heap_node *child, *next, *prev; /* prev: the parent for a first child, else the sibling */
-	uint64_t key;                          /* the deadline, in the caller's unit */
+	struct heap_node *child, *next,
+		*prev; /* prev: the parent for a first child, else the sibling */
+	uint64_t key;  /* the deadline, in the caller's unit */
 	bool queued;
 };
 
@@ -19,7 +20,7 @@ struct heap {
 	struct heap_node *root;
 };
 
-#define heap_entry(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define heap_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Puts `n` in with `key`; asserts that it is in no heap. `n` must be zeroed before its first use. */
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key);

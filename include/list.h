@@ -15,11 +15,11 @@ struct list {
 };
 
 /* The object of type `type` whose member `member` is the link `ptr`. */
-#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Walks the links of `head`; `tmp` holds the next one, so the body may remove `pos`. */
-#define list_each(pos, tmp, head)                                                                  \
-	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head);                           \
+#define list_each(pos, tmp, head)                                        \
+	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head); \
 	     (pos) = (tmp), (tmp) = (pos)->next)
 
 static inline void list_init(struct list *l)

@@ -6,11 +6,16 @@
 #include "config.h"
 
 /* What the node's process ends with. */
-enum node_exit { NODE_EXIT_OK = 0, NODE_EXIT_FAILURE = 1, NODE_EXIT_USAGE = 2, NODE_EXIT_NAME_TAKEN = 3 };
+enum node_exit {
+	NODE_EXIT_OK = 0,
+	NODE_EXIT_FAILURE = 1,
+	NODE_EXIT_USAGE = 2,
+	NODE_EXIT_NAME_TAKEN = 3
+};
 
 struct node_options {
 	const struct config *config;
-	const char *name;       /* full node name */
+	const char *name; /* full node name */
 	const char *cookie;
 	const char *executable; /* our own, for the guard */
 	const char *python, *script;

@@ -19,9 +19,9 @@
 #define KRAIT_NODE_PRIVATE_H
 
 #include "mem.h"
-#define uthash_malloc(size)      mem_alloc(size)
-#define uthash_free(ptr, size)   mem_free(ptr)
-#define HASH_NONFATAL_OOM        1
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(ptr, size) mem_free(ptr)
+#define HASH_NONFATAL_OOM      1
 #include <uthash.h>
 
 #include "config.h"
@@ -39,11 +39,11 @@
 
 #include <uv.h>
 
-#define NODE_PID_ID     1u      /* the node's own pid, the sender of answers and monitors */
-#define NODE_FIRST_ID   1000u   /* of requests, leases, workers, watches: one counter, never reused */
-#define MONITORS_MAX    (1u << 20) /* of one peer on us */
-#define SMALL_FRAME     1024    /* frames up to here live in their request */
-#define DETAIL_MAX      4096    /* bytes of the cause of a failed start */
+#define NODE_PID_ID   1u    /* the node's own pid, the sender of answers and monitors */
+#define NODE_FIRST_ID 1000u /* of requests, leases, workers, watches: one counter, never reused */
+#define MONITORS_MAX  (1u << 20) /* of one peer on us */
+#define SMALL_FRAME   1024       /* frames up to here live in their request */
+#define DETAIL_MAX    4096       /* bytes of the cause of a failed start */
 
 /* How requests were answered, beyond the pool's own outcomes; the keys in status' totals. */
 enum answer_kind {
@@ -77,13 +77,13 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
-	bool dirty;              /* in node->dirty: output to flush before the loop blocks */
+	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
-	struct list requests;    /* struct node_request, by_peer: callers that live there */
-	struct list leases;      /* struct node_lease, by_peer: owners that live there */
-	struct list links;       /* struct node_link, by_peer */
-	struct list watches;     /* struct watch, by_peer: ours on pids there */
+	struct list requests;     /* struct node_request, by_peer: callers that live there */
+	struct list leases;       /* struct node_lease, by_peer: owners that live there */
+	struct list links;        /* struct node_link, by_peer */
+	struct list watches;      /* struct watch, by_peer: ours on pids there */
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -91,7 +91,7 @@ struct monitor {
 	UT_hash_handle hh;
 	struct books *books;
 	struct local_pid watcher;
-	struct node_lease *lease;     /* what is monitored; NULL: a name */
+	struct node_lease *lease; /* what is monitored; NULL: a name */
 	struct list by_lease;
 	struct node_request *request; /* whose tag carries the same reference */
 	struct node_lease *granting;  /* answered with this lease, not yet known to be heard */
@@ -105,11 +105,11 @@ struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	void *object;      /* node_request (CALLER), node_lease (OWNER, HEIR) */
+	void *object; /* node_request (CALLER), node_lease (OWNER, HEIR) */
 	struct books *books;
 	struct list by_peer;
 	struct local_pid pid;
-	uint64_t from;     /* the id of our pid that monitors */
+	uint64_t from; /* the id of our pid that monitors */
 };
 
 /* One request of a caller. */
@@ -117,16 +117,16 @@ struct node_request {
 	struct pool_request pool;
 	struct node_pool *owner_pool;
 	enum request_verb verb;
-	struct books *books;     /* NULL: the peer is gone, nobody is answered */
+	struct books *books; /* NULL: the peer is gone, nobody is answered */
 	struct list by_peer;
-	struct list waiting;     /* AWAIT_READY: in node_pool.waiting */
+	struct list waiting; /* AWAIT_READY: in node_pool.waiting */
 	struct local_pid caller;
 	struct monitor *monitor;
 	struct watch *watch;
 	struct node_lease *lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
-	uint64_t count;          /* AWAIT_READY: how many workers */
-	uint64_t sent_us;        /* PING_WORKER */
-	uint8_t *frame;          /* heap, or inside data[] */
+	uint64_t count;           /* AWAIT_READY: how many workers */
+	uint64_t sent_us;         /* PING_WORKER */
+	uint8_t *frame;           /* heap, or inside data[] */
 	uint32_t frame_len;
 	bool cast, frame_on_heap;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
@@ -138,18 +138,18 @@ struct node_request {
 struct node_lease {
 	struct pool_lease pool;
 	struct node_pool *owner_pool;
-	struct books *books;     /* of the owner; NULL: its peer is gone */
+	struct books *books; /* of the owner; NULL: its peer is gone */
 	struct list by_peer;
 	struct local_pid owner;
 	struct watch *watch;
-	struct list monitors;    /* struct monitor, by_lease */
-	struct list links;       /* struct node_link, by_lease */
-	struct monitor *grant;   /* the caller's monitor until it is known to have heard the answer */
-	uint64_t probe_id;       /* the unlink id whose ack tells that; 0: known */
+	struct list monitors;  /* struct monitor, by_lease */
+	struct list links;     /* struct node_link, by_lease */
+	struct monitor *grant; /* the caller's monitor until it is known to have heard the answer */
+	uint64_t probe_id;     /* the unlink id whose ack tells that; 0: known */
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
-	struct buf reason;       /* why it ended, an encoded term; empty: by pool.end */
+	struct buf reason; /* why it ended, an encoded term; empty: by pool.end */
 };
 
 struct node_link {
@@ -176,8 +176,8 @@ struct node_worker {
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
-	char object[96];        /* for log lines */
-	char error[256];        /* last error of a call, for `workers` */
+	char object[96]; /* for log lines */
+	char error[256]; /* last error of a call, for `workers` */
 };
 
 struct node_pool {
@@ -187,22 +187,23 @@ struct node_pool {
 	struct pool_config limits;
 	struct request_defaults defaults;
 	struct node_worker *workers;
-	struct forkserver *forkserver;  /* NULL: none runs */
+	struct forkserver *forkserver; /* NULL: none runs */
 	uint64_t forkserver_id;
 	bool forkserver_ready;
-	unsigned forkservers_open;      /* handles not yet closed */
-	struct list waiting;            /* AWAIT_READY requests */
+	unsigned forkservers_open; /* handles not yet closed */
+	struct list waiting;       /* AWAIT_READY requests */
 	uint64_t answers[ANSWER_KINDS];
-	uint64_t ignored;               /* messages that were no request */
-	char detail[DETAIL_MAX];        /* the cause of the last failed start */
+	uint64_t ignored;        /* messages that were no request */
+	char detail[DETAIL_MAX]; /* the cause of the last failed start */
 	size_t detail_len;
 	bool detail_fresh;
-	uv_timer_t timer;               /* pool_next_tick */
+	uv_timer_t timer; /* pool_next_tick */
 	uint64_t armed_us;
 	bool pumping;
-	uint64_t failed_ids[2048];      /* starts that failed or were forgotten within a step, told after it; */
-	unsigned failed_count;          /* a pool has at most 1024 workers to kill and as many to start */
-	bool drained;                   /* POOL_DRAINED was seen in this pump */
+	uint64_t failed_ids
+		[2048]; /* starts that failed or were forgotten within a step, told after it; */
+	unsigned failed_count; /* a pool has at most 1024 workers to kill and as many to start */
+	bool drained;          /* POOL_DRAINED was seen in this pump */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -226,10 +227,10 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
-	unsigned peers;                 /* connections, half-open ones included */
+	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
-	struct node_pool *pool;         /* the one pool, so far */
+	struct node_pool *pool; /* the one pool, so far */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
 	enum node_stage stage;
@@ -240,9 +241,9 @@ struct node {
 /* node.c */
 uint64_t node_now_us(void);
 uint64_t node_id(struct node *n);
-void node_stop(struct node *n, const char *why);  /* drain, then end; a second time: now */
+void node_stop(struct node *n, const char *why); /* drain, then end; a second time: now */
 void node_drained(struct node *n);
-void node_maybe_end(struct node *n);              /* called when something that holds the end is gone */
+void node_maybe_end(struct node *n); /* called when something that holds the end is gone */
 struct term_pid node_pid(const struct node *n, uint64_t id);
 
 /* node_peer.c */

@@ -22,8 +22,8 @@ struct peer_callbacks {
 struct peer_options {
 	struct dist_config dist;
 	uint64_t handshake_timeout_ms;
-	uint64_t ticktime_ms;  /* silence after which the peer is gone; ticks every quarter */
-	size_t max_output;     /* bytes that may wait for the peer to read them */
+	uint64_t ticktime_ms; /* silence after which the peer is gone; ticks every quarter */
+	size_t max_output;    /* bytes that may wait for the peer to read them */
 };
 
 /* Accepts one connection from `listener`. `id` is unique for the node's life. NULL, and a negative

@@ -44,8 +44,8 @@
 enum worker_state {
 	WORKER_STARTING,
 	WORKER_IDLE,
-	WORKER_LEASED,  /* held by a lease, no call running */
-	WORKER_BUSY,    /* a call is running, of a lease or not */
+	WORKER_LEASED, /* held by a lease, no call running */
+	WORKER_BUSY,   /* a call is running, of a lease or not */
 	WORKER_PROBING,
 	WORKER_STOPPING, /* told or forced to end; serves nobody */
 	WORKER_GONE,
@@ -64,16 +64,16 @@ enum pool_kind {
 
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
 enum pool_outcome {
-	OUTCOME_OK,            /* the worker answered (call), or the lease is granted (checkout) */
-	OUTCOME_ABANDONED,     /* the caller is gone: nobody is answered */
+	OUTCOME_OK,        /* the worker answered (call), or the lease is granted (checkout) */
+	OUTCOME_ABANDONED, /* the caller is gone: nobody is answered */
 	OUTCOME_TIMEOUT_QUEUE,
 	OUTCOME_TIMEOUT_CALL,
 	OUTCOME_OVERLOADED,
-	OUTCOME_WORKER_EXIT,   /* the worker ended in the call, retries used up */
+	OUTCOME_WORKER_EXIT, /* the worker ended in the call, retries used up */
 	OUTCOME_CIRCUIT_OPEN,
 	OUTCOME_LEASE_CLOSED,
 	OUTCOME_DRAINING,
-	OUTCOME_REFUSED,       /* never queued: a bad request; the node has said what was wrong */
+	OUTCOME_REFUSED, /* never queued: a bad request; the node has said what was wrong */
 	OUTCOMES
 };
 
@@ -87,17 +87,17 @@ struct pool_request {
 	uint64_t deadline_us;       /* absolute, of the whole request */
 	uint64_t queue_deadline_us; /* absolute, of the wait */
 	size_t bytes;               /* its payload, for queue_bytes_limit */
-	uint64_t lease_id;          /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
-	enum pool_abandon abandon;  /* what happens to the worker when this is abandoned */
+	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
+	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
 	/* ---- the pool's ---- */
 	enum request_state { REQUEST_NEW, REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_DONE } state;
 	enum pool_outcome outcome;
-	uint64_t arrival;           /* its number in the order of arrival */
-	struct list link;           /* in a queue, a lease's queue, or the done list */
+	uint64_t arrival; /* its number in the order of arrival */
+	struct list link; /* in a queue, a lease's queue, or the done list */
 	struct heap_node timer;
 	struct pool_worker *worker; /* while running */
-	uint64_t worker_id;         /* where it ran last, or the lease was granted; 0: nowhere yet */
-	struct pool_lease *lease;   /* CHECKOUT: the record it brought along */
+	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
+	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
 	uint64_t arrived_us, started_us, done_us;
 };
 
@@ -108,63 +108,68 @@ struct pool_lease {
 	/* ---- the pool's ---- */
 	struct pool_worker *worker; /* NULL before and after */
 	uint64_t worker_id;         /* likewise, but kept when it has ended */
-	struct list waiting; /* its calls that wait for the running one, in order */
-	struct list link;    /* in the pool's leases, or in the ended list */
+	struct list waiting;        /* its calls that wait for the running one, in order */
+	struct list link;           /* in the pool's leases, or in the ended list */
 	struct pool_lease *hash_next;
-	enum pool_lease_end { LEASE_CHECKED_IN, LEASE_OWNER_GONE, LEASE_WORKER_GONE, LEASE_TIMEOUT } end;
+	enum pool_lease_end {
+		LEASE_CHECKED_IN,
+		LEASE_OWNER_GONE,
+		LEASE_WORKER_GONE,
+		LEASE_TIMEOUT
+	} end;
 };
 
 /* One worker, read-only outside pool.c. */
 struct pool_worker {
-	uint64_t id;                  /* never reused */
-	unsigned index;               /* 0 .. size-1 (of its start), unique among those not stopping */
+	uint64_t id;    /* never reused */
+	unsigned index; /* 0 .. size-1 (of its start), unique among those not stopping */
 	enum worker_state state;
 	struct list link;
 	struct heap_node timer;       /* start deadline, grace of an interrupt, of a stop */
 	struct pool_request *request; /* what it runs for somebody; NULL when that one is gone */
-	uint64_t call_id;             /* the call it runs, 0: none; outlives `request` when abandoned */
+	uint64_t call_id; /* the call it runs, 0: none; outlives `request` when abandoned */
 	struct pool_lease *lease;
-	bool interrupted;             /* busy, and told to stop what it does */
-	bool timed_out;               /* interrupted because its call's time was up */
-	unsigned stop_phase;          /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
+	bool interrupted;                        /* busy, and told to stop what it does */
+	bool timed_out;                          /* interrupted because its call's time was up */
+	unsigned stop_phase;                     /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
 	uint64_t started_us, ready_us, since_us; /* since: when it came into its state */
-	uint64_t calls;               /* answered */
+	uint64_t calls;                          /* answered */
 	/* an action that is due, and its place in the list of those */
 	unsigned pending;
 	struct list act;
-	struct list all;              /* in the list of all, by id */
-	struct list by_index;         /* in the list of those that are not stopping, by index */
-	struct list trial;            /* ready, but whether its start was a success is not clear yet */
+	struct list all;      /* in the list of all, by id */
+	struct list by_index; /* in the list of those that are not stopping, by index */
+	struct list trial;    /* ready, but whether its start was a success is not clear yet */
 	struct pool_worker *hash_next;
 };
 
 struct pool_config {
 	unsigned size;
-	unsigned queue_limit;         /* requests that may wait (leases' own queues included) */
-	size_t queue_bytes_limit;     /* payload that may wait; one request is always admitted */
-	uint64_t start_timeout_us;    /* from POOL_START to POOL_WORKER_READY */
+	unsigned queue_limit;      /* requests that may wait (leases' own queues included) */
+	size_t queue_bytes_limit;  /* payload that may wait; one request is always admitted */
+	uint64_t start_timeout_us; /* from POOL_START to POOL_WORKER_READY */
 	uint64_t interrupt_grace_us;
-	uint64_t stop_grace_us;       /* between the politenesses of a stop */
+	uint64_t stop_grace_us; /* between the politenesses of a stop */
 	struct breaker_config breaker;
 };
 
 enum pool_event_type {
-	POOL_SUBMIT,        /* request (and lease, for a CHECKOUT) */
-	POOL_ABANDON,       /* request: its caller is gone. The request is queued or running */
-	POOL_CHECKIN,       /* lease_id: the owner gives it back */
-	POOL_LEASE_DOWN,    /* lease_id: its owner is gone, or it was sent an exit signal */
-	POOL_WORKER_READY,  /* worker_id: HELLO */
+	POOL_SUBMIT,       /* request (and lease, for a CHECKOUT) */
+	POOL_ABANDON,      /* request: its caller is gone. The request is queued or running */
+	POOL_CHECKIN,      /* lease_id: the owner gives it back */
+	POOL_LEASE_DOWN,   /* lease_id: its owner is gone, or it was sent an exit signal */
+	POOL_WORKER_READY, /* worker_id: HELLO */
 	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call. Taken from a worker
 	                       that is BROKEN as well: its last words, read after its end was known */
-	POOL_WORKER_GONE,   /* worker_id: every process and descriptor of it is gone, or it never was.
+	POOL_WORKER_GONE, /* worker_id: every process and descriptor of it is gone, or it never was.
 	                       `failed`: the start failed (never said HELLO) */
 	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and
 	                       its lease hear of it with POOL_WORKER_GONE, or stop_grace later */
 	POOL_TICK,          /* time has passed: deadlines */
-	POOL_RESIZE,        /* size. Shrinking: idle workers leave at once, others when they come free;
+	POOL_RESIZE, /* size. Shrinking: idle workers leave at once, others when they come free;
 	                       those that still start are surplus before those that can serve */
-	POOL_DRAIN,         /* no new requests; POOL_DRAINED when nothing is queued, running or leased */
-	POOL_STOP,          /* stop all workers, start none: everything queued or running is done with
+	POOL_DRAIN,  /* no new requests; POOL_DRAINED when nothing is queued, running or leased */
+	POOL_STOP,   /* stop all workers, start none: everything queued or running is done with
 	                       OUTCOME_DRAINING, leases end with LEASE_WORKER_GONE */
 };
 
@@ -181,14 +186,14 @@ struct pool_event {
 };
 
 enum pool_action_type {
-	POOL_START,       /* start a process for worker_id (index) */
-	POOL_RUN,         /* send the request's frame to worker_id */
-	POOL_PROBE,       /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
-	POOL_INTERRUPT,   /* SIGINT to worker_id */
-	POOL_END,         /* close worker_id's channel: please leave */
-	POOL_TERMINATE,   /* SIGTERM to its group */
-	POOL_KILL,        /* SIGKILL to its group */
-	POOL_DONE,        /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
+	POOL_START,     /* start a process for worker_id (index) */
+	POOL_RUN,       /* send the request's frame to worker_id */
+	POOL_PROBE,     /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
+	POOL_INTERRUPT, /* SIGINT to worker_id */
+	POOL_END,       /* close worker_id's channel: please leave */
+	POOL_TERMINATE, /* SIGTERM to its group */
+	POOL_KILL,      /* SIGKILL to its group */
+	POOL_DONE, /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
 	POOL_LEASE_ENDED, /* lease: `end` */
 	POOL_DRAINED,     /* once per POOL_DRAIN */
 };
@@ -196,7 +201,8 @@ enum pool_action_type {
 struct pool_action {
 	enum pool_action_type type;
 	uint64_t worker_id; /* DONE: where it ran last, 0: nowhere; LEASE_ENDED: whose it was */
-	uint64_t call_id;   /* RUN, DONE: the request's id; PROBE: what PONG must say; INTERRUPT: the call */
+	uint64_t
+		call_id; /* RUN, DONE: the request's id; PROBE: what PONG must say; INTERRUPT: the call */
 	unsigned index;
 	struct pool_request *request;
 	struct pool_lease *lease;
@@ -236,9 +242,9 @@ void pool_count_refused(struct pool *p);
 const struct pool_config *pool_config(const struct pool *p);
 const struct pool_totals *pool_totals(const struct pool *p);
 unsigned pool_count(const struct pool *p, enum worker_state state);
-unsigned pool_ready(const struct pool *p);    /* idle, leased, busy, probing */
-unsigned pool_queued(const struct pool *p);   /* requests, leases' own queues included */
-unsigned pool_running(const struct pool *p);  /* requests */
+unsigned pool_ready(const struct pool *p);   /* idle, leased, busy, probing */
+unsigned pool_queued(const struct pool *p);  /* requests, leases' own queues included */
+unsigned pool_running(const struct pool *p); /* requests */
 unsigned pool_leases(const struct pool *p);
 bool pool_draining(const struct pool *p);
 struct pool_worker *pool_worker(const struct pool *p, uint64_t worker_id);
@@ -248,7 +254,8 @@ struct pool_worker *pool_worker_after(const struct pool *p, const struct pool_wo
 const struct breaker *pool_breaker(const struct pool *p);
 /* Milliseconds until the circuit lets the next start through, at least 1; 0: it is closed. */
 uint64_t pool_retry_after_ms(const struct pool *p, uint64_t now_us);
-const struct histogram *pool_wait_us(const struct pool *p);  /* arrival to first start, or to grant */
+const struct histogram *
+pool_wait_us(const struct pool *p); /* arrival to first start, or to grant */
 const struct histogram *pool_call_us(const struct pool *p);  /* start to answer */
 const struct histogram *pool_start_us(const struct pool *p); /* start of a worker to its HELLO */
 

@@ -20,7 +20,7 @@
 #define POOL_HASH 256
 
 #define POOL_ACTIONS (POOL_DRAINED + 1)
-#define BIT(n) (1u << (n))
+#define BIT(n)       (1u << (n))
 
 /* A worker that dies by itself so soon after its HELLO, before any answer, may have failed to start. */
 #define EARLY_DEATH_US 100000
@@ -39,14 +39,15 @@ struct pool {
 	bool draining, stopping;
 	bool drain_told; /* POOL_DRAINED was decided for the last POOL_DRAIN */
 
-	struct list in[WORKER_STATES]; /* a state is a list; the last idle one was used most recently */
+	struct list
+		in[WORKER_STATES]; /* a state is a list; the last idle one was used most recently */
 	unsigned count[WORKER_STATES];
 	struct list workers;  /* all but GONE, by id */
 	struct list by_index; /* those that are not stopping, by index */
 	struct list trials;   /* ready but not proved, in the order of ready_us */
 	struct pool_worker *worker_hash[POOL_HASH];
 	uint64_t last_worker_id, last_probe_id;
-	uint64_t start_at_us;        /* when a start that is due may happen; POOL_NEVER: none is due */
+	uint64_t start_at_us; /* when a start that is due may happen; POOL_NEVER: none is due */
 	uint64_t no_memory_until_us; /* no start before */
 	unsigned early_deaths;       /* in a row */
 

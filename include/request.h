@@ -14,23 +14,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REQUEST_INFINITY UINT64_MAX
-#define REQUEST_NAME_MAX 1024 /* bytes of M and of F */
+#define REQUEST_INFINITY  UINT64_MAX
+#define REQUEST_NAME_MAX  1024 /* bytes of M and of F */
 #define REQUEST_RETRY_MAX 100
 
 /* The outside of a message. */
 enum envelope_kind {
-	ENVELOPE_CALL,  /* {'$gen_call', {From, Tag}, Request} */
-	ENVELOPE_CAST,  /* {'$gen_cast', Request} */
-	ENVELOPE_OTHER  /* anything else */
+	ENVELOPE_CALL, /* {'$gen_call', {From, Tag}, Request} */
+	ENVELOPE_CAST, /* {'$gen_cast', Request} */
+	ENVELOPE_OTHER /* anything else */
 };
 
 struct envelope {
 	enum envelope_kind kind;
-	struct term_pid from;   /* CALL */
-	struct span tag;        /* CALL: the whole tag */
-	struct span alias;      /* CALL: the reference to answer to, if the tag holds an alias; else len 0 */
-	struct span ref;        /* CALL: the reference that a monitor of the caller's may carry; else len 0 */
+	struct term_pid from; /* CALL */
+	struct span tag;      /* CALL: the whole tag */
+	struct span
+		alias; /* CALL: the reference to answer to, if the tag holds an alias; else len 0 */
+	struct span
+		ref; /* CALL: the reference that a monitor of the caller's may carry; else len 0 */
 	const uint8_t *request; /* CALL, CAST */
 };
 

@@ -15,17 +15,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TERM_VERSION 131
-#define TERM_ATOM_MAX 255   /* characters of an atom */
+#define TERM_VERSION    131
+#define TERM_ATOM_MAX   255  /* characters of an atom */
 #define TERM_ATOM_BYTES 1020 /* bytes of an atom in UTF-8 */
 
 enum term_kind {
-	TERM_INT,    /* SMALL_INTEGER, INTEGER; any integer that fits int64_t is read by term_int */
-	TERM_BIG,    /* SMALL_BIG, LARGE_BIG */
-	TERM_FLOAT,  /* NEW_FLOAT, FLOAT */
-	TERM_ATOM,   /* ATOM_UTF8, SMALL_ATOM_UTF8, ATOM (Latin-1), SMALL_ATOM (Latin-1) */
+	TERM_INT,   /* SMALL_INTEGER, INTEGER; any integer that fits int64_t is read by term_int */
+	TERM_BIG,   /* SMALL_BIG, LARGE_BIG */
+	TERM_FLOAT, /* NEW_FLOAT, FLOAT */
+	TERM_ATOM,  /* ATOM_UTF8, SMALL_ATOM_UTF8, ATOM (Latin-1), SMALL_ATOM (Latin-1) */
 	TERM_BINARY,
-	TERM_BITS,   /* BIT_BINARY */
+	TERM_BITS, /* BIT_BINARY */
 	TERM_NIL,
 	TERM_LIST,   /* proper or improper */
 	TERM_STRING, /* STRING_EXT: a list of bytes */
@@ -113,9 +113,11 @@ bool term_pid_equal(const struct term_pid *a, const struct term_pid *b);
 void term_put_version(struct buf *b);
 void term_put_int(struct buf *b, int64_t value);
 void term_put_uint(struct buf *b, uint64_t value);
-void term_put_float(struct buf *b, double value); /* NaN and infinities as the atoms of PROTOCOL.md 7 */
+void term_put_float(struct buf *b,
+		    double value); /* NaN and infinities as the atoms of PROTOCOL.md 7 */
 void term_put_atom(struct buf *b, const char *text);
-void term_put_atom_n(struct buf *b, const char *text, size_t len); /* UTF-8, at most 255 characters */
+void term_put_atom_n(struct buf *b, const char *text,
+		     size_t len); /* UTF-8, at most 255 characters */
 void term_put_bool(struct buf *b, bool value);
 void term_put_binary(struct buf *b, const void *data, size_t len);
 void term_put_text(struct buf *b, const char *text); /* a binary */

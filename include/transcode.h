@@ -39,9 +39,10 @@
 #define TRANSCODE_DEPTH_MAX 1024
 
 struct transcode_options {
-	uint32_t max_depth; /* containers within containers, the outermost list of arguments not counted */
-	size_t max_bytes;   /* longest output */
-	bool strings_utf8;  /* false: every binary becomes bin */
+	uint32_t
+		max_depth; /* containers within containers, the outermost list of arguments not counted */
+	size_t max_bytes;  /* longest output */
+	bool strings_utf8; /* false: every binary becomes bin */
 };
 
 enum transcode_fault {
@@ -50,7 +51,7 @@ enum transcode_fault {
 	TRANSCODE_TOO_DEEP,    /* `limit` */
 	TRANSCODE_TOO_LARGE,   /* `bytes` (what was seen so far, at least), `limit` */
 	TRANSCODE_NO_MEMORY,
-	TRANSCODE_CORRUPT,     /* msgpack that is malformed: the worker is to blame */
+	TRANSCODE_CORRUPT, /* msgpack that is malformed: the worker is to blame */
 };
 
 /* Why a value could not be transcoded. `where` is a path such as args[1].key (a key's text, cut to 64
@@ -58,7 +59,8 @@ enum transcode_fault {
 struct transcode_error {
 	enum transcode_fault fault;
 	char where[256];
-	char what[64]; /* a word that begins with ':' is an atom: ":improper_list", ":duplicate_key",
+	char what
+		[64]; /* a word that begins with ':' is an atom: ":improper_list", ":duplicate_key",
 	                  ":invalid_utf8", ":invalid_atom", ":not_a_list", ":not_a_map", ":not_a_name" */
 	uint64_t bytes, limit;
 };
@@ -80,7 +82,8 @@ int transcode_kwargs(const uint8_t *map, const struct transcode_options *opts, s
 
 /* Appends one term, whatever it is, as msgpack. Paths begin with `root`. */
 int transcode_term(const uint8_t *term, const char *root, const struct transcode_options *opts,
-		   struct buf *out, struct transcode_error *err) __attribute__((warn_unused_result));
+		   struct buf *out, struct transcode_error *err)
+	__attribute__((warn_unused_result));
 
 /* Appends one msgpack value of a worker, not trusted, as a term (no version byte). `used` (may be
  * NULL) gets the value's length. Paths begin with `root`. On any fault `out` is cut back to where it

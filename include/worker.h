@@ -38,8 +38,7 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 
 /* Sends whole frames; what the socket does not take at once is copied and sent later. 0 or a negative
  * errno; on_broken follows in time by itself when the process is gone. */
-int worker_send(struct worker *w, const void *data, size_t len)
-	__attribute__((warn_unused_result));
+int worker_send(struct worker *w, const void *data, size_t len) __attribute__((warn_unused_result));
 
 /* Closes our writing half of the channel: an idle worker leaves. */
 void worker_end(struct worker *w);

@@ -24,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PYTHONS 4
+#define PYTHONS       4
 #define IN_FLIGHT_MAX 4096
-#define WARM_UP_NS UINT64_C(50000000)
+#define WARM_UP_NS    UINT64_C(50000000)
 
 struct python {
 	int fd;
@@ -141,7 +141,8 @@ static unsigned take_answers(struct python *p, bool keep)
 		if (p->len - at < 4 + size)
 			break;
 		msgpack_unpacked_init(&frame);
-		if (msgpack_unpack_next(&frame, (const char *)f + 4, size, &off) != MSGPACK_UNPACK_SUCCESS ||
+		if (msgpack_unpack_next(&frame, (const char *)f + 4, size, &off) !=
+			    MSGPACK_UNPACK_SUCCESS ||
 		    frame.data.type != MSGPACK_OBJECT_ARRAY || frame.data.via.array.size != 3 ||
 		    frame.data.via.array.ptr[2].via.map.size != 3) {
 			fprintf(stderr, "bench_floor: not an answer\n");
@@ -180,7 +181,8 @@ static uint64_t percentile(double share)
 static void run(unsigned concurrency, uint64_t duration_ns)
 {
 	unsigned used = concurrency < PYTHONS ? concurrency : PYTHONS, in_flight = 0;
-	uint64_t id = 0, begin = now_ns(), warm = begin + WARM_UP_NS, end = warm + duration_ns, now = begin;
+	uint64_t id = 0, begin = now_ns(), warm = begin + WARM_UP_NS, end = warm + duration_ns,
+		 now = begin;
 	struct pollfd fds[PYTHONS];
 
 	taken = 0;

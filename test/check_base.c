@@ -272,9 +272,19 @@ END_TEST
 
 START_TEST(a_single_value_is_every_quantile)
 {
-	static const uint64_t values[] = { 0, 1, 7, 8, 15, 16, 17, 1000, 123456789,
-					   (UINT64_C(1) << 40) - 1, UINT64_C(1) << 40,
-					   UINT64_C(1) << 41, UINT64_MAX };
+	static const uint64_t values[] = { 0,
+					   1,
+					   7,
+					   8,
+					   15,
+					   16,
+					   17,
+					   1000,
+					   123456789,
+					   (UINT64_C(1) << 40) - 1,
+					   UINT64_C(1) << 40,
+					   UINT64_C(1) << 41,
+					   UINT64_MAX };
 	struct histogram h = { 0 };
 
 	histogram_add(&h, values[_i]);

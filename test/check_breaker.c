@@ -5,7 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#define MS UINT64_C(1000)
+#define MS      UINT64_C(1000)
 #define SECONDS UINT64_C(1000000)
 
 static const struct breaker_config config = {
@@ -301,8 +301,8 @@ START_TEST(starts_in_any_minute_are_bounded)
 	};
 	unsigned most = most_a_minute(&c, table[_i].fails, table[_i].after_us);
 
-	ck_assert_msg(most <= table[_i].most, "%s: %u starts in a minute, at most %u", table[_i].what,
-		      most, table[_i].most);
+	ck_assert_msg(most <= table[_i].most, "%s: %u starts in a minute, at most %u",
+		      table[_i].what, most, table[_i].most);
 	ck_assert_msg(most >= 10, "%s: only %u starts in a minute", table[_i].what, most);
 }
 END_TEST
@@ -337,7 +337,8 @@ int main(void)
 	tcase_add_test(tc, each_failure_in_a_row_doubles_the_wait);
 	tcase_add_test(tc, jitter_adds_at_most_a_quarter);
 	tcase_add_test(tc, starts_that_were_under_way_together_fail_once);
-	tcase_add_loop_test(tc, after_some_failures_the_circuit_is_open_and_one_start_probes_it, 0, 2);
+	tcase_add_loop_test(tc, after_some_failures_the_circuit_is_open_and_one_start_probes_it, 0,
+			    2);
 	tcase_add_test(tc, the_bucket_bounds_probes_and_restarts_too);
 	tcase_add_test(tc, a_probe_that_fails_counts_even_without_any_back_off);
 	tcase_add_test(tc, the_end_of_time_is_no_problem);

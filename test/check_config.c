@@ -66,11 +66,13 @@ static const struct wrong {
 	{ "--size", "four", "--size: found \"four\", expected an integer from 1 to 1024" },
 	{ "--size", "4x", "--size: found \"4x\", expected an integer from 1 to 1024" },
 	{ "--size", "-1", "--size: found \"-1\", expected an integer from 1 to 1024" },
-	{ "--size", "99999999999999999999", "--size: found \"99999999999999999999\", expected an integer "
-					    "from 1 to 1024" },
+	{ "--size", "99999999999999999999",
+	  "--size: found \"99999999999999999999\", expected an integer "
+	  "from 1 to 1024" },
 	{ "--size", NULL, "--size: found nothing, expected a value" },
-	{ "--call-timeout", "never", "--call-timeout: found \"never\", expected an integer from 1 to "
-				     "31536000000, or infinity" },
+	{ "--call-timeout", "never",
+	  "--call-timeout: found \"never\", expected an integer from 1 to "
+	  "31536000000, or infinity" },
 	{ "--abandon", "forget", "--abandon: found \"forget\", expected kill|interrupt|finish" },
 	{ "--abandon", "kil", "--abandon: found \"kil\", expected kill|interrupt|finish" },
 	{ "--expose", "model", "--expose: found \"model\", expected NAME=MODULE:ATTR" },
@@ -82,7 +84,8 @@ static const struct wrong {
 	{ "--name", "a@b@c", "--name: found \"a@b@c\", expected NAME@HOST" },
 	{ "--sname", "x", "found both, expected one of --name NAME@HOST and --sname NAME" },
 	{ "--pool=", NULL, "--pool: found \"\", expected NAME" },
-	{ "--pool", "rex", "--pool: found \"rex\", expected a name that the node does not need for itself" },
+	{ "--pool", "rex",
+	  "--pool: found \"rex\", expected a name that the node does not need for itself" },
 	{ "--cookie", "secret", "found \"--cookie\", expected an option (see --help)" },
 };
 
@@ -111,7 +114,8 @@ START_TEST(help_names_every_option)
 	buf_put_u8(&text, 0);
 	buf_put_u8(&table, 0);
 	ck_assert_ptr_nonnull(strstr((char *)text.data, "--queue-limit N"));
-	ck_assert_ptr_nonnull(strstr((char *)table.data, "| `--abandon` | kill\\|interrupt\\|finish | kill |"));
+	ck_assert_ptr_nonnull(
+		strstr((char *)table.data, "| `--abandon` | kill\\|interrupt\\|finish | kill |"));
 	buf_free(&text);
 	buf_free(&table);
 }
@@ -160,8 +164,9 @@ START_TEST(what_may_be_called_is_decided_by_name)
 		argv[argc++] = "--expose";
 		argv[argc++] = row->expose;
 	}
-	ck_assert_int_eq(config_parse(&config, argc, (char *const *)(uintptr_t)argv, error, sizeof error),
-			 CONFIG_RUN);
+	ck_assert_int_eq(
+		config_parse(&config, argc, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_RUN);
 	ck_assert_msg(config_allows(&config, row->module, strlen(row->module), row->function,
 				    strlen(row->function)) == row->expected,
 		      "row %d: %s %s", _i, row->module, row->function);

@@ -55,7 +55,8 @@ static const struct row {
 	{ 34, "frk", "ALIAS_SEND_TT", true, "SEND op=34 " F " " R " " M },
 	{ 35, "uft", "UNLINK_ID", false, "UNLINK op=35 " F " " T " unlink=7" },
 	{ 35, "vft", "UNLINK_ID", false, "UNLINK op=35 " F " " T " unlink=18446744073709551615" },
-	{ 36, "vft", "UNLINK_ID_ACK", false, "UNLINK_ACK op=36 " F " " T " unlink=18446744073709551615" },
+	{ 36, "vft", "UNLINK_ID_ACK", false,
+	  "UNLINK_ACK op=36 " F " " T " unlink=18446744073709551615" },
 };
 
 #define ROWS ((int)(sizeof rows / sizeof *rows))
@@ -71,24 +72,51 @@ static erlang_pid ei_pid(const char *node, unsigned id, unsigned serial, unsigne
 /* With ei's encoder, which knows nothing of ours. */
 static void put_with_ei(ei_x_buff *x, char element)
 {
-	erlang_pid from = ei_pid(PEER_NAME, 102, 3, 77), to = ei_pid(OUR_NAME, 4096, 1, OUR_CREATION);
+	erlang_pid from = ei_pid(PEER_NAME, 102, 3, 77),
+		   to = ei_pid(OUR_NAME, 4096, 1, OUR_CREATION);
 	erlang_ref ref = { .len = 3, .n = { 1, 2, 3 }, .creation = 77 };
 
 	strcpy(ref.node, PEER_NAME);
 	switch (element) {
-	case 'f': ei_x_encode_pid(x, &from); break;
-	case 't': ei_x_encode_pid(x, &to); break;
-	case 'n': ei_x_encode_atom(x, "pool"); break;
-	case 'r': ei_x_encode_ref(x, &ref); break;
-	case 'e': ei_x_encode_atom(x, ""); break;
-	case 'k': ei_x_format_wo_ver(x, "{~i,~i,~i,~p,~i}", 1, 17, 2, &from, 3); break;
-	case 'w': ei_x_format_wo_ver(x, "{~a,~s}", "shutdown", "why"); break;
-	case 'm': ei_x_format_wo_ver(x, "{~a,~a,~i}", "erpc", "execute_call", 4); break;
-	case 'o': ei_x_format_wo_ver(x, "[~a]", "monitor"); break;
-	case 'u': ei_x_encode_ulonglong(x, 7); break;
-	case 'v': ei_x_encode_ulonglong(x, UINT64_MAX); break;
-	case 'i': ei_x_encode_long(x, 3); break;
-	default: ei_x_encode_double(x, 1.5); break;
+	case 'f':
+		ei_x_encode_pid(x, &from);
+		break;
+	case 't':
+		ei_x_encode_pid(x, &to);
+		break;
+	case 'n':
+		ei_x_encode_atom(x, "pool");
+		break;
+	case 'r':
+		ei_x_encode_ref(x, &ref);
+		break;
+	case 'e':
+		ei_x_encode_atom(x, "");
+		break;
+	case 'k':
+		ei_x_format_wo_ver(x, "{~i,~i,~i,~p,~i}", 1, 17, 2, &from, 3);
+		break;
+	case 'w':
+		ei_x_format_wo_ver(x, "{~a,~s}", "shutdown", "why");
+		break;
+	case 'm':
+		ei_x_format_wo_ver(x, "{~a,~a,~i}", "erpc", "execute_call", 4);
+		break;
+	case 'o':
+		ei_x_format_wo_ver(x, "[~a]", "monitor");
+		break;
+	case 'u':
+		ei_x_encode_ulonglong(x, 7);
+		break;
+	case 'v':
+		ei_x_encode_ulonglong(x, UINT64_MAX);
+		break;
+	case 'i':
+		ei_x_encode_long(x, 3);
+		break;
+	default:
+		ei_x_encode_double(x, 1.5);
+		break;
 	}
 }
 
@@ -98,33 +126,57 @@ static void put_with_ours(struct buf *b, char element)
 	const struct term_pid to = { OUR_NAME, sizeof OUR_NAME - 1, 4096, 1, OUR_CREATION };
 
 	switch (element) {
-	case 'f': term_put_pid(b, &from); break;
-	case 't': term_put_pid(b, &to); break;
-	case 'n': term_put_atom(b, "pool"); break;
+	case 'f':
+		term_put_pid(b, &from);
+		break;
+	case 't':
+		term_put_pid(b, &to);
+		break;
+	case 'n':
+		term_put_atom(b, "pool");
+		break;
 	case 'r':
 		buf_put(b, "Z\0\3", 3);
 		term_put_atom(b, PEER_NAME);
 		for (uint32_t word = 0; word < 4; word++)
 			buf_put_u32(b, word == 0 ? 77 : word);
 		break;
-	case 'e': term_put_atom(b, ""); break;
+	case 'e':
+		term_put_atom(b, "");
+		break;
 	case 'k':
 		term_put_tuple(b, 5);
 		for (const char *k = "iiifi"; *k != '\0'; k++)
 			put_with_ours(b, *k);
 		break;
-	case 'w': term_put_tuple(b, 2); term_put_atom(b, "shutdown"); buf_put(b, "k\0\3why", 6); break;
+	case 'w':
+		term_put_tuple(b, 2);
+		term_put_atom(b, "shutdown");
+		buf_put(b, "k\0\3why", 6);
+		break;
 	case 'm':
 		term_put_tuple(b, 3);
 		term_put_atom(b, "erpc");
 		term_put_atom(b, "execute_call");
 		term_put_int(b, 4);
 		break;
-	case 'o': term_put_list(b, 1); term_put_atom(b, "monitor"); term_put_nil(b); break;
-	case 'u': term_put_uint(b, 7); break;
-	case 'v': term_put_uint(b, UINT64_MAX); break;
-	case 'i': term_put_int(b, 3); break;
-	default: term_put_float(b, 1.5); break;
+	case 'o':
+		term_put_list(b, 1);
+		term_put_atom(b, "monitor");
+		term_put_nil(b);
+		break;
+	case 'u':
+		term_put_uint(b, 7);
+		break;
+	case 'v':
+		term_put_uint(b, UINT64_MAX);
+		break;
+	case 'i':
+		term_put_int(b, 3);
+		break;
+	default:
+		term_put_float(b, 1.5);
+		break;
 	}
 }
 
@@ -204,9 +256,11 @@ START_TEST(an_element_of_the_wrong_kind_closes_with_its_place)
 		elements[i] = '?'; /* a float */
 		b = frame_of(row->op, elements, row->message, true);
 		ck_assert(feed(d, b.data, b.len, SIZE_MAX, &l));
-		snprintf(place, sizeof place, "CLOSED element %zu of control message %d (%s) is not ", i + 2,
-			 row->op, row->name);
-		ck_assert_msg((strncmp(text_of(&l), place, strlen(place)) == 0) == !any, "%s", text_of(&l));
+		snprintf(place, sizeof place,
+			 "CLOSED element %zu of control message %d (%s) is not ", i + 2, row->op,
+			 row->name);
+		ck_assert_msg((strncmp(text_of(&l), place, strlen(place)) == 0) == !any, "%s",
+			      text_of(&l));
 		buf_free(&b);
 		buf_free(&l.text);
 		dist_free(d);
@@ -229,8 +283,8 @@ START_TEST(an_element_or_a_message_too_many_or_too_few_closes)
 			strcat(elements, "i");
 		b = frame_of(row->op, elements, row->message, true);
 		snprintf(expected, sizeof expected,
-			 "CLOSED control message %d (%s) has %zu elements, expected %zu\n", row->op, row->name,
-			 arity, n + 1);
+			 "CLOSED control message %d (%s) has %zu elements, expected %zu\n", row->op,
+			 row->name, arity, n + 1);
 		becomes(&b, SIZE_MAX, expected);
 		buf_free(&b);
 	}
@@ -239,11 +293,15 @@ START_TEST(an_element_or_a_message_too_many_or_too_few_closes)
 	buf_free(&b);
 	b = frame_of(row->op, row->elements, !row->message, true);
 	if (row->message)
-		snprintf(expected, sizeof expected, "CLOSED the message of control message %d (%s) is not a "
-			 "well-formed term (0 bytes)\n", row->op, row->name);
+		snprintf(expected, sizeof expected,
+			 "CLOSED the message of control message %d (%s) is not a "
+			 "well-formed term (0 bytes)\n",
+			 row->op, row->name);
 	else
-		snprintf(expected, sizeof expected, "CLOSED %zu bytes behind control message %d (%s), expected "
-			 "none\n", b.len - n, row->op, row->name);
+		snprintf(expected, sizeof expected,
+			 "CLOSED %zu bytes behind control message %d (%s), expected "
+			 "none\n",
+			 b.len - n, row->op, row->name);
 	becomes(&b, SIZE_MAX, expected);
 	buf_free(&b);
 
@@ -251,11 +309,15 @@ START_TEST(an_element_or_a_message_too_many_or_too_few_closes)
 	buf_put_u8(&b, 131);
 	put_u32(b.data, (uint32_t)b.len - 4);
 	if (row->message)
-		snprintf(expected, sizeof expected, "CLOSED 1 bytes behind the message of control message %d "
-			 "(%s)\n", row->op, row->name);
+		snprintf(expected, sizeof expected,
+			 "CLOSED 1 bytes behind the message of control message %d "
+			 "(%s)\n",
+			 row->op, row->name);
 	else
-		snprintf(expected, sizeof expected, "CLOSED 1 bytes behind control message %d (%s), expected "
-			 "none\n", row->op, row->name);
+		snprintf(expected, sizeof expected,
+			 "CLOSED 1 bytes behind control message %d (%s), expected "
+			 "none\n",
+			 row->op, row->name);
 	becomes(&b, SIZE_MAX, expected);
 	buf_free(&b);
 }

@@ -15,11 +15,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define OUR_NAME "krait@127.0.0.1"
-#define PEER_NAME "beam@127.0.0.1"
-#define OUR_CREATION 0x1234abcd
+#define OUR_NAME      "krait@127.0.0.1"
+#define PEER_NAME     "beam@127.0.0.1"
+#define OUR_CREATION  0x1234abcd
 #define OUR_CHALLENGE 0x6b726169
-#define BYTES(bytes) { (const uint8_t *)(bytes), sizeof(bytes) - 1 } /* as an initializer */
+#define BYTES(bytes)                                        \
+	{                                                   \
+		(const uint8_t *)(bytes), sizeof(bytes) - 1 \
+	} /* as an initializer */
 #define SPAN(bytes) ((struct span)BYTES(bytes))
 
 static const struct dist_config test_config = {
@@ -88,8 +91,8 @@ static inline void say_pid(struct lines *l, const char *key, const struct term_p
 static inline void say_event(struct lines *l, const struct dist *d, const struct dist_event *ev)
 {
 	static const char *const names[] = {
-		"NONE",      "NAME", "UP",    "TICK",        "SEND",         "LINK",    "UNLINK",
-		"UNLINK_ACK", "EXIT", "EXIT2", "MONITOR",     "DEMONITOR",    "DOWN",    "SPAWN",
+		"NONE",        "NAME",         "UP",      "TICK",     "SEND",      "LINK", "UNLINK",
+		"UNLINK_ACK",  "EXIT",         "EXIT2",   "MONITOR",  "DEMONITOR", "DOWN", "SPAWN",
 		"SPAWN_REPLY", "GROUP_LEADER", "UNKNOWN", "OVERSIZE", "CLOSED",
 	};
 

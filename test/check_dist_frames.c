@@ -44,32 +44,44 @@ START_TEST(bytes_that_are_no_frame_of_ours_close)
 		const char *expected;
 	} rows[] = {
 		{ BYTES("\0\0\0\0\0\0\0\0"), "TICK\nTICK\n" },
-		{ BYTES("\0\0\0\4\x83\x44\0\1"), "CLOSED a frame that begins with 131, 68 (atom cache or "
-						 "fragments, not negotiated), expected 112, 131\n" },
-		{ BYTES("\0\0\0\4\x83\x45\0\1"), "CLOSED a frame that begins with 131, 69 (atom cache or "
-						 "fragments, not negotiated), expected 112, 131\n" },
-		{ BYTES("\0\0\0\1\x70"), "CLOSED a frame that begins with 112, 0, expected 112, 131\n" },
-		{ BYTES("\0\0\0\2\x70\x84"), "CLOSED a frame that begins with 112, 132, expected 112, 131\n" },
+		{ BYTES("\0\0\0\4\x83\x44\0\1"),
+		  "CLOSED a frame that begins with 131, 68 (atom cache or "
+		  "fragments, not negotiated), expected 112, 131\n" },
+		{ BYTES("\0\0\0\4\x83\x45\0\1"),
+		  "CLOSED a frame that begins with 131, 69 (atom cache or "
+		  "fragments, not negotiated), expected 112, 131\n" },
+		{ BYTES("\0\0\0\1\x70"),
+		  "CLOSED a frame that begins with 112, 0, expected 112, 131\n" },
+		{ BYTES("\0\0\0\2\x70\x84"),
+		  "CLOSED a frame that begins with 112, 132, expected 112, 131\n" },
 #define NOT_A_TUPLE "CLOSED a control message that is not {Operation, ...} "
 		{ BYTES("\0\0\0\2\x70\x83"), NOT_A_TUPLE "(frame of 2 bytes)\n" },
 		{ BYTES("\0\0\0\4\x70\x83\x61\1"), NOT_A_TUPLE "(frame of 4 bytes)\n" },
 		{ BYTES("\0\0\0\4\x70\x83\x68\0"), NOT_A_TUPLE "(frame of 4 bytes)\n" },
 		{ BYTES("\0\0\0\7\x70\x83\x68\1\x77\1x"), NOT_A_TUPLE "(frame of 7 bytes)\n" },
-		{ BYTES("\0\0\0\x09\x70\x83\x68\1\x62\xff\xff\xff\xff"), NOT_A_TUPLE "(frame of 9 bytes)\n" },
+		{ BYTES("\0\0\0\x09\x70\x83\x68\1\x62\xff\xff\xff\xff"),
+		  NOT_A_TUPLE "(frame of 9 bytes)\n" },
 		{ BYTES("\0\0\0\6\x70\x83\x68\1\x61\x25"), "UNKNOWN op=37\n" },
 		{ BYTES("\0\0\0\6\x70\x83\x68\1\x61\x0b"), "UNKNOWN op=11\n" },
 		{ BYTES("\0\0\0\6\x70\x83\x68\1\x61\0"), "UNKNOWN op=0\n" },
-		{ BYTES("\0\0\0\x0a\x70\x83\x68\2\x61\x63\x6a\x83\x61\1"), "UNKNOWN op=99 payload=2:2c24d1d7\n" },
-		{ BYTES("\0\0\0\x0a\x70\x83\x68\2\x61\x63\x6a\x83\x61\1" "\0\0\0\0"),
+		{ BYTES("\0\0\0\x0a\x70\x83\x68\2\x61\x63\x6a\x83\x61\1"),
+		  "UNKNOWN op=99 payload=2:2c24d1d7\n" },
+		{ BYTES("\0\0\0\x0a\x70\x83\x68\2\x61\x63\x6a\x83\x61\1"
+			"\0\0\0\0"),
 		  "UNKNOWN op=99 payload=2:2c24d1d7\nTICK\n" },
 		{ BYTES("\0\0\0\x09\x70\x83\x68\2\x61\x63\x6a\x83\x61"),
-		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (2 bytes)\n" },
+		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (2 "
+		  "bytes)\n" },
 		{ BYTES("\0\0\0\x09\x70\x83\x68\1\x61\x63\x84\x61\1"),
-		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (3 bytes)\n" },
+		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (3 "
+		  "bytes)\n" },
 		{ BYTES("\0\0\0\7\x70\x83\x68\1\x61\x63\0"),
-		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (1 bytes)\n" },
-		{ BYTES("\4\0\0\1\x70"), "CLOSED a frame of 67108865 bytes, over the limit of 67108864\n" },
-		{ BYTES("\xff\xff\xff\xff"), "CLOSED a frame of 4294967295 bytes, over the limit of 67108864\n" },
+		  "CLOSED the message of control message 99 (unknown) is not a well-formed term (1 "
+		  "bytes)\n" },
+		{ BYTES("\4\0\0\1\x70"),
+		  "CLOSED a frame of 67108865 bytes, over the limit of 67108864\n" },
+		{ BYTES("\xff\xff\xff\xff"),
+		  "CLOSED a frame of 4294967295 bytes, over the limit of 67108864\n" },
 	};
 
 	for (size_t piece = 1; piece < 12; piece++)
@@ -104,7 +116,8 @@ START_TEST(spawn_requests_must_be_what_they_say)
 		{ "{m,f,1}", "[]", "[x]", "SPAWN op=29" },
 		{ "{m,f,1}", "[]", "[]", "SPAWN op=29" },
 		{ "{m,f,1}", "[monitor]", "\"s\"", "SPAWN op=29" }, /* STRING_EXT */
-		{ "{m,f}", "[]", "[]", "CLOSED element 5 of control message 29 (SPAWN_REQUEST) is not {Mod" },
+		{ "{m,f}", "[]", "[]",
+		  "CLOSED element 5 of control message 29 (SPAWN_REQUEST) is not {Mod" },
 		{ "{m,f,g}", "[]", "[]", "CLOSED element 5 of" },
 		{ "{m,f,256}", "[]", "[]", "CLOSED element 5 of" },
 		{ "{m,f,-1}", "[]", "[]", "CLOSED element 5 of" },
@@ -112,7 +125,8 @@ START_TEST(spawn_requests_must_be_what_they_say)
 		{ "{m,1,1}", "[]", "[]", "CLOSED element 5 of" },
 		{ "[m,f,1]", "[]", "[]", "CLOSED element 5 of" },
 		{ "{m,f,1}", "{a}", "[]", "CLOSED element 6 of" },
-		{ "{m,f,1}", "[]", "{x}", "CLOSED the arguments of control message 29 (SPAWN_REQUEST) are not" },
+		{ "{m,f,1}", "[]", "{x}",
+		  "CLOSED the arguments of control message 29 (SPAWN_REQUEST) are not" },
 	};
 	struct dist *d = connected(&test_config);
 	struct lines l = { 0 };
@@ -174,9 +188,12 @@ END_TEST
 
 START_TEST(a_name_in_latin_1_becomes_utf_8)
 {
-	static const char frame[] = "\0\0\0\x2b\x70\x83\x68\4\x61\6" /* {6, Pid, '', 'f\xfc' ++ ...} */
-				    "X\x77\x0e" PEER_NAME "\0\0\0\1\0\0\0\0\0\0\0\1" "\x77\0" "\x73\2f\xfc"
-				    "\x83j";
+	static const char frame[] =
+		"\0\0\0\x2b\x70\x83\x68\4\x61\6" /* {6, Pid, '', 'f\xfc' ++ ...} */
+		"X\x77\x0e" PEER_NAME "\0\0\0\1\0\0\0\0\0\0\0\1"
+		"\x77\0"
+		"\x73\2f\xfc"
+		"\x83j";
 
 	becomes(frame, sizeof frame - 1, SIZE_MAX,
 		"SEND op=6 from=" PEER_NAME "/1.0.1 name=f\xc3\xbc payload=1:ef0c3a7d\n");
@@ -210,10 +227,12 @@ START_TEST(an_unlink_id_is_never_zero_nor_longer_than_64_bits)
 		term_put_pid(&b, &beam_pid);
 		put_u32(b.data, (uint32_t)b.len - 4);
 		if (rows[i].unlink != NULL)
-			snprintf(expected, sizeof expected, "UNLINK op=35 from=%s to=%s unlink=%s\n",
-				 PEER_NAME "/102.3.77", PEER_NAME "/102.3.77", rows[i].unlink);
+			snprintf(expected, sizeof expected,
+				 "UNLINK op=35 from=%s to=%s unlink=%s\n", PEER_NAME "/102.3.77",
+				 PEER_NAME "/102.3.77", rows[i].unlink);
 		else
-			strcpy(expected, "CLOSED element 2 of control message 35 (UNLINK_ID) is not an unlink "
+			strcpy(expected, "CLOSED element 2 of control message 35 (UNLINK_ID) is "
+					 "not an unlink "
 					 "id\n");
 		becomes(b.data, b.len, SIZE_MAX, expected);
 		buf_free(&b);
@@ -224,8 +243,9 @@ END_TEST
 /* Frames around every boundary that oversize frames know, each followed by a tick and a message. */
 START_TEST(an_oversize_message_is_told_with_its_head_and_the_stream_goes_on)
 {
-	static const size_t lengths[] = { 0, 1, 900, 1000, 2000, DIST_HEAD_BYTES, 73000, 73656, 73657,
-					  73728, 80000, 200000, 1000000 };
+	static const size_t lengths[] = { 0,      1,     900,   1000,  2000,  DIST_HEAD_BYTES,
+					  73000,  73656, 73657, 73728, 80000, 200000,
+					  1000000 };
 	struct dist_config config = test_config;
 	size_t len = lengths[_i];
 	struct buf b = { 0 };
@@ -235,8 +255,10 @@ START_TEST(an_oversize_message_is_told_with_its_head_and_the_stream_goes_on)
 	put_message(&b, "pool", len);
 	if (b.len - 4 > config.max_message)
 		snprintf(expected, sizeof expected,
-			 "OVERSIZE op=6 from=" PEER_NAME "/102.3.77 name=pool payload=%zu bytes of %zu\n"
-			 "TICK\nSEND op=6 from=" PEER_NAME "/102.3.77 name=next payload=5:111daef8\n",
+			 "OVERSIZE op=6 from=" PEER_NAME
+			 "/102.3.77 name=pool payload=%zu bytes of %zu\n"
+			 "TICK\nSEND op=6 from=" PEER_NAME
+			 "/102.3.77 name=next payload=5:111daef8\n",
 			 len + 5 < DIST_HEAD_BYTES ? len + 5 : (size_t)DIST_HEAD_BYTES, b.len - 4);
 	buf_put_u32(&b, 0);
 	put_message(&b, "next", 0);
@@ -250,7 +272,8 @@ START_TEST(an_oversize_message_is_told_with_its_head_and_the_stream_goes_on)
 		else
 			ck_assert_ptr_null(strstr(text_of(&l), "OVERSIZE"));
 		/* what was dropped was never kept: what is kept, and as much again */
-		ck_assert_uint_le(d->in.cap, 2 * (DIST_HEAD_BYTES + DIST_CONTROL_MAX + DIST_ROOM_MAX));
+		ck_assert_uint_le(d->in.cap,
+				  2 * (DIST_HEAD_BYTES + DIST_CONTROL_MAX + DIST_ROOM_MAX));
 		ck_assert_uint_eq(d->in.len, 0);
 		buf_free(&l.text);
 		dist_free(d);
@@ -290,7 +313,8 @@ START_TEST(an_oversize_signal_that_is_no_message_closes)
 		buf_put_u8(&b, 0);
 	put_u32(b.data, (uint32_t)b.len - 4);
 	ck_assert(feed(d, b.data, b.len, 100, &l));
-	ck_assert_str_eq(text_of(&l), "CLOSED the message of control message 2 (SEND) is not a term\n");
+	ck_assert_str_eq(text_of(&l),
+			 "CLOSED the message of control message 2 (SEND) is not a term\n");
 	buf_free(&l.text);
 	dist_free(d);
 
@@ -303,8 +327,9 @@ START_TEST(an_oversize_signal_that_is_no_message_closes)
 	ck_assert(feed(d, b.data, b.len, SIZE_MAX, &l));
 	for (int i = 0; i < 47; i++)
 		ck_assert(feed(d, b.data, 4096, SIZE_MAX, &l));
-	ck_assert_str_eq(text_of(&l), "CLOSED a control message that is not {Operation, ...} (frame of "
-				      "196608 bytes)\n");
+	ck_assert_str_eq(text_of(&l),
+			 "CLOSED a control message that is not {Operation, ...} (frame of "
+			 "196608 bytes)\n");
 	buf_free(&l.text);
 	buf_free(&b);
 	dist_free(d);
@@ -376,7 +401,8 @@ START_TEST(many_small_frames_and_one_long_one_take_linear_time)
 		while (dist_next(d, &ev)) {
 			ck_assert_int_eq(ev.type, DIST_EV_SEND);
 			/* parsed where it lies */
-			ck_assert(ev.payload.at > d->in.data && ev.payload.at < d->in.data + d->in.len);
+			ck_assert(ev.payload.at > d->in.data &&
+				  ev.payload.at < d->in.data + d->in.len);
 			n++;
 		}
 	}
@@ -395,7 +421,8 @@ static void add(TCase *t)
 	tcase_add_test(t, an_improper_list_is_no_list_of_options);
 	tcase_add_test(t, a_name_in_latin_1_becomes_utf_8);
 	tcase_add_test(t, an_unlink_id_is_never_zero_nor_longer_than_64_bits);
-	tcase_add_loop_test(t, an_oversize_message_is_told_with_its_head_and_the_stream_goes_on, 0, 13);
+	tcase_add_loop_test(t, an_oversize_message_is_told_with_its_head_and_the_stream_goes_on, 0,
+			    13);
 	tcase_add_test(t, an_oversize_signal_that_is_no_message_closes);
 	tcase_add_test(t, memory_follows_what_has_arrived_and_goes_back);
 	tcase_add_test(t, many_small_frames_and_one_long_one_take_linear_time);

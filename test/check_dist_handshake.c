@@ -88,11 +88,13 @@ START_TEST(a_status_that_refuses_ends_both_sides)
 		const char *caller, *callee;
 	} rows[] = {
 		{ DIST_NOK,
-		  "CLOSED " OUR_NAME " answers with status \"nok\": it is connecting to us itself\n",
+		  "CLOSED " OUR_NAME
+		  " answers with status \"nok\": it is connecting to us itself\n",
 		  "NAME other@host\n"
 		  "CLOSED we are connecting to other@host ourselves (told it nok)\n" },
 		{ DIST_NOT_ALLOWED,
-		  "CLOSED " OUR_NAME " answers with status \"not_allowed\": it does not allow us, or "
+		  "CLOSED " OUR_NAME
+		  " answers with status \"not_allowed\": it does not allow us, or "
 		  "misses flags of ours\n",
 		  "NAME other@host\nCLOSED other@host is not allowed here\n" },
 	};
@@ -114,9 +116,10 @@ START_TEST(a_wrong_cookie_is_refused_and_learns_nothing)
 
 	other.cookie = "krait2";
 	p = meet(&other, &test_config, OUR_NAME, SIZE_MAX, DIST_OK);
-	ck_assert_str_eq(text_of(&p.heard_by_callee),
-			 "NAME other@host\nCLOSED wrong cookie: the answer of other@host to our challenge "
-			 "is not what our cookie makes of it\n");
+	ck_assert_str_eq(
+		text_of(&p.heard_by_callee),
+		"NAME other@host\nCLOSED wrong cookie: the answer of other@host to our challenge "
+		"is not what our cookie makes of it\n");
 	/* no 'a': the caller would otherwise hold a digest of its challenge and our cookie */
 	ck_assert_str_eq(text_of(&p.heard_by_caller), "");
 	ck_assert_ptr_nonnull(strstr(dist_awaits(p.caller), "found our cookie wrong"));
@@ -192,7 +195,8 @@ END_TEST
 
 START_TEST(a_caller_that_hears_alive_says_true)
 {
-	static const char spoken[] = "\0\x1dN\0\0\0\x05\x07\x07\x4f\xbc\x12\x34\xab\xcd\0\x0f" OUR_NAME;
+	static const char spoken[] =
+		"\0\x1dN\0\0\0\x05\x07\x07\x4f\xbc\x12\x34\xab\xcd\0\x0f" OUR_NAME;
 	struct dist *d = dist_connect(&test_config, "a@b", OUR_CHALLENGE);
 	struct lines l = { 0 };
 	struct buf *out;
@@ -240,7 +244,8 @@ START_TEST(no_memory_in_the_handshake_closes_with_a_reason)
 		callee = dist_accept(&test_config, 5);
 		caller = dist_connect(&other, OUR_NAME, 6);
 		for (int turn = 0; caller != NULL && callee != NULL && turn < 8; turn++) {
-			struct dist *from = turn % 2 ? callee : caller, *to = turn % 2 ? caller : callee;
+			struct dist *from = turn % 2 ? callee : caller,
+				    *to = turn % 2 ? caller : callee;
 			struct buf *out = dist_output(from);
 
 			if (!feed(to, out->data, out->len, SIZE_MAX, &l))
@@ -250,7 +255,8 @@ START_TEST(no_memory_in_the_handshake_closes_with_a_reason)
 		failed = mem_fail_after < 0;
 		mem_fail_after = -1;
 		if (!failed)
-			ck_assert_str_eq(text_of(&l), "NAME other@host\nUP other@host\nUP " OUR_NAME "\n");
+			ck_assert_str_eq(text_of(&l),
+					 "NAME other@host\nUP other@host\nUP " OUR_NAME "\n");
 		else if (l.closed > 0)
 			ck_assert_ptr_nonnull(strstr(text_of(&l), "CLOSED no memory for a packet"));
 		dist_free(caller);

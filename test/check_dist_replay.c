@@ -57,8 +57,8 @@ static struct dist *open_stream(const struct stream *s)
 	struct dist_config config = test_config;
 
 	config.flags = s->flags;
-	return s->dial ? dist_connect(&config, PEER_NAME, OUR_CHALLENGE) :
-			 dist_accept(&config, OUR_CHALLENGE);
+	return s->dial ? dist_connect(&config, PEER_NAME, OUR_CHALLENGE)
+		       : dist_accept(&config, OUR_CHALLENGE);
 }
 
 /* Replays the stream in two parts, each in pieces of at most `piece` bytes. */
@@ -152,7 +152,8 @@ START_TEST(a_garbled_stream_never_does_worse_than_close_once)
 			size_t at = (size_t)rand() % copy.len, skip = rand() % 8 == 0 ? 0 : 60;
 
 			at = at < skip ? at + skip : at;
-			copy.data[at % copy.len] = (uint8_t)(rand() % 3 == 0 ? rand() % 3 - 1 : rand());
+			copy.data[at % copy.len] =
+				(uint8_t)(rand() % 3 == 0 ? rand() % 3 - 1 : rand());
 		}
 		ck_assert(feed(d, copy.data, copy.len, (size_t)(rand() % 4096 + 1), &l));
 		ck_assert_int_le(l.closed, 1);
@@ -173,8 +174,8 @@ START_TEST(random_bytes_never_do_worse_than_close_once)
 
 	srand(seed);
 	for (int round = 0; round < (quick() ? 200 : 5000); round++) {
-		struct dist *d = round % 2 ? connected(&test_config) :
-					     dist_accept(&test_config, OUR_CHALLENGE);
+		struct dist *d = round % 2 ? connected(&test_config)
+					   : dist_accept(&test_config, OUR_CHALLENGE);
 		struct lines l = { 0 };
 		uint8_t junk[300] = { 0 };
 		size_t len = (size_t)rand() % sizeof junk;
@@ -184,7 +185,8 @@ START_TEST(random_bytes_never_do_worse_than_close_once)
 			junk[i] = (uint8_t)(rand() % 4 ? rand() : rand() % 120);
 		if (round % 2 && len > 8) {
 			put_u32(junk, (uint32_t)(len - 4));
-			junk[4] = 112, junk[5] = 131, junk[6] = 104, junk[7] = (uint8_t)(rand() % 7);
+			junk[4] = 112, junk[5] = 131, junk[6] = 104,
+			junk[7] = (uint8_t)(rand() % 7);
 		}
 		ck_assert(feed(d, junk, len, SIZE_MAX, &l));
 		ck_assert_int_le(l.closed, 1);
@@ -230,7 +232,8 @@ static void add(TCase *t)
 	tcase_add_loop_test(t, a_captured_stream_is_what_it_says, 0, STREAMS);
 	tcase_add_loop_test(t, a_captured_stream_is_the_same_byte_by_byte, 0, STREAMS);
 	tcase_add_loop_test(t, a_captured_stream_is_the_same_split_anywhere, 0, STREAMS);
-	tcase_add_loop_test(t, a_captured_stream_cut_off_anywhere_is_a_prefix_of_its_events, 0, STREAMS);
+	tcase_add_loop_test(t, a_captured_stream_cut_off_anywhere_is_a_prefix_of_its_events, 0,
+			    STREAMS);
 	tcase_add_loop_test(t, a_garbled_stream_never_does_worse_than_close_once, 0, STREAMS);
 	tcase_add_test(t, random_bytes_never_do_worse_than_close_once);
 	tcase_add_loop_test(t, no_memory_at_any_point_closes_or_loses_nothing, 0, STREAMS);

@@ -20,33 +20,69 @@ static void answer(struct dist *d, size_t start)
 static void send_row(struct dist *d, int i)
 {
 	switch (i) {
-	case 0: dist_send_tick(d); break;
-	case 1: dist_send_link(d, &us, &them); break;
-	case 2: dist_send_unlink(d, 7, &us, &them); break;
-	case 3: dist_send_unlink_ack(d, UINT64_MAX, &us, &them); break;
-	case 4: dist_send_exit(d, &us, &them, reason); break;
-	case 5: dist_send_exit2(d, &us, &them, reason); break;
-	case 6: dist_send_monitor(d, &us, &them, ref5); break;
-	case 7: dist_send_monitor_name(d, &us, "init", ref5); break;
-	case 8: dist_send_demonitor(d, &us, &them, ref5); break;
-	case 9: dist_send_demonitor_name(d, &us, "init", ref5); break;
-	case 10: dist_send_down(d, &us, &them, ref5, reason); break;
-	case 11: dist_send_down_name(d, SPAN("pool"), &them, ref5, reason); break;
-	case 12: dist_send_spawn_reply(d, ref5, &them, SPAN("w\6notsup")); break;
-	case 13: answer(d, dist_begin_send(d, &them)); break;
-	case 14: answer(d, dist_begin_send_name(d, &us, "rex")); break;
-	case 15: answer(d, dist_begin_send_alias(d, &us, ref5)); break;
-	case 16: dist_send_unlink(d, 256, &us, &them); break;
-	case 17: dist_send_unlink(d, 255, &us, &them); break;
+	case 0:
+		dist_send_tick(d);
+		break;
+	case 1:
+		dist_send_link(d, &us, &them);
+		break;
+	case 2:
+		dist_send_unlink(d, 7, &us, &them);
+		break;
+	case 3:
+		dist_send_unlink_ack(d, UINT64_MAX, &us, &them);
+		break;
+	case 4:
+		dist_send_exit(d, &us, &them, reason);
+		break;
+	case 5:
+		dist_send_exit2(d, &us, &them, reason);
+		break;
+	case 6:
+		dist_send_monitor(d, &us, &them, ref5);
+		break;
+	case 7:
+		dist_send_monitor_name(d, &us, "init", ref5);
+		break;
+	case 8:
+		dist_send_demonitor(d, &us, &them, ref5);
+		break;
+	case 9:
+		dist_send_demonitor_name(d, &us, "init", ref5);
+		break;
+	case 10:
+		dist_send_down(d, &us, &them, ref5, reason);
+		break;
+	case 11:
+		dist_send_down_name(d, SPAN("pool"), &them, ref5, reason);
+		break;
+	case 12:
+		dist_send_spawn_reply(d, ref5, &them, SPAN("w\6notsup"));
+		break;
+	case 13:
+		answer(d, dist_begin_send(d, &them));
+		break;
+	case 14:
+		answer(d, dist_begin_send_name(d, &us, "rex"));
+		break;
+	case 15:
+		answer(d, dist_begin_send_alias(d, &us, ref5));
+		break;
+	case 16:
+		dist_send_unlink(d, 256, &us, &them);
+		break;
+	case 17:
+		dist_send_unlink(d, 255, &us, &them);
+		break;
 	}
 }
 
-#define US "<krait@127.0.0.1.4096.1>"
+#define US   "<krait@127.0.0.1.4096.1>"
 #define THEM "<beam@127.0.0.1.102.3>"
-#define F "from=krait@127.0.0.1/4096.1.305441741"
-#define T "to=beam@127.0.0.1/102.3.77"
-#define R "ref=#Ref<1.2.3.4.5>"
-#define W "reason={hello, 1}"
+#define F    "from=krait@127.0.0.1/4096.1.305441741"
+#define T    "to=beam@127.0.0.1/102.3.77"
+#define R    "ref=#Ref<1.2.3.4.5>"
+#define W    "reason={hello, 1}"
 
 /* What ei reads, and what dist itself makes of it. */
 static const struct {
@@ -63,10 +99,12 @@ static const struct {
 	{ "{19, " US ", init, #Ref<1.2.3.4.5>}", "MONITOR op=19 " F " name=init " R },
 	{ "{20, " US ", " THEM ", #Ref<1.2.3.4.5>}", "DEMONITOR op=20 " F " " T " " R },
 	{ "{20, " US ", init, #Ref<1.2.3.4.5>}", "DEMONITOR op=20 " F " name=init " R },
-	{ "{21, " US ", " THEM ", #Ref<1.2.3.4.5>, {hello, 1}}", "DOWN op=21 " F " " T " " R " " W },
+	{ "{21, " US ", " THEM ", #Ref<1.2.3.4.5>, {hello, 1}}",
+	  "DOWN op=21 " F " " T " " R " " W },
 	{ "{21, pool, " THEM ", #Ref<1.2.3.4.5>, {hello, 1}}",
 	  "DOWN op=21 " T " name=pool " R " " W },
-	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 0, notsup}", "SPAWN_REPLY op=31 " T " " R " reason=notsup" },
+	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 0, notsup}",
+	  "SPAWN_REPLY op=31 " T " " R " reason=notsup" },
 	{ "{2, '', " THEM "}", "SEND op=2 " T " payload={ok, 7}" },
 	{ "{6, " US ", '', rex}", "SEND op=6 " F " name=rex payload={ok, 7}" },
 	{ "{33, " US ", #Ref<1.2.3.4.5>}", "SEND op=33 " F " " R " payload={ok, 7}" },
@@ -108,8 +146,14 @@ END_TEST
 START_TEST(an_answer_to_an_alias_is_these_bytes)
 {
 	static const char expected[] =
-		"\0\0\0\x58" "\x70\x83" "h\3" "a\x21" "Xw\x0fkrait@127.0.0.1\0\0\x10\0\0\0\0\1\x12\x34\xab\xcd"
-		"Z\0\5w\x0e" "beam@127.0.0.1\0\0\0\x4d\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5" "\x83h\2w\2oka\7";
+		"\0\0\0\x58"
+		"\x70\x83"
+		"h\3"
+		"a\x21"
+		"Xw\x0fkrait@127.0.0.1\0\0\x10\0\0\0\0\1\x12\x34\xab\xcd"
+		"Z\0\5w\x0e"
+		"beam@127.0.0.1\0\0\0\x4d\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5"
+		"\x83h\2w\2oka\7";
 	struct dist *d = connected(&test_config);
 
 	answer(d, dist_begin_send_alias(d, &us, ref5));
@@ -206,9 +250,9 @@ START_TEST(a_signal_without_memory_closes_an_answer_does_not)
 		buf_free(dist_output(d));
 		if (i >= 13 && i <= 15) {
 			mem_fail_after = 0;
-			start = i == 13 ? dist_begin_send(d, &them) :
-				i == 14 ? dist_begin_send_name(d, &us, "rex") :
-					  dist_begin_send_alias(d, &us, ref5);
+			start = i == 13   ? dist_begin_send(d, &them)
+				: i == 14 ? dist_begin_send_name(d, &us, "rex")
+					  : dist_begin_send_alias(d, &us, ref5);
 			term_put_text(dist_output(d), "an answer");
 			ck_assert_int_eq(dist_end(d, start), -ENOMEM);
 			ck_assert_int_eq(mem_fail_after, -1);
@@ -221,7 +265,8 @@ START_TEST(a_signal_without_memory_closes_an_answer_does_not)
 			send_row(d, i);
 			ck_assert_uint_eq(dist_output(d)->len, 0);
 			pump(d, &l, DIST_OK);
-			ck_assert_str_eq(text_of(&l), "CLOSED no memory for a signal to the peer\n");
+			ck_assert_str_eq(text_of(&l),
+					 "CLOSED no memory for a signal to the peer\n");
 			buf_free(&l.text);
 		}
 		dist_free(d);

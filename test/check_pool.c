@@ -39,8 +39,10 @@ END_TEST
 
 START_TEST(high_goes_before_normal_before_low)
 {
-	static const enum pool_priority priority[] = { PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH,
-						       PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH };
+	static const enum pool_priority priority[] = {
+		PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH,
+		PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH
+	};
 	static const uint64_t order[] = { 13, 16, 12, 15, 11, 14 };
 	uint64_t before = 10;
 
@@ -634,7 +636,8 @@ END_TEST
 /* It ended without having read its last call. */
 static void gone_unread(uint64_t worker_id)
 {
-	step((struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = worker_id, .not_begun = true });
+	step((struct pool_event){
+		.type = POOL_WORKER_GONE, .worker_id = worker_id, .not_begun = true });
 }
 
 START_TEST(a_call_that_its_worker_never_read_runs_on_another)

@@ -173,7 +173,8 @@ START_TEST(a_checkin_closes_calls_that_run_or_wait)
 				"ENDED 1 checked_in, START 2@0" },
 		{ ABANDON_INTERRUPT, "INTERRUPT 1, DONE 11 lease_closed, DONE 10 lease_closed, "
 				     "ENDED 1 checked_in" },
-		{ ABANDON_FINISH, "DONE 11 lease_closed, DONE 10 lease_closed, ENDED 1 checked_in" },
+		{ ABANDON_FINISH,
+		  "DONE 11 lease_closed, DONE 10 lease_closed, ENDED 1 checked_in" },
 	};
 
 	given_a_lease();
@@ -395,7 +396,8 @@ int main(void)
 	tcase_add_test(tc, calls_of_a_lease_run_on_its_worker_one_after_the_other);
 	tcase_add_test(tc, calls_that_wait_for_a_lease_count_as_queued);
 	tcase_add_test(tc, a_call_that_waits_for_a_lease_has_its_deadlines_and_its_caller);
-	tcase_add_test(tc, a_call_of_a_lease_that_has_expired_does_not_run_even_when_the_tick_is_late);
+	tcase_add_test(tc,
+		       a_call_of_a_lease_that_has_expired_does_not_run_even_when_the_tick_is_late);
 	tcase_add_test(tc, a_call_of_a_lease_that_may_not_wait_runs_at_once);
 	tcase_add_test(tc, a_lease_that_nobody_knows_is_closed);
 	tcase_add_test(tc, an_idle_lease_whose_owner_is_gone_gives_its_worker_to_the_next);

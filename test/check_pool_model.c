@@ -23,11 +23,11 @@
 #include <string.h>
 #include <time.h>
 
-#define MANY 300       /* of each kind at a time: queue limit 200, and the two below */
-#define DYING 60       /* workers that may be on their way out before some of them really go */
-#define MS UINT64_C(1000)
-#define EARLY_US (100 * MS)
-#define RETRY_US (100 * MS)
+#define MANY        300 /* of each kind at a time: queue limit 200, and the two below */
+#define DYING       60  /* workers that may be on their way out before some of them really go */
+#define MS          UINT64_C(1000)
+#define EARLY_US    (100 * MS)
+#define RETRY_US    (100 * MS)
 #define EARLY_LIMIT 16
 
 /* ---- chance ---- */
@@ -153,15 +153,17 @@ static uint64_t in(uint64_t us)
 	return us > POOL_NEVER - now ? POOL_NEVER : now + us;
 }
 
-#define EACH(x, array) for ((x) = (array); (x) < (array) + MANY; (x)++) if ((x)->exists)
+#define EACH(x, array)                                   \
+	for ((x) = (array); (x) < (array) + MANY; (x)++) \
+		if ((x)->exists)
 
 static struct m_worker *m_worker(uint64_t id)
 {
 	struct m_worker *w;
 
 	EACH(w, m.workers)
-		if (w->id == id)
-			return w;
+	if (w->id == id)
+		return w;
 	return NULL;
 }
 
@@ -170,8 +172,8 @@ static struct m_request *m_request(uint64_t id)
 	struct m_request *r;
 
 	EACH(r, m.requests)
-		if (r->id == id)
-			return r;
+	if (r->id == id)
+		return r;
 	return NULL;
 }
 
@@ -180,8 +182,8 @@ static struct m_lease *m_lease(uint64_t id)
 	struct m_lease *l;
 
 	EACH(l, m.leases)
-		if (l->id == id)
-			return l;
+	if (l->id == id)
+		return l;
 	return NULL;
 }
 
@@ -191,7 +193,7 @@ static unsigned m_count(enum worker_state state)
 	unsigned n = 0;
 
 	EACH(w, m.workers)
-		n += w->state == state;
+	n += w->state == state;
 	return n;
 }
 
@@ -209,11 +211,11 @@ static unsigned m_requests(bool running, size_t *bytes)
 	if (bytes != NULL)
 		*bytes = 0;
 	EACH(r, m.requests)
-		if (r->running == running) {
-			n++;
-			if (bytes != NULL)
-				*bytes += r->bytes;
-		}
+	if (r->running == running) {
+		n++;
+		if (bytes != NULL)
+			*bytes += r->bytes;
+	}
 	return n;
 }
 
@@ -223,7 +225,7 @@ static unsigned m_leases(void)
 	unsigned n = 0;
 
 	EACH(l, m.leases)
-		n++;
+	n++;
 	return n;
 }
 
@@ -262,7 +264,8 @@ static struct m_request *m_first(uint64_t lease_id, bool expired_too)
 {
 	struct m_request *r, *first = NULL;
 
-	EACH(r, m.requests) {
+	EACH(r, m.requests)
+	{
 		if (r->running || (r->kind == POOL_LEASE_CALL) != (lease_id != 0))
 			continue;
 		if (lease_id != 0 && r->lease_id != lease_id)
@@ -295,7 +298,8 @@ static void m_phase(struct m_worker *w, unsigned phase)
 	static const enum pool_action_type act[] = { POOL_END, POOL_TERMINATE, POOL_KILL };
 
 	w->phase = phase;
-	w->timer = phase < 2 || w->request_id || w->lease_id ? in(m.config.stop_grace_us) : POOL_NEVER;
+	w->timer =
+		phase < 2 || w->request_id || w->lease_id ? in(m.config.stop_grace_us) : POOL_NEVER;
 	m.totals.kills += phase == 2;
 	expect_worker(act[phase], w->id);
 }
@@ -348,8 +352,8 @@ static struct m_worker *m_idle(void)
 	struct m_worker *w, *last = NULL;
 
 	EACH(w, m.workers)
-		if (w->state == WORKER_IDLE && (last == NULL || w->idle_order > last->idle_order))
-			last = w;
+	if (w->state == WORKER_IDLE && (last == NULL || w->idle_order > last->idle_order))
+		last = w;
 	return last;
 }
 
@@ -588,8 +592,8 @@ static void m_resize(unsigned size)
 		struct m_worker *w, *last = NULL;
 
 		EACH(w, m.workers)
-			if (w->state == WORKER_IDLE && (last == NULL || w->index > last->index))
-				last = w;
+		if (w->state == WORKER_IDLE && (last == NULL || w->index > last->index))
+			last = w;
 		if (last == NULL)
 			break;
 		m_leave(last, 0);
@@ -604,10 +608,11 @@ static void m_stop(void)
 
 	m.stopping = true;
 	EACH(r, m.requests)
-		m_done(r, OUTCOME_DRAINING);
+	m_done(r, OUTCOME_DRAINING);
 	EACH(l, m.leases)
-		m_end_lease(l->id, LEASE_WORKER_GONE, OUTCOME_DRAINING);
-	EACH(w, m.workers) {
+	m_end_lease(l->id, LEASE_WORKER_GONE, OUTCOME_DRAINING);
+	EACH(w, m.workers)
+	{
 		if (w->state != WORKER_STOPPING)
 			m_leave(w, w->state == WORKER_STARTING || w->state == WORKER_BUSY ? 2 : 0);
 		else if (w->phase == 2)
@@ -621,17 +626,17 @@ static void m_timers(void)
 	struct m_worker *w;
 
 	EACH(r, m.requests)
-		if (!r->running && (r->until_queue <= now || r->until_call <= now))
-			m_cut(r, OUTCOME_TIMEOUT_QUEUE, true);
+	if (!r->running && (r->until_queue <= now || r->until_call <= now))
+		m_cut(r, OUTCOME_TIMEOUT_QUEUE, true);
 	EACH(r, m.requests)
-		if (r->running && r->until_call <= now)
-			m_cut(r, OUTCOME_TIMEOUT_CALL, true);
+	if (r->running && r->until_call <= now)
+		m_cut(r, OUTCOME_TIMEOUT_CALL, true);
 	for (;;) {
 		struct m_worker *first = NULL;
 
 		EACH(w, m.workers)
-			if (w->timer <= now && (first == NULL || w->timer < first->timer))
-				first = w;
+		if (w->timer <= now && (first == NULL || w->timer < first->timer))
+			first = w;
 		if (first == NULL)
 			break;
 		if (first->state == WORKER_STARTING) {
@@ -647,10 +652,10 @@ static void m_timers(void)
 		}
 	}
 	EACH(w, m.workers)
-		if (w->trial && now >= w->ready_at + EARLY_US) {
-			w->trial = false;
-			breaker_ok(&m.breaker);
-		}
+	if (w->trial && now >= w->ready_at + EARLY_US) {
+		w->trial = false;
+		breaker_ok(&m.breaker);
+	}
 }
 
 static unsigned m_free_index(void)
@@ -660,7 +665,7 @@ static unsigned m_free_index(void)
 		bool taken = false;
 
 		EACH(w, m.workers)
-			taken = taken || (w->state != WORKER_STOPPING && w->index == index);
+		taken = taken || (w->state != WORKER_STOPPING && w->index == index);
 		if (!taken)
 			return index;
 	}
@@ -763,11 +768,13 @@ static uint64_t m_next_tick(void)
 	struct m_worker *w;
 	uint64_t at = m.start_at;
 
-	EACH(r, m.requests) {
+	EACH(r, m.requests)
+	{
 		at = r->until_call < at ? r->until_call : at;
 		at = !r->running && r->until_queue < at ? r->until_queue : at;
 	}
-	EACH(w, m.workers) {
+	EACH(w, m.workers)
+	{
 		at = w->timer < at ? w->timer : at;
 		at = w->trial && w->ready_at + EARLY_US < at ? w->ready_at + EARLY_US : at;
 	}
@@ -777,16 +784,18 @@ static uint64_t m_next_tick(void)
 /* ---- the pool beside it ---- */
 
 static struct pool *pool;
-static uint64_t last_request, last_lease, probes_seen, done_seen[OUTCOMES], acts_seen[POOL_DRAINED + 1];
+static uint64_t last_request, last_lease, probes_seen, done_seen[OUTCOMES],
+	acts_seen[POOL_DRAINED + 1];
 static uint64_t ends_seen[LEASE_TIMEOUT + 1], retries_seen, late_seen, opened_seen, no_memory_seen;
 
 static void take(const struct pool_action *a, unsigned *last_rank)
 {
 	/* Ends, then answers, then work. */
 	static const unsigned rank[] = {
-		[POOL_KILL] = 0, [POOL_END] = 0,         [POOL_TERMINATE] = 0, [POOL_INTERRUPT] = 0,
-		[POOL_DONE] = 1, [POOL_LEASE_ENDED] = 1, [POOL_START] = 2,     [POOL_RUN] = 3,
-		[POOL_PROBE] = 4, [POOL_DRAINED] = 5,
+		[POOL_KILL] = 0,      [POOL_END] = 0,  [POOL_TERMINATE] = 0,
+		[POOL_INTERRUPT] = 0, [POOL_DONE] = 1, [POOL_LEASE_ENDED] = 1,
+		[POOL_START] = 2,     [POOL_RUN] = 3,  [POOL_PROBE] = 4,
+		[POOL_DRAINED] = 5,
 	};
 	uint64_t id = a->worker_id;
 	unsigned what = 0;
@@ -844,26 +853,27 @@ static void compare(void)
 
 	for (unsigned state = 0; state < WORKER_STATES; state++)
 		SAME(pool_count(pool, state), m_count(state), "%s", worker_state_name(state));
-	EACH(w, m.workers) {
+	EACH(w, m.workers)
+	{
 		const struct pool_worker *real = pool_worker(pool, w->id);
 
 		all++;
 		SAME(real != NULL, true, "worker %" PRIu64, w->id);
 		SAME(real->state, w->state, "worker %" PRIu64, w->id);
 		SAME(real->call_id, w->call_id, "worker %" PRIu64, w->id);
-		SAME(real->request ? real->request->id : 0, w->request_id, "worker %" PRIu64, w->id);
+		SAME(real->request ? real->request->id : 0, w->request_id, "worker %" PRIu64,
+		     w->id);
 		SAME(real->lease ? real->lease->id : 0, w->lease_id, "worker %" PRIu64, w->id);
 		SAME(real->index, w->index, "worker %" PRIu64, w->id);
 		SAME(real->calls, w->calls, "worker %" PRIu64, w->id);
 		SAME(real->stop_phase, w->phase, "worker %" PRIu64, w->id);
 		SAME(real->interrupted, w->interrupted, "worker %" PRIu64, w->id);
 	}
-	for (const struct pool_worker *real = NULL;
-	     (real = pool_worker_after(pool, real)) != NULL;)
+	for (const struct pool_worker *real = NULL; (real = pool_worker_after(pool, real)) != NULL;)
 		all--;
 	SAME(all, 0, "workers");
 	EACH(l, m.leases)
-		SAME(pool_lease(pool, l->id) != NULL, true, "lease %" PRIu64, l->id);
+	SAME(pool_lease(pool, l->id) != NULL, true, "lease %" PRIu64, l->id);
 	SAME(pool_leases(pool), m_leases(), "leases");
 	SAME(pool_queued(pool), m_requests(false, NULL), "queued");
 	SAME(pool_running(pool), m_requests(true, NULL), "running");
@@ -911,8 +921,24 @@ static void step(struct pool_event ev)
 
 /* ---- events by chance ---- */
 
-enum deed { CALL, CHECKOUT, LEASE_CALL, ABANDON, CHECKIN, LEASE_DOWN, READY, ANSWER, GONE, BROKEN,
-	    TICK, RESIZE, DRAIN, REFUSED, OUT_OF_MEMORY, DEEDS };
+enum deed {
+	CALL,
+	CHECKOUT,
+	LEASE_CALL,
+	ABANDON,
+	CHECKIN,
+	LEASE_DOWN,
+	READY,
+	ANSWER,
+	GONE,
+	BROKEN,
+	TICK,
+	RESIZE,
+	DRAIN,
+	REFUSED,
+	OUT_OF_MEMORY,
+	DEEDS
+};
 
 static unsigned weight[DEEDS];
 static uint64_t pace;
@@ -1056,8 +1082,7 @@ static void happen(enum deed deed)
 			    1u << WORKER_BUSY | 1u << WORKER_PROBING | 1u << WORKER_STOPPING);
 		break;
 	case GONE:
-		worker_deed(POOL_WORKER_GONE, "gone",
-			    below(2) ? 1u << WORKER_STOPPING : any_state);
+		worker_deed(POOL_WORKER_GONE, "gone", below(2) ? 1u << WORKER_STOPPING : any_state);
 		break;
 	case BROKEN:
 		worker_deed(POOL_WORKER_BROKEN, "broken", any_state);
@@ -1140,17 +1165,18 @@ static uint64_t one_of(const uint64_t *values, unsigned n)
 	return values[below(n)];
 }
 
-#define ONE_OF(...)                                                                                \
-	one_of((const uint64_t[]){ __VA_ARGS__ },                                                  \
+#define ONE_OF(...)                               \
+	one_of((const uint64_t[]){ __VA_ARGS__ }, \
 	       sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 
 /* A pool and a mood: which deeds are frequent, how fast time runs. */
 static void given_a_pool(void)
 {
 	static const unsigned usual[DEEDS] = {
-		[CALL] = 30,  [CHECKOUT] = 8, [LEASE_CALL] = 12, [ABANDON] = 8, [CHECKIN] = 4,
-		[LEASE_DOWN] = 3, [READY] = 20, [ANSWER] = 30, [GONE] = 12, [BROKEN] = 3,
-		[TICK] = 10, [RESIZE] = 1, [DRAIN] = 0, [REFUSED] = 1, [OUT_OF_MEMORY] = 1,
+		[CALL] = 30,   [CHECKOUT] = 8,   [LEASE_CALL] = 12,   [ABANDON] = 8,
+		[CHECKIN] = 4, [LEASE_DOWN] = 3, [READY] = 20,        [ANSWER] = 30,
+		[GONE] = 12,   [BROKEN] = 3,     [TICK] = 10,         [RESIZE] = 1,
+		[DRAIN] = 0,   [REFUSED] = 1,    [OUT_OF_MEMORY] = 1,
 	};
 
 	memset(&m, 0, sizeof m);
@@ -1218,7 +1244,8 @@ START_TEST(the_pool_does_what_the_model_says)
 	signal(SIGABRT, on_abort);
 	chance_state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	while (done < steps) {
-		uint64_t of_this = 200 + below(3000), drain_at = below(4) ? of_this : below(of_this);
+		uint64_t of_this = 200 + below(3000),
+			 drain_at = below(4) ? of_this : below(of_this);
 
 		given_a_pool();
 		for (uint64_t i = 0; i < of_this; i++) {
@@ -1233,8 +1260,8 @@ START_TEST(the_pool_does_what_the_model_says)
 	printf("%" PRIu64 " events", done);
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		printf(", %" PRIu64 " %s", done_seen[i], pool_outcome_name(i));
-	printf(", %" PRIu64 " retries, %" PRIu64 " late, circuit opened %" PRIu64
-	       " times, %" PRIu64 " starts on trial, %" PRIu64 " exits never reported\n",
+	printf(", %" PRIu64 " retries, %" PRIu64 " late, circuit opened %" PRIu64 " times, %" PRIu64
+	       " starts on trial, %" PRIu64 " exits never reported\n",
 	       retries_seen, late_seen, opened_seen, trials_seen, given_up_seen);
 	fflush(stdout);
 	if (steps < 300000)

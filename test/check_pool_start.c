@@ -726,8 +726,9 @@ START_TEST(no_allocation_that_fails_loses_anybody)
 			else
 				call(id);
 			later_ms(37);
-			for (uint64_t k = 1; (w = pool_worker(pool, k)) != NULL ||
-					     k <= pool_totals(pool)->starts; k++) {
+			for (uint64_t k = 1;
+			     (w = pool_worker(pool, k)) != NULL || k <= pool_totals(pool)->starts;
+			     k++) {
 				if (w == NULL)
 					continue;
 				if (w->state == WORKER_STARTING)
@@ -779,7 +780,8 @@ static unsigned most_starts_a_minute(enum fate fate, unsigned *all)
 			if (w->state == WORKER_STARTING && fate != FAILS_AT_START &&
 			    (fate != FLAPS || w->id % 3 != 0)) {
 				ready(w->id);
-				if (fate == DIES_IN_CALL && pool_worker(pool, w->id)->state == WORKER_IDLE) {
+				if (fate == DIES_IN_CALL &&
+				    pool_worker(pool, w->id)->state == WORKER_IDLE) {
 					call(id);
 					id = id % (IDS - 2) + 1;
 				}

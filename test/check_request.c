@@ -46,8 +46,9 @@ static char *printed(const struct buf *reason)
 		char *part = NULL;
 
 		if (term_binary(e, &bytes)) {
-			n += (size_t)snprintf(text + n, sizeof text - n, "%s<<%.*s>>", i > 0 ? ", " : "{",
-					      (int)bytes.len, (const char *)bytes.at);
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s<<%.*s>>",
+					      i > 0 ? ", " : "{", (int)bytes.len,
+					      (const char *)bytes.at);
 			continue;
 		}
 		ck_assert_int_ge(ei_s_print_term(&part, (char *)reason->data, &index), 0);
@@ -90,8 +91,8 @@ START_TEST(a_request_is_understood_where_it_may_be_said)
 	size_t len;
 	uint8_t *term = given_term(row->text, &len);
 
-	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) == 0, "%s: refused",
-		      row->text);
+	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) == 0,
+		      "%s: refused", row->text);
 	ck_assert_msg(req.verb == row->verb, "%s: taken for verb %d", row->text, req.verb);
 	ck_assert_uint_eq(reason.len, 0);
 	free(term);
@@ -116,34 +117,58 @@ static const struct bad {
 	{ "call", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
 	{ "{call}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
 	{ "{call, math, sqrt}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
-	{ "{call, math, sqrt, [], [], []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or" },
-	{ "{call, 1, sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
-	{ "{call, math, \"sqrt\", []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
-	{ "{call, math, sqrt, 2}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
+	{ "{call, math, sqrt, [], [], []}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or" },
+	{ "{call, 1, sqrt, []}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
+	{ "{call, math, \"sqrt\", []}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
+	{ "{call, math, sqrt, 2}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
 	{ "{call, math, sqrt, [4|5]}", TARGET_POOL,
-	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
-	{ "{call, math, sqrt, {}}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
-	{ "{call, '', sqrt, []}", TARGET_POOL, "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: Module and" },
-	{ "{call, math, sqrt, [], 1}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
-	{ "{call, math, sqrt, [], [timeout]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
-	{ "{call, math, sqrt, [], [{timeout, 1, 2}]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
-	{ "{call, math, sqrt, [], [{timeout, 0}]}", TARGET_POOL, "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
-	{ "{call, math, sqrt, [], [{timeout, soon}]}", TARGET_POOL, "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
+	{ "{call, math, sqrt, {}}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
+	{ "{call, '', sqrt, []}", TARGET_POOL,
+	  "{bad_request, <<{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
+	  "Module and" },
+	{ "{call, math, sqrt, [], 1}", TARGET_POOL,
+	  "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [timeout]}", TARGET_POOL,
+	  "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [{timeout, 1, 2}]}", TARGET_POOL,
+	  "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [{timeout, 0}]}", TARGET_POOL,
+	  "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
+	{ "{call, math, sqrt, [], [{timeout, soon}]}", TARGET_POOL,
+	  "{bad_option, timeout, <<a positive integer of milliseconds, or infinity" },
 	{ "{call, math, sqrt, [], [{queue_timeout, -1}]}", TARGET_POOL,
 	  "{bad_option, queue_timeout, <<a non-negative integer of milliseconds, or infinity" },
 	{ "{call, math, sqrt, [], [{priority, urgent}]}", TARGET_POOL,
 	  "{bad_option, priority, <<high, normal or low" },
-	{ "{call, math, sqrt, [], [{kwargs, []}]}", TARGET_POOL, "{bad_option, kwargs, <<a map of keyword arguments" },
-	{ "{call, math, sqrt, [], [{retry, 101}]}", TARGET_POOL, "{bad_option, retry, <<an integer from 0 to 100" },
-	{ "{call, math, sqrt, [], [{strings, latin1}]}", TARGET_POOL, "{bad_option, strings, <<utf8 or bytes" },
+	{ "{call, math, sqrt, [], [{kwargs, []}]}", TARGET_POOL,
+	  "{bad_option, kwargs, <<a map of keyword arguments" },
+	{ "{call, math, sqrt, [], [{retry, 101}]}", TARGET_POOL,
+	  "{bad_option, retry, <<an integer from 0 to 100" },
+	{ "{call, math, sqrt, [], [{strings, latin1}]}", TARGET_POOL,
+	  "{bad_option, strings, <<utf8 or bytes" },
 	{ "{call, math, sqrt, [], [{traceparent, x}]}", TARGET_POOL,
 	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes" },
-	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL, "{bad_option, colour, <<an option of call:" },
-	{ "{call, math, sqrt, [], [{retry, 1}|2]}", TARGET_POOL, "{bad_request, <<options as a map or a keyword list" },
-	{ "{call, math, sqrt, [], [{17, red}]}", TARGET_POOL, "{bad_option, 17, <<an option of call:" },
+	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL,
+	  "{bad_option, colour, <<an option of call:" },
+	{ "{call, math, sqrt, [], [{retry, 1}|2]}", TARGET_POOL,
+	  "{bad_request, <<options as a map or a keyword list" },
+	{ "{call, math, sqrt, [], [{17, red}]}", TARGET_POOL,
+	  "{bad_option, 17, <<an option of call:" },
 	{ "{checkout, forever}", TARGET_POOL, "{invalid_checkout_type, forever" },
 	{ "{checkout, {session, 1}}", TARGET_POOL, "{invalid_checkout_type, {session, 1}" },
-	{ "{checkout, anonymous, [{kwargs, 1}]}", TARGET_POOL, "{bad_option, kwargs, <<an option of checkout:" },
+	{ "{checkout, anonymous, [{kwargs, 1}]}", TARGET_POOL,
+	  "{bad_option, kwargs, <<an option of checkout:" },
 	{ "checkout", TARGET_POOL, "{bad_request, <<{checkout, Type} or {checkout, Type, Opts}" },
 	{ "{give_away, nobody}", TARGET_LEASE, "{bad_request, <<{give_away, Pid}" },
 	{ "{checkin, 1}", TARGET_LEASE, "{bad_request, <<checkin" },
@@ -162,11 +187,11 @@ START_TEST(a_wrong_request_is_told_what_was_expected)
 	uint8_t *term = given_term(row->text, &len);
 	char *text;
 
-	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) < 0, "%s: accepted",
-		      row->text);
+	ck_assert_msg(request_parse(term, row->target, &defaults, &req, &reason) < 0,
+		      "%s: accepted", row->text);
 	text = printed(&reason);
-	ck_assert_msg(strncmp(text, row->reason, strlen(row->reason)) == 0, "%s: %s instead of %s...",
-		      row->text, text, row->reason);
+	ck_assert_msg(strncmp(text, row->reason, strlen(row->reason)) == 0,
+		      "%s: %s instead of %s...", row->text, text, row->reason);
 	buf_free(&reason);
 	free(term);
 }
@@ -194,7 +219,8 @@ END_TEST
 
 START_TEST(the_head_of_a_message_of_another_shape_is_no_call)
 {
-	static const char *const texts[] = { "{'$gen_call', from, ping}", "{'$gen_call', {1, 2}, ping}",
+	static const char *const texts[] = { "{'$gen_call', from, ping}",
+					     "{'$gen_call', {1, 2}, ping}",
 					     "{'$gen_cast', ping, 1}", "{a, b}", "[a]" };
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -248,7 +274,9 @@ END_TEST
 /* {'$gen_call', {From, Tag}, ping}, the tag appended by `tag`. */
 static void put_call(struct buf *b, void (*tag)(struct buf *))
 {
-	struct term_pid from = { .node = "a@b", .node_len = 3, .id = 7, .serial = 8, .creation = 9 };
+	struct term_pid from = {
+		.node = "a@b", .node_len = 3, .id = 7, .serial = 8, .creation = 9
+	};
 
 	term_put_tuple(b, 3);
 	term_put_atom(b, "$gen_call");
@@ -305,8 +333,8 @@ START_TEST(a_tag_is_an_alias_only_if_it_has_the_shape_of_one)
 	static const struct {
 		void (*put)(struct buf *);
 		bool alias, ref;
-	} rows[] = { { put_ref, false, true },	 { put_alias, true, true },
-		     { put_nested_alias, true, true }, { put_multi, false, false },
+	} rows[] = { { put_ref, false, true },          { put_alias, true, true },
+		     { put_nested_alias, true, true },  { put_multi, false, false },
 		     { put_false_alias, false, false }, { put_nested_false_alias, false, false } };
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -375,7 +403,8 @@ int main(void)
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_request_is_understood_where_it_may_be_said, 0,
 			    sizeof goods / sizeof goods[0]);
-	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0, sizeof bads / sizeof bads[0]);
+	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0,
+			    sizeof bads / sizeof bads[0]);
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);

@@ -450,9 +450,9 @@ START_TEST(atoms_are_read_in_all_their_encodings)
 		buf_put(&longest, "\xf0\x9f\x90\x8d", 4);
 	term_put_atom_n(&b, (char *)longest.data, longest.len);
 	ck_assert_int_eq(term_check(b.data, b.len, NULL), 0);
-	ck_assert_int_eq(
-	    ei_decode_atom_as((char *)b.data, &at, by_ei, sizeof by_ei, ERLANG_UTF8, NULL, NULL),
-	    0);
+	ck_assert_int_eq(ei_decode_atom_as((char *)b.data, &at, by_ei, sizeof by_ei, ERLANG_UTF8,
+					   NULL, NULL),
+			 0);
 	ck_assert_uint_eq(strlen(by_ei), 1020);
 	b.len = 0;
 	term_put_bool(&b, true);

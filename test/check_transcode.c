@@ -377,7 +377,7 @@ START_TEST(each_fault_says_where_and_what)
 	}
 	ck_assert_int_eq(pass(faults[_i].way, &in, &plain, &out, &err), -EINVAL);
 	ck_assert_msg(err.fault == faults[_i].fault && strcmp(err.where, faults[_i].where) == 0 &&
-			  strcmp(err.what, faults[_i].what) == 0,
+			      strcmp(err.what, faults[_i].what) == 0,
 		      "%s: fault %d, %s, %s", faults[_i].in, err.fault, err.where, err.what);
 	ck_assert(out.len == 6 && out.err == 0 && memcmp(out.data, "before", 6) == 0);
 	free(copy);

@@ -110,13 +110,13 @@ START_TEST(nesting_is_allowed_to_the_limit_and_not_beyond)
 			if (depth <= TRANSCODE_DEPTH_MAX) {
 				packed.len = 0;
 				ck_assert_int_eq(
-				    transcode_term(term.data, "x", &far, &packed, &err), 0);
+					transcode_term(term.data, "x", &far, &packed, &err), 0);
 				ck_assert_int_eq(transcode_value(packed.data, packed.len, "x",
 								 &opts, &back, NULL, &err),
 						 want);
 				ck_assert(want == 0 ? back.len == term.len
 						    : err.fault == TRANSCODE_TOO_DEEP &&
-							  err.limit == limits[i]);
+							      err.limit == limits[i]);
 			}
 			buf_free(&term);
 			buf_free(&args);
@@ -159,7 +159,7 @@ START_TEST(a_fun_with_terms_nested_beyond_all_limits_is_too_deep_to_go_back)
 			}
 			rc = transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err);
 			ck_assert_int_eq(
-			    rc, depth + (is_key == 2) <= TRANSCODE_DEPTH_MAX ? 0 : -EINVAL);
+				rc, depth + (is_key == 2) <= TRANSCODE_DEPTH_MAX ? 0 : -EINVAL);
 			if (rc != 0)
 				ck_assert_int_eq(err.fault, TRANSCODE_TOO_DEEP);
 			buf_free(&fun);
@@ -239,7 +239,8 @@ START_TEST(the_longest_output_is_the_limit_and_a_byte_more_is_too_large)
 		put_hex(&in, rows[i]);
 		ck_assert_int_eq(transcode_term(in.data, "x", &plain, &packed, &err), 0);
 		ck_assert_int_eq(
-		    transcode_value(packed.data, packed.len, "x", &plain, &back, NULL, &err), 0);
+			transcode_value(packed.data, packed.len, "x", &plain, &back, NULL, &err),
+			0);
 		for (int how = 0; how < 4;
 		     how++) { /* in or out, by option or by the buffer's own limit */
 			size_t whole = how < 2 ? packed.len : back.len;
@@ -263,8 +264,9 @@ START_TEST(the_longest_output_is_the_limit_and_a_byte_more_is_too_large)
 				ck_assert_int_eq(out.err, 0);
 				if (rc != 0)
 					ck_assert_msg(err.fault == TRANSCODE_TOO_LARGE &&
-							  err.limit == limit && err.bytes > limit &&
-							  err.bytes <= whole,
+							      err.limit == limit &&
+							      err.bytes > limit &&
+							      err.bytes <= whole,
 						      "%s %d: %d, %zu of %zu: %d %d", rows[i], how,
 						      err.fault, limit, whole, (int)err.bytes,
 						      (int)err.limit);
@@ -343,9 +345,10 @@ START_TEST(an_empty_buffer_without_memory_stays_empty)
 	for (int way = 0; way < 2; way++) {
 		mem_fail_after = 0;
 		ck_assert_int_eq(
-		    way == 0 ? transcode_term((const uint8_t *)"a\1", "x", &plain, &out, &err)
-			     : transcode_value((const uint8_t *)"\1", 1, "x", &plain, &out, NULL, &err),
-		    -EINVAL);
+			way == 0 ? transcode_term((const uint8_t *)"a\1", "x", &plain, &out, &err)
+				 : transcode_value((const uint8_t *)"\1", 1, "x", &plain, &out,
+						   NULL, &err),
+			-EINVAL);
 		ck_assert_int_eq(mem_fail_after, -1);
 		ck_assert_int_eq(err.fault, TRANSCODE_NO_MEMORY);
 		ck_assert(out.len == 0 && out.err == 0 && out.limit == 1000);

@@ -111,10 +111,10 @@ START_TEST(keys_that_are_one_in_python_are_refused)
 			const char *two = swap ? python_keys[_i].one : python_keys[_i].two;
 
 			ck_assert_msg((both_keys(one, two, fillers, &plain) != 0) ==
-					  python_keys[_i].clash,
+					      python_keys[_i].clash,
 				      "%s, %s", one, two);
 			ck_assert_msg((both_keys(one, two, fillers, &raw) != 0) ==
-					  python_keys[_i].clash_raw,
+					      python_keys[_i].clash_raw,
 				      "%s, %s as bytes", one, two);
 		}
 	}
@@ -196,7 +196,7 @@ START_TEST(keys_that_are_one_term_are_refused)
 			buf_put_u8(&in, 0xc0);
 			for (uint32_t i = 0; i < fillers; i++)
 				put_hex(&in, "cd"), buf_put_u16(&in, 1000 + i),
-				    buf_put_u8(&in, 0xc0);
+					buf_put_u8(&in, 0xc0);
 			put_hex(&in, swap ? term_keys[_i].two : term_keys[_i].one);
 			buf_put_u8(&in, 0xc0);
 			rc = transcode_value(in.data, in.len, "x", &plain, &out, NULL, &err);
@@ -358,7 +358,8 @@ int main(void)
 	tcase_add_loop_test(t, keys_that_are_one_in_python_are_refused, 0, ROWS(python_keys));
 	tcase_add_test(t, a_clash_within_a_key_is_refused_even_if_the_key_is_alone);
 	tcase_add_loop_test(t, keys_that_are_one_term_are_refused, 0, ROWS(term_keys));
-	tcase_add_loop_test(t, lists_of_a_fun_are_compared_by_their_elements, 0, ROWS(environments));
+	tcase_add_loop_test(t, lists_of_a_fun_are_compared_by_their_elements, 0,
+			    ROWS(environments));
 	tcase_add_test(t, a_forged_fun_with_a_key_twice_is_refused);
 	tcase_add_test(t, the_check_for_duplicates_is_linear);
 	tcase_add_test(t, another_seed_gives_the_same_answers);

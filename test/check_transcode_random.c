@@ -165,7 +165,7 @@ START_TEST(checked_garbage_from_a_peer_is_refused_or_becomes_msgpack)
 					ck_assert_int_eq(term_check(back.data, back.len, NULL), 0);
 				} else { /* a mutant may have what a BEAM would not take back */
 					ck_assert_msg(err.fault == TRANSCODE_CORRUPT ||
-							  err.fault == TRANSCODE_UNENCODABLE,
+							      err.fault == TRANSCODE_UNENCODABLE,
 						      "%d", err.fault);
 				}
 			}

@@ -19,9 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MS UINT64_C(1000)
+#define MS      UINT64_C(1000)
 #define SECONDS UINT64_C(1000000)
-#define IDS 20000
+#define IDS     20000
 
 static struct pool *pool;
 static struct pool_config config;    /* of the next given_pool() */
@@ -57,7 +57,8 @@ static inline void say(const char *fmt, uint64_t a, uint64_t b, const char *word
 		if (fmt[0] == '%' && fmt[1] == 'w')
 			out += snprintf(out, room, "%s", word);
 		else if (fmt[0] == '%')
-			out += snprintf(out, room, "%llu", (unsigned long long)(fmt[1] == 'a' ? a : b));
+			out += snprintf(out, room, "%llu",
+					(unsigned long long)(fmt[1] == 'a' ? a : b));
 		else
 			*out++ = *fmt;
 		if (fmt[0] == '%')
@@ -140,10 +141,10 @@ static inline void step(struct pool_event ev)
 }
 
 /* What the pool has decided since the last then(). */
-#define then(text)                                                                                 \
-	do {                                                                                       \
-		ck_assert_str_eq(said, text);                                                      \
-		said[0] = '\0';                                                                    \
+#define then(text)                            \
+	do {                                  \
+		ck_assert_str_eq(said, text); \
+		said[0] = '\0';               \
 	} while (0)
 
 static inline void then_nothing(void)

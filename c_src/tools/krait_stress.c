@@ -107,8 +107,8 @@ static int find_address(struct stress *s)
 	s->address.sin_port = htons((uint16_t)s->options.port);
 	if (host == NULL)
 		host = at != NULL && inet_pton(AF_INET, at + 1, &s->address.sin_addr) == 1
-			   ? at + 1
-			   : "127.0.0.1";
+			       ? at + 1
+			       : "127.0.0.1";
 	if (inet_pton(AF_INET, host, &s->address.sin_addr) != 1) {
 		fprintf(stderr, "krait_stress: --host: found \"%s\", expected an IPv4 address\n",
 			host);

@@ -320,14 +320,14 @@ struct stress {
 		PHASE_END
 	} phase;
 	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us,
-	    progress_us;
+		progress_us;
 	struct alarm sweep, dropper, killer, baton;
 	struct caller *current; /* whose turn it is: for failures */
 
 	/* the books */
 	uint64_t sent[ASK_KINDS], outcomes[OUTCOMES_HEARD], casts, junk, countable, countable_lost;
 	uint64_t late, late_leases, crossed, respawns, drops[VANISHES], connects, alive_answers,
-	    surprises;
+		surprises;
 	uint64_t bytes_in, bytes_out, watches, probes;
 	struct histogram latency;
 	double usual_us, usual_lease_us; /* moving averages of it */

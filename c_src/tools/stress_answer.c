@@ -165,8 +165,8 @@ static const char *judge_lease(struct ask *a, const uint8_t *value)
 	    memcmp(pid.node, s->node_name, pid.node_len) != 0 || pid.creation != s->node_creation)
 		return "a lease that is no process of the node";
 	return new_lease(s, (uint64_t)pid.serial << 32 | pid.id)
-		   ? NULL
-		   : "a lease that was granted before";
+		       ? NULL
+		       : "a lease that was granted before";
 }
 
 static const char *judge_identity(const struct ask *a, const uint8_t *value)
@@ -233,8 +233,8 @@ static const char *judge_exception(const struct ask *a, const uint8_t *reply)
 	    !term_binary(message, &text))
 		return "an exception without a message";
 	return memmem(text.at, text.len, nonce, strlen(nonce)) != NULL
-		   ? NULL
-		   : "the exception of another request";
+		       ? NULL
+		       : "the exception of another request";
 }
 
 static const char *judge_refusal(const struct ask *a, enum outcome o, const uint8_t *reply)
@@ -250,8 +250,9 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 		if (took + EARLY_US < a->timeout_us)
 			return "a time-out before its time";
 		return a->timeout_us >= s->options.timeout_ms * 1000 && !a->low
-			   ? "an ordinary request has used up its whole time-out: nobody served it"
-			   : NULL;
+			       ? "an ordinary request has used up its whole time-out: nobody "
+				 "served it"
+			       : NULL;
 	case OUT_WORKER_EXIT:
 		return ++s->exits_heard > s->workers_killed ? "nobody has killed its worker" : NULL;
 	case OUT_CIRCUIT_OPEN:
@@ -260,8 +261,8 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 		const struct caller *heir = &s->callers[a->heir_slot];
 
 		return !a->heir_dead && heir->alive && heir->serial == a->heir_serial
-			   ? "a living process was refused as heir"
-			   : NULL;
+			       ? "a living process was refused as heir"
+			       : NULL;
 	}
 	default:
 		return NULL;

@@ -46,8 +46,7 @@ struct ask *ask_find(struct caller *c, uint64_t nonce)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->asks)
-	{
+	list_each (pos, next, &c->asks) {
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->nonce == nonce)
@@ -179,8 +178,7 @@ void ask_overdue(struct caller *c, uint64_t now)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->asks)
-	{
+	list_each (pos, next, &c->asks) {
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->cut == 0 && a->due_us < now)

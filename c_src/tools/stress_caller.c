@@ -130,8 +130,7 @@ static void cut_all(struct caller *c)
 {
 	struct list *pos, *tmp;
 
-	list_each(pos, tmp, &c->asks)
-	{
+	list_each (pos, tmp, &c->asks) {
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
 		if (a->cut == 0)

@@ -141,8 +141,8 @@ static void ready(struct stress *s)
 
 	if (overtime(s, READY_US)) {
 		fatal(s, s->status.os_pid == 0
-			     ? "the node does not answer"
-			     : "the node's workers are not all idle: is somebody using it?");
+				 ? "the node does not answer"
+				 : "the node's workers are not all idle: is somebody using it?");
 	} else if (s->status.os_pid != 0 && at_rest(&s->status) && overtime(s, SECOND_US)) {
 		if (s->before.valid && fds == s->fds_before) { /* twice the same */
 			s->before = s->status;
@@ -286,7 +286,7 @@ static void judge_memory(struct stress *s)
 {
 	struct slope m = proc_slope(s->sample_min, s->sample_kib, s->samples);
 	bool ok =
-	    m.kib_per_min - 2 * m.error <= s->options.slope_limit || m.growth_kib < GROWTH_KIB;
+		m.kib_per_min - 2 * m.error <= s->options.slope_limit || m.growth_kib < GROWTH_KIB;
 
 	if (!s->options.memory || m.n < 20)
 		verdict(s, true, "memory", "not judged");

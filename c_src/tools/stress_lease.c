@@ -23,7 +23,7 @@ void lease_granted(struct caller *c, const struct term_pid *pid)
 	struct term_pid self = caller_pid(c);
 
 	c->lease =
-	    (struct lease){ .held = true, .pid = *pid, .calls_left = (unsigned)rnd_to(s, 4) };
+		(struct lease){ .held = true, .pid = *pid, .calls_left = (unsigned)rnd_to(s, 4) };
 	c->lease.pid.node = s->node_name;
 	if (rnd_to(s, 2) == 0) {
 		c->lease.monitor = ask_new(c, ASK_MONITOR);

@@ -95,16 +95,19 @@ static const char head[] = "usage: krait_stress --node NAME@HOST [OPTION...]\n"
 			   "nothing is held or lost.\n\n";
 
 static const char tail[] =
-    "  --help\n\n"
-    "Checked at the end, with all callers gone: all workers idle, nothing queued, no lease, "
-    "monitors as\n"
-    "before, received = answered + abandoned, descriptors as before. Memory: after the warm-up the "
-    "node's\n"
-    "VmRSS is sampled every 250 ms and fitted by least squares; the run fails when the slope, less "
-    "twice\n"
-    "its standard error, is over --max-slope and the fit has grown by more than 4 MiB.\n\n"
-    "A worker is killed only when /proc shows it to be a descendant of the node.\n\n"
-    "exit status: 0 every check held, 1 one did not, 2 wrong usage, 3 the run could not be made\n";
+	"  --help\n\n"
+	"Checked at the end, with all callers gone: all workers idle, nothing queued, no lease, "
+	"monitors as\n"
+	"before, received = answered + abandoned, descriptors as before. Memory: after the warm-up "
+	"the "
+	"node's\n"
+	"VmRSS is sampled every 250 ms and fitted by least squares; the run fails when the slope, "
+	"less "
+	"twice\n"
+	"its standard error, is over --max-slope and the fit has grown by more than 4 MiB.\n\n"
+	"A worker is killed only when /proc shows it to be a descendant of the node.\n\n"
+	"exit status: 0 every check held, 1 one did not, 2 wrong usage, 3 the run could not be "
+	"made\n";
 
 static int wrong(const struct option *o, const char *found, const char *expected)
 {
@@ -224,16 +227,15 @@ static int check_all(struct options *o)
 
 	if (!o->spawn &&
 	    (at == NULL || at == o->node || at[1] == '\0' || strlen(o->node) > WIRE_NAME_MAX)) {
-		fprintf(
-		    stderr,
-		    "krait_stress: found %s, expected --node NAME@HOST or --spawn (see --help)\n",
-		    o->node != NULL ? o->node : "no node");
+		fprintf(stderr,
+			"krait_stress: found %s, expected --node NAME@HOST or --spawn (see "
+			"--help)\n",
+			o->node != NULL ? o->node : "no node");
 		return 2;
 	}
 	if (o->spawn && (o->node != NULL || o->port != 0)) {
-		fprintf(
-		    stderr,
-		    "krait_stress: --spawn makes its own node: --node and --port are for others\n");
+		fprintf(stderr, "krait_stress: --spawn makes its own node: --node and --port are "
+				"for others\n");
 		return 2;
 	}
 	if (!o->spawn && o->node_args != NULL) {

@@ -310,8 +310,9 @@ int report(struct stress *s)
 {
 	struct figures f = { .clean = s->failures == 0 && s->fatal == NULL };
 
-	f.seconds =
-	    s->run_us == 0 ? 0 : seconds_since(s->run_us, s->calm_us != 0 ? s->calm_us : now_us());
+	f.seconds = s->run_us == 0
+			    ? 0
+			    : seconds_since(s->run_us, s->calm_us != 0 ? s->calm_us : now_us());
 	f.per_second = f.seconds > 0 ? (double)requests(s) / f.seconds : 0;
 	f.slope = proc_slope(s->sample_min, s->sample_kib, s->samples);
 	f.p50 = histogram_quantile(&s->latency, 500);

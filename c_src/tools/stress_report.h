@@ -37,13 +37,13 @@ struct verdict {
 
 /* Tells a violation of the contract; `c` is the process that it happened to, or NULL. */
 void fail(struct stress *s, struct caller *c, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 /* The run cannot go on. `why` is kept. */
 void fatal(struct stress *s, const char *why);
 
 /* One of the checks at the end, for the report. */
 bool verdict(struct stress *s, bool ok, const char *name, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+	__attribute__((format(printf, 4, 5)));
 void progress(struct stress *s);
 int report(struct stress *s); /* the exit status */
 

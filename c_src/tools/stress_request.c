@@ -76,7 +76,7 @@ static void decide_fate(struct caller *c, const struct ask *a)
 	struct stress *s = c->s;
 	uint64_t usual = (uint64_t)(a->name != NULL ? s->usual_us : s->usual_lease_us), in;
 	bool may_give_up =
-	    a->tag != TAG_MULTI && a->kind != ASK_CHECKIN && a->kind != ASK_GIVE_AWAY;
+		a->tag != TAG_MULTI && a->kind != ASK_CHECKIN && a->kind != ASK_GIVE_AWAY;
 	double kill = now_us() < c->spared_us ? 0 : s->options.kill,
 	       giveup = may_give_up ? s->options.giveup : 0;
 	uint64_t r = rnd_to(s, 100);
@@ -85,8 +85,8 @@ static void decide_fate(struct caller *c, const struct ask *a)
 	if (c->control || s->phase != PHASE_RUN)
 		return;
 	if (a->kind == ASK_STUCK && a->timeout_us > SECOND_US) {
-		c->fate =
-		    may_give_up && (r < 50 || now_us() < c->spared_us) ? FATE_GIVE_UP : FATE_DIE;
+		c->fate = may_give_up && (r < 50 || now_us() < c->spared_us) ? FATE_GIVE_UP
+									     : FATE_DIE;
 		caller_wake_in(c, WAKE_FATE, rnd_to(s, 100000));
 		return;
 	}
@@ -241,7 +241,7 @@ void checkout_send(struct caller *c)
 {
 	struct stress *s = c->s;
 	uint64_t timeout_ms =
-	    rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
+		rnd_pct(s, s->options.brief) ? 1 + rnd_to(s, 100) : s->options.timeout_ms;
 	size_t start;
 	struct ask *a = request_begin(c, ASK_CHECKOUT, s->options.pool, NULL, &start);
 	struct buf *out = caller_out(c);

@@ -65,8 +65,8 @@ static struct ask *find(struct sim *sim, const uint8_t *ref, const char *what)
 		     what, (unsigned long long)nonce, (unsigned long long)(nonce & 0xffffffffff),
 		     (unsigned long long)c->sequence,
 		     (nonce & 0xffffffffff) > c->sequence
-			 ? "it was never asked for"
-			 : "it comes a second time, or after its end");
+			     ? "it was never asked for"
+			     : "it comes a second time, or after its end");
 	return a;
 }
 
@@ -280,8 +280,7 @@ static struct watcher *find_watcher(const struct caller *c, struct span ref)
 {
 	struct list *pos, *next;
 
-	list_each(pos, next, &c->watchers)
-	{
+	list_each (pos, next, &c->watchers) {
 		struct watcher *w = list_entry(pos, struct watcher, link);
 
 		if (w->ref_len == ref.len && memcmp(w->ref, ref.at, ref.len) == 0)

@@ -80,7 +80,7 @@ static void look_at_request(const struct request *req, enum request_target targe
 	MUST(req->priority < PRIORITIES);
 	MUST(req->timeout_ms == REQUEST_INFINITY || req->timeout_ms <= UINT64_C(1) << 40);
 	MUST(req->queue_timeout_ms == REQUEST_INFINITY || req->queue_timeout_ms <= UINT64_C(1)
-										       << 40);
+											   << 40);
 }
 
 static void parse(const uint8_t *term, enum request_target target, unsigned choice)
