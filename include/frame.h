@@ -6,19 +6,43 @@
  *
  * Node to worker:
  *   [1 CALL,  id, module str, function str, args array, kwargs map, meta map|nil]
- *             meta: "traceparent" str, "deadline_ms" int (milliseconds left when it was sent),
- *             "utf8" bool. Answered by exactly one RESULT or ERROR.
+ *             Answered by exactly one RESULT or ERROR. meta, all of it optional:
+ *             "traceparent" str
+ *             "session"     [token int, id value]: the call belongs to this session. Tokens are never
+ *                           reused: one that the worker does not know is a session that starts
+ *             "stream"      int: what the call returns is iterated (OPENED, ITEM ..., then RESULT nil or
+ *                           ERROR), and so many items may be sent before the first ASK
+ *             "progress"    true: the caller wants to hear PROGRESS
+ *             "deadline_ms" int, milliseconds left when it was sent; always the last pair, in the
+ *                           5-byte form of an integer, so that it can be written at the last moment
  *   [2 PING,  id]  answered by PONG
- *   [3 INTERRUPT, id]  the call of that id is not wanted any more; SIGINT follows it at once, which
- *             raises KeyboardInterrupt in the call. Read between calls it is late and is ignored. But a
- *             SIGINT that came before the call began, with this frame waiting behind its CALL, means
- *             that call: nothing else is ever sent while a call is not answered
- *   End of file: stop. An idle worker leaves with exit status 0, its atexit handlers run.
+ *   [3 INTERRUPT, id]  the call of that id is not wanted any more. With one slot SIGINT follows it at
+ *             once, which raises KeyboardInterrupt in the call; read between calls it is late and is
+ *             ignored, but a SIGINT that came before the call began, with this frame waiting behind
+ *             its CALL, means that call. With more slots there is no signal: that call alone is cancelled
+ *   [4 ASK,   id, n int]  so many more items of a stream
+ *   [5 CLOSE, id]  close the stream's generator (GeneratorExit in it); then its RESULT or ERROR. For a
+ *             stream that has ended it is late and is ignored
+ *   [6 BATCH, id, calls array of [module, function, args, kwargs], meta]  one after the other; answered by
+ *             one RESULT whose value is an array with one element for each: [true, value], or [false,
+ *             kind, ...] as in ERROR. One that fails does not stop those behind it
+ *   [7 REPLY, callback id, how str, value]  to a CALLBACK: "ok" and its value; "exit" and the reason;
+ *             "timeout" and nil; "refused" and a text: what was wrong with it
+ *   [8 END_SESSION, id, token int]  the session ends; answered by PONG when its hooks have run. For a
+ *             token that is not known just that
+ *   [9 DOWN,  monitor id, reason value]  the process that a "monitor" watches has ended; once
+ *   End of file: stop. An idle worker ends its sessions, leaves with exit status 0, its atexit handlers
+ *             run.
+ *   While a call runs nothing comes but INTERRUPT, ASK, CLOSE, REPLY and DOWN; and while it waits for a
+ *   REPLY, a further CALL or BATCH (which runs at once, inside: re-entrant), at most 16 deep. With more
+ *   slots there are as many calls at a time as there are slots.
  * Worker to node:
  *   [1 HELLO, 0, os_pid int, versions map of str to str]  once, when it can serve
  *   [2 RESULT, id, value]
  *   [3 ERROR, id, kind str, ...]
- *        "python",       type str, module str, message str, traceback str, args array
+ *        "python",       type str, module str, message str, traceback str, args array,
+ *                        frames array of [module str, function str, file str, line int]: the innermost
+ *                        first, 64 at most
  *        "no_function"   the node adds M and F as the caller gave them
  *        "not_allowed"   likewise
  *        "unencodable",  where str, what str    what: a type's name, or a word that begins with ':'
@@ -26,6 +50,20 @@
  *        "too_deep",     limit int
  *        "too_large",    bytes int, limit int
  *   [4 PONG, id]
+ *   [5 OPENED, id]  the stream's function has returned something to iterate over
+ *   [6 ITEM, id, value]
+ *   [7 CALLBACK, callback id, call id, kind str, dest, value, timeout_ms int|nil]
+ *        "call"          value: the request of a gen_server call to dest; answered by one REPLY
+ *        "send"          value: a message to dest; not answered, callback id 0
+ *        "rpc"           value: [module, function, args array] for the node that dest names, an atom, or
+ *                        nil: the caller's; answered by one REPLY
+ *        "monitor"       dest is watched; callback id is the monitor's id; answered by one DOWN
+ *        "demonitor"     the monitor of that id is not wanted any more
+ *        "cancel"        nobody waits any more for the REPLY to that callback id
+ *        dest: a PID; an atom or str: a name on the caller's node; an array or tuple [name, node]; nil
+ *        where there is none. Callback ids and monitor ids are the worker's, one counter, never reused.
+ *        call id: on behalf of which call; what that waits for or watches ends with it
+ *   [8 PROGRESS, id, value]  to the caller of that call
  *
  * Values are msgpack with these extension types; all else is plain msgpack (nil, bool, int, float64,
  * str, bin, array for a list, map). The payload of an extension:
@@ -39,7 +77,9 @@
  *   7 EXPORT  the external term, as it came
  *   8 OPAQUE  the external term of a local fun or a bit string, as it came
  *   9 LISTKEY a list that is a key of a map (or inside such a key): a msgpack array
- *  10 MAPKEY  a map that is a key of a map (or inside such a key): a msgpack array k1, v1, k2, v2 ... */
+ *  10 MAPKEY  a map that is a key of a map (or inside such a key): a msgpack array k1, v1, k2, v2 ...
+ *  11 INPUT   to the worker only: {krait_input, Pid}, itself an argument: the external term of the pid.
+ *             An iterator in Python that asks that process for its items */
 #ifndef KRAIT_FRAME_H
 #define KRAIT_FRAME_H
 
@@ -49,8 +89,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum frame_to_worker { FRAME_CALL = 1, FRAME_PING = 2, FRAME_INTERRUPT = 3 };
-enum frame_from_worker { FRAME_HELLO = 1, FRAME_RESULT = 2, FRAME_ERROR = 3, FRAME_PONG = 4 };
+enum frame_to_worker {
+	FRAME_CALL = 1,
+	FRAME_PING,
+	FRAME_INTERRUPT,
+	FRAME_ASK,
+	FRAME_CLOSE,
+	FRAME_BATCH,
+	FRAME_REPLY,
+	FRAME_END_SESSION,
+	FRAME_DOWN,
+};
+enum frame_from_worker {
+	FRAME_HELLO = 1,
+	FRAME_RESULT,
+	FRAME_ERROR,
+	FRAME_PONG,
+	FRAME_OPENED,
+	FRAME_ITEM,
+	FRAME_CALLBACK,
+	FRAME_PROGRESS,
+};
 
 enum frame_ext {
 	EXT_ATOM = 1,
@@ -63,6 +122,7 @@ enum frame_ext {
 	EXT_OPAQUE,
 	EXT_LISTKEY,
 	EXT_MAPKEY,
+	EXT_INPUT,
 };
 
 /* Bytes from one worker on their way to frames. */
