@@ -14,8 +14,8 @@
  *         \         \        \         \           (an interrupted call was answered: one ping proves
  *          +---------+--------+---------+--> stopping -> gone      that the signal hit nobody else)
  *
- * Requests: queued -> running -> done; done is told by exactly one POOL_DONE action per request, with
- * exactly one outcome. The owner of a request's memory is the node: it lends it with POOL_SUBMIT and
+ * Requests: queued -> running -> done; a stream goes queued -> running -> streaming -> done. done is told
+ * by exactly one POOL_DONE action per request, with exactly one outcome. The owner of a request's memory is the node: it lends it with POOL_SUBMIT and
  * gets it back with POOL_DONE.
  *
  * Abandon: when the caller of a running call is gone, or its time is up, the request is done at once,
@@ -24,6 +24,32 @@
  *     interrupt  POOL_INTERRUPT; its answer -> probing -> PONG -> idle; no answer within
  *                interrupt_grace -> kill
  *     finish     it stays busy until it answers; the answer is dropped
+ *
+ * A stream that is not wanted any more is closed first, whatever `abandon` says: POOL_CLOSE; the worker
+ * answers when the generator is closed, or is killed after interrupt_grace.
+ *
+ * Slots: a worker is one Python process that holds up to `slots` calls at once; each call is in one slot,
+ * and it is the slot that is idle, leased, busy or probing. A worker starts, stops and dies as a whole.
+ * A lease is one slot. Everything that is said of workers here holds for slots; with slots = 1 there is
+ * no difference.
+ *
+ * Sessions: a session lives in one worker (in its process), from the first request that names it until
+ * it is ended, evicted, expired, or lost with its worker. Its requests are pinned: they wait for a slot
+ * of that worker, in the order of priority and arrival, without holding up others; a slot that comes
+ * free takes whoever came first of its pinned and of all others.
+ *     strict     waits for its worker
+ *     hint       takes another worker when its own has no free slot; the session then ends where it was
+ *     fail_fast  SESSION_BUSY at once when its worker has no free slot
+ * A session whose first request still waits has no worker; its other requests wait behind that one.
+ * When its worker dies, all that wait for it hear SESSION_LOST; if nobody waited, the next strict or
+ * fail_fast request does, once; then it starts anew. `retry` does not apply to requests with a session
+ * (but hint), since what they rely on is lost. An end is carried out by the worker (POOL_END_SESSION ->
+ * POOL_WORKER_ANSWER) before it serves again, as a probe is, with interrupt_grace; a worker that is
+ * asked to leave ends its sessions itself.
+ *
+ * Re-entrant calls: a worker that waits for a process of a peer (POOL_WORKER_WAITS) runs requests of the
+ * session of the call that waits at once, inside of it (a stack of calls in one slot, at most
+ * POOL_NEST_MAX deep). When such a call ends the one below goes on.
  *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
@@ -62,6 +88,11 @@ enum pool_kind {
 	POOL_LEASE_CALL, /* a call on the worker of a lease */
 };
 
+enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST };
+
+#define POOL_NEST_MAX     16
+#define POOL_SLOTS_MAX    64
+
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
 enum pool_outcome {
 	OUTCOME_OK,        /* the worker answered (call), or the lease is granted (checkout) */
@@ -73,7 +104,10 @@ enum pool_outcome {
 	OUTCOME_CIRCUIT_OPEN,
 	OUTCOME_LEASE_CLOSED,
 	OUTCOME_DRAINING,
-	OUTCOME_REFUSED, /* never queued: a bad request; the node has said what was wrong */
+	OUTCOME_SESSION_LOST,
+	OUTCOME_SESSION_BUSY,
+	OUTCOME_DEADLOCK, /* no worker could ever serve it: the node found out (POOL_REFUSE) */
+	OUTCOME_REFUSED,  /* never queued: a bad request; the node has said what was wrong */
 	OUTCOMES
 };
 
@@ -89,8 +123,21 @@ struct pool_request {
 	size_t bytes;               /* its payload, for queue_bytes_limit */
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
+	bool stream;                /* CALL, LEASE_CALL: what it returns is iterated */
+	enum pool_session_mode session_mode;
+	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
+	size_t session_key_len;
 	/* ---- the pool's ---- */
-	enum request_state { REQUEST_NEW, REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_DONE } state;
+	enum request_state {
+		REQUEST_NEW,
+		REQUEST_QUEUED,
+		REQUEST_RUNNING,
+		REQUEST_STREAMING, /* it has been opened: counts as running */
+		REQUEST_DONE
+	} state;
+	bool closing;           /* streaming, and POOL_CLOSE was said */
+	struct pool_session *session; /* which it belongs to */
+	struct pool_session *spare;   /* a fresh record that it brought along */
 	enum pool_outcome outcome;
 	uint64_t arrival; /* its number in the order of arrival */
 	struct list link; /* in a queue, a lease's queue, or the done list */
@@ -117,6 +164,34 @@ struct pool_lease {
 		LEASE_WORKER_GONE,
 		LEASE_TIMEOUT
 	} end;
+};
+
+/* One session. The node allocates it for the first request that names it, with room for the key, and
+ * gets it back with POOL_SESSION_ENDED: once for each that it gave. */
+struct pool_session {
+	uint64_t token; /* its id towards the worker; never reused */
+	uint64_t ttl_us; /* ends when it was idle for so long; POOL_NEVER: never */
+	const uint8_t *key; /* the session's name as the node compares it: bytes of a term */
+	size_t key_len;
+	/* ---- the pool's ---- */
+	struct pool_worker *worker; /* NULL: none yet, or lost */
+	uint64_t worker_id;         /* where it is or was */
+	uint64_t calls;             /* begun */
+	unsigned users;             /* requests and leases that wait for it or run in it */
+	bool lost;                  /* its worker is gone, and nobody has heard of it yet */
+	uint64_t idle_since_us;
+	enum pool_session_end {
+		SESSION_ENDED,   /* POOL_SESSION_END */
+		SESSION_EVICTED, /* the longest idle, when there were max_sessions */
+		SESSION_EXPIRED,
+		SESSION_LOST, /* with its worker, and that was told or nobody asked in time */
+		SESSION_UNUSED, /* no request of it ever ran, or the record was not needed */
+		SESSION_MOVED,  /* hint: it lives on elsewhere, with another record */
+	} end;
+	struct heap_node timer;
+	struct list waiting; /* requests: pinned ones, or those behind its first */
+	struct list link, by_worker;
+	struct pool_session *hash_next;
 };
 
 /* One worker, read-only outside pool.c. */
@@ -150,17 +225,31 @@ struct pool_config {
 	uint64_t start_timeout_us; /* from POOL_START to POOL_WORKER_READY */
 	uint64_t interrupt_grace_us;
 	uint64_t stop_grace_us; /* between the politenesses of a stop */
+	unsigned slots;         /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
+	unsigned max_sessions;  /* 0: none allowed */
 	struct breaker_config breaker;
 };
 
 enum pool_event_type {
-	POOL_SUBMIT,       /* request (and lease, for a CHECKOUT) */
+	POOL_SUBMIT, /* request; lease, for a CHECKOUT; session: a fresh record, if the request has a
+	                session that pool_session_find() does not find, or its mode is hint. What is
+	                not needed comes back with POOL_SESSION_ENDED, SESSION_UNUSED */
 	POOL_ABANDON,      /* request: its caller is gone. The request is queued or running */
 	POOL_CHECKIN,      /* lease_id: the owner gives it back */
 	POOL_LEASE_DOWN,   /* lease_id: its owner is gone, or it was sent an exit signal */
 	POOL_WORKER_READY, /* worker_id: HELLO */
 	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call. Taken from a worker
 	                       that is BROKEN as well: its last words, read after its end was known */
+	POOL_WORKER_OPENED, /* worker_id, call_id: the stream's function has returned */
+	POOL_WORKER_WAITS,  /* worker_id, call_id, waits: the call waits for a process of a peer, or no more */
+	POOL_EXTEND, /* request (running or streaming), deadline_us: its new deadline. A stream has one
+	                while its worker owes it an item */
+	POOL_CLOSE_STREAM, /* request (streaming): its caller, who lives, does not want more: the worker
+	                closes the generator, then it is done with OUTCOME_OK; or after interrupt_grace
+	                with OUTCOME_TIMEOUT_CALL, and the worker is killed */
+	POOL_REFUSE,       /* request (queued): done with OUTCOME_DEADLOCK */
+	POOL_SESSION_END,  /* session: end_session, or its owner is gone. Takes effect when the calls that
+	                run in it are done; those that wait for it start it anew */
 	POOL_WORKER_GONE, /* worker_id: every process and descriptor of it is gone, or it never was.
 	                       `failed`: the start failed (never said HELLO) */
 	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and
@@ -177,8 +266,11 @@ struct pool_event {
 	enum pool_event_type type;
 	struct pool_request *request;
 	struct pool_lease *lease;
+	struct pool_session *session;
 	uint64_t worker_id, call_id, lease_id;
+	uint64_t deadline_us;
 	bool failed;
+	bool waits;
 	bool not_begun; /* WORKER_GONE: it ended without having read the call that it was sent last,
 	                   so that runs on another, whatever its `retry` */
 	unsigned size;
@@ -189,12 +281,16 @@ enum pool_action_type {
 	POOL_START,     /* start a process for worker_id (index) */
 	POOL_RUN,       /* send the request's frame to worker_id */
 	POOL_PROBE,     /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
-	POOL_INTERRUPT, /* SIGINT to worker_id */
+	POOL_INTERRUPT, /* SIGINT to worker_id; with slots: cancel call_id */
+	POOL_CLOSE,     /* send CLOSE for call_id to worker_id */
+	POOL_END_SESSION, /* send END_SESSION `session` with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
 	POOL_END,       /* close worker_id's channel: please leave */
 	POOL_TERMINATE, /* SIGTERM to its group */
 	POOL_KILL,      /* SIGKILL to its group */
 	POOL_DONE, /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
-	POOL_LEASE_ENDED, /* lease: `end` */
+	POOL_OPENED,       /* request: it is streaming now; its caller is to be told so */
+	POOL_LEASE_ENDED,  /* lease: `end` */
+	POOL_SESSION_ENDED, /* session: `end`; nothing points at it any more */
 	POOL_DRAINED,     /* once per POOL_DRAIN */
 };
 
@@ -206,6 +302,7 @@ struct pool_action {
 	unsigned index;
 	struct pool_request *request;
 	struct pool_lease *lease;
+	struct pool_session *session;
 };
 
 /* Counts, all since the start. received = sum of outcomes + queued + running, always. */
@@ -214,6 +311,7 @@ struct pool_totals {
 	uint64_t outcome[OUTCOMES];
 	uint64_t retries;
 	uint64_t starts, start_failures, exits, kills, interrupts;
+	uint64_t sessions_started, sessions_lost, sessions_evicted;
 	uint64_t late; /* events for what was already gone */
 };
 
@@ -249,6 +347,15 @@ unsigned pool_leases(const struct pool *p);
 bool pool_draining(const struct pool *p);
 struct pool_worker *pool_worker(const struct pool *p, uint64_t worker_id);
 struct pool_lease *pool_lease(const struct pool *p, uint64_t lease_id);
+/* The session of that key that new requests belong to (not one that is ending); NULL: there is none. */
+struct pool_session *pool_session_find(const struct pool *p, const uint8_t *key, size_t key_len);
+/* Walks the sessions that pool_session_find() could find, in the order in which they began. */
+struct pool_session *pool_session_after(const struct pool *p, const struct pool_session *prev);
+unsigned pool_sessions(const struct pool *p);
+/* Whether every slot of every worker runs a call that waits (POOL_WORKER_WAITS), and none starts. */
+bool pool_all_wait(const struct pool *p);
+/* Walks the queued requests of no particular worker, in the order in which they will be served. */
+struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev);
 /* Walks the living workers (not GONE), by id: the one after `prev`, NULL: the first, and at the end. */
 struct pool_worker *pool_worker_after(const struct pool *p, const struct pool_worker *prev);
 const struct breaker *pool_breaker(const struct pool *p);
