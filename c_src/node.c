@@ -195,7 +195,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	b->node = n;
 	b->id = peer_id(b->peer);
 	list_init(&b->requests);
-	list_init(&b->leases);
+	list_init(&b->holdings);
 	list_init(&b->links);
 	list_init(&b->watches);
 	list_init(&b->dirty_link);

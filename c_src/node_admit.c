@@ -6,6 +6,66 @@
 
 /* ---- the frame of a call ---- */
 
+static void put_text(struct buf *out, const char *text)
+{
+	frame_put_str(out, text, strlen(text));
+}
+
+/* "session": [token, id]; the token in its 9-byte form. */
+static int put_session(struct node *n, const struct request *req, struct transcode_error *err)
+{
+	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
+					  .max_bytes = n->config->max_request_bytes,
+					  .strings_utf8 = true };
+	struct buf *out = &n->scratch;
+	int rc;
+
+	put_text(out, "session");
+	frame_put_array(out, 2);
+	buf_put_u8(out, 0xcf);
+	n->marks.token_at = (uint32_t)out->len;
+	buf_put(out, "\0\0\0\0\0\0\0", 8);
+	n->marks.key_at = (uint32_t)out->len;
+	rc = transcode_term(req->session, "session", &opts, out, err);
+	n->marks.key_len = (uint32_t)out->len - n->marks.key_at;
+	return rc;
+}
+
+int node_meta(struct node *n, const struct request *req, struct transcode_error *err)
+{
+	struct buf *out = &n->scratch;
+	bool stream = req->verb == VERB_STREAM, timed = req->timeout_ms != REQUEST_INFINITY;
+	uint32_t count = (req->traceparent.len > 0) + (req->session != NULL) + stream +
+			 (req->progress != NULL) + timed;
+	int rc;
+
+	n->marks = (struct frame_marks){ .has_deadline = timed };
+	if (count == 0) {
+		frame_put_nil(out);
+		return 0;
+	}
+	frame_put_map(out, count);
+	if (req->traceparent.len > 0) {
+		put_text(out, "traceparent");
+		frame_put_str(out, req->traceparent.at, req->traceparent.len);
+	}
+	if (req->session != NULL && (rc = put_session(n, req, err)) != 0)
+		return rc;
+	if (stream) {
+		put_text(out, "stream");
+		frame_put_uint(out, req->demand);
+	}
+	if (req->progress != NULL) {
+		put_text(out, "progress");
+		frame_put_bool(out, true);
+	}
+	if (timed) {
+		put_text(out, "deadline_ms");
+		buf_put(out, "\xce\0\0\0", 5);
+	}
+	return 0;
+}
+
 /* Writes the CALL frame into node->scratch. 0, or -EINVAL with `err` set. */
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		    struct transcode_error *err)
@@ -27,13 +87,8 @@ int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		frame_put_map(out, 0);
 	else if ((rc = transcode_kwargs(req->kwargs, &opts, out, err)) != 0)
 		return rc;
-	if (req->traceparent.len == 0) {
-		frame_put_nil(out);
-	} else {
-		frame_put_map(out, 1);
-		frame_put_str(out, "traceparent", 11);
-		frame_put_str(out, req->traceparent.at, req->traceparent.len);
-	}
+	if ((rc = node_meta(n, req, err)) != 0)
+		return rc;
 	frame_end(out, start);
 	if (out->err == 0)
 		return 0;
@@ -46,8 +101,22 @@ void node_ping_frame(struct node *n, uint64_t id)
 	size_t start;
 
 	buf_reset(&n->scratch, 1024 * 1024);
+	n->marks = (struct frame_marks){ 0 };
 	start = frame_begin(&n->scratch, FRAME_PING, id, 0);
 	frame_end(&n->scratch, start);
+}
+
+void node_request_fill_in(struct node_request *r)
+{
+	uint64_t now = node_now_us(), left = r->pool.deadline_us;
+
+	if (r->marks.has_deadline) {
+		left = left > now ? (left - now + 999) / 1000 : 0;
+		put_u32(r->frame + r->frame_len - 4,
+			left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+	}
+	if (r->marks.token_at != 0)
+		put_u64(r->frame + r->marks.token_at, r->pool.session->token);
 }
 
 /* ---- making and freeing ---- */
@@ -63,25 +132,31 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				       const struct request *req, uint64_t id, bool has_frame)
 {
 	struct node *n = p->node;
-	struct span module = { NULL, 0 }, function = { NULL, 0 };
+	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 };
 	size_t frame_len = has_frame ? n->scratch.len : 0,
 	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
 	uint64_t now = node_now_us();
 	struct node_request *r;
 	uint8_t *at;
 
-	if (req->verb == VERB_CALL) {
+	if (req->verb == VERB_CALL || req->verb == VERB_STREAM) {
 		module = term_span(req->module_term);
 		function = term_span(req->function_term);
+	} else if (req->verb == VERB_BATCH) {
+		function = term_span(req->calls);
 	}
-	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + inside);
+	if (req->progress != NULL)
+		progress = term_span(req->progress);
+	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
+		      inside);
 	if (r == NULL)
 		return NULL;
 	*r = (struct node_request){ .owner_pool = p,
 				    .verb = req->verb,
 				    .books = o->books,
 				    .caller = o->caller,
-				    .cast = o->cast };
+				    .cast = o->cast,
+				    .form = o->form };
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
@@ -89,9 +164,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
 	r->pool.bytes = frame_len;
 	r->pool.abandon = (enum pool_abandon)n->config->abandon;
+	r->pool.stream = req->verb == VERB_STREAM;
+	r->pool.session_mode = req->session_mode;
 	r->tag_len = (uint16_t)o->env->tag.len;
 	r->module_len = (uint16_t)module.len;
-	r->function_len = (uint16_t)function.len;
+	r->function_len = (uint32_t)function.len;
 	if (o->env->alias.len > 0) {
 		r->alias_at = (uint16_t)(o->env->alias.at - o->env->tag.at);
 		r->alias_len = (uint16_t)o->env->alias.len;
@@ -106,6 +183,12 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	if (function.len > 0)
 		memcpy(at, function.at, function.len);
 	at += function.len;
+	r->progress_len = (uint16_t)progress.len;
+	if (progress.len > 0)
+		memcpy(at, progress.at, progress.len);
+	at += progress.len;
+	if (has_frame)
+		r->marks = n->marks;
 	r->frame_len = (uint32_t)frame_len;
 	if (frame_len > 0 && inside == 0) {
 		r->frame = n->scratch.data;
@@ -124,6 +207,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 
 void node_request_free(struct node_request *r)
 {
+	node_stream_free(r->stream);
+	node_session_free(r->session);
 	if (r->monitor != NULL)
 		r->monitor->request = NULL;
 	watch_free(r->watch, true);

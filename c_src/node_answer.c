@@ -1,8 +1,7 @@
-/* node_answer.c - answers and errors, written straight into the peer's output.
+/* node_answer.c - what requests are answered with, and why they failed: the reasons of PROTOCOL.md.
  *
- * An answer is `{Tag, Reply}`, sent to the alias that the tag holds, or else to the caller's pid. With
- * an alias the caller's BEAM drops an answer that comes too late. Whatever cannot be written (no memory,
- * over a limit, a value that has no term) is cut back whole and replaced by an error. */
+ * Written straight into the peer's output (node_reply.c). Whatever cannot be written (no memory, over a
+ * limit, a value that has no term) is cut back whole and replaced by an error. */
 #include "node_private.h"
 
 #include "log.h"
@@ -11,102 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-
-struct reply_to reply_to_request(const struct node_request *r)
-{
-	struct reply_to to = { .books = r->cast ? NULL : r->books, .caller = r->caller };
-
-	to.tag = (struct span){ r->data, r->tag_len };
-	to.alias = (struct span){ r->data + r->alias_at, r->alias_len };
-	return to;
-}
-
-struct buf *answer_begin(const struct reply_to *to, size_t *mark)
-{
-	struct dist *d;
-	struct buf *out;
-
-	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
-		return NULL;
-	d = peer_dist(to->books->peer);
-	out = dist_output(d);
-	if (to->alias.len > 0) {
-		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
-
-		*mark = dist_begin_send_alias(d, &from, to->alias);
-	} else {
-		struct term_pid caller = books_pid(to->books, &to->caller);
-
-		*mark = dist_begin_send(d, &caller);
-	}
-	term_put_tuple(out, 2);
-	term_put_raw(out, to->tag);
-	return out;
-}
-
-bool answer_end(const struct reply_to *to, size_t mark)
-{
-	struct peer *peer = to->books->peer;
-
-	if (dist_end(peer_dist(peer), mark) != 0) {
-		peer_close(peer, "no memory for an answer");
-		return false;
-	}
-	books_mark_dirty(to->books);
-	return true;
-}
-
-void answer_raw(const struct reply_to *to, struct span reply)
-{
-	size_t mark;
-	struct buf *out = answer_begin(to, &mark);
-
-	if (out == NULL)
-		return;
-	term_put_raw(out, reply);
-	answer_end(to, mark);
-}
-
-void answer_atom(const struct reply_to *to, const char *atom)
-{
-	size_t mark;
-	struct buf *out = answer_begin(to, &mark);
-
-	if (out == NULL)
-		return;
-	term_put_atom(out, atom);
-	answer_end(to, mark);
-}
-
-static void put_error(struct buf *out)
-{
-	term_put_tuple(out, 2);
-	term_put_atom(out, "error");
-}
-
-void answer_error(const struct reply_to *to, struct span reason)
-{
-	size_t mark;
-	struct buf *out = answer_begin(to, &mark);
-
-	if (out == NULL)
-		return;
-	put_error(out);
-	term_put_raw(out, reason);
-	answer_end(to, mark);
-}
-
-void answer_error_atom(const struct reply_to *to, const char *reason)
-{
-	size_t mark;
-	struct buf *out = answer_begin(to, &mark);
-
-	if (out == NULL)
-		return;
-	put_error(out);
-	term_put_atom(out, reason);
-	answer_end(to, mark);
-}
 
 enum answer_kind answer_fault_kind(enum transcode_fault fault)
 {
@@ -203,14 +106,13 @@ static void put_python(struct node_pool *p, struct buf *out, const uint8_t *at, 
 		term_put_nil(out);
 }
 
-static void put_name_error(struct buf *out, const char *reason, const struct node_request *r)
+static void put_name_error(struct buf *out, const char *reason, struct span module,
+			   struct span function)
 {
-	const uint8_t *module = r->data + r->tag_len;
-
 	term_put_tuple(out, 3);
 	term_put_atom(out, reason);
-	term_put_raw(out, (struct span){ module, r->module_len });
-	term_put_raw(out, (struct span){ module + r->module_len, r->function_len });
+	term_put_raw(out, module);
+	term_put_raw(out, function);
 }
 
 static bool is_kind(const char *kind, size_t len, const char *name)
@@ -218,11 +120,10 @@ static bool is_kind(const char *kind, size_t len, const char *name)
 	return len == strlen(name) && memcmp(kind, name, len) == 0;
 }
 
-/* The Reason of an ERROR frame. */
-static enum answer_kind put_worker_error(struct node_pool *p, const struct node_request *r,
-					 const struct frame *frame, struct buf *out)
+enum answer_kind answer_put_worker_error(struct node_pool *p, struct span module,
+					 struct span function, const uint8_t *at,
+					 const uint8_t *end, struct buf *out)
 {
-	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
 	const char *kind = "", *where = "", *what = "";
 	size_t kind_len = 0, where_len = 0, what_len = 0;
 	uint64_t a = 0, b = 0;
@@ -233,7 +134,8 @@ static enum answer_kind put_worker_error(struct node_pool *p, const struct node_
 		return ANSWER_PYTHON;
 	}
 	if (is_kind(kind, kind_len, "no_function") || is_kind(kind, kind_len, "not_allowed")) {
-		put_name_error(out, kind[3] == 'f' ? "no_function" : "not_allowed", r);
+		put_name_error(out, kind[3] == 'f' ? "no_function" : "not_allowed", module,
+			       function);
 		return kind[3] == 'f' ? ANSWER_NO_FUNCTION : ANSWER_NOT_ALLOWED;
 	}
 	if (is_kind(kind, kind_len, "too_deep")) {
@@ -268,9 +170,19 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 	out->len = start;
 	if (err.fault == TRANSCODE_NO_MEMORY)
 		out->err = 0;
-	put_error(out);
+	answer_put_error(out);
 	answer_put_fault(out, &err);
 	return answer_fault_kind(err.fault);
+}
+
+static struct span request_module(const struct node_request *r)
+{
+	return (struct span){ r->data + r->tag_len, r->module_len };
+}
+
+static struct span request_function(const struct node_request *r)
+{
+	return (struct span){ r->data + r->tag_len + r->module_len, r->function_len };
 }
 
 static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, struct buf *out)
@@ -284,9 +196,11 @@ static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, 
 		return ANSWER_OK;
 	}
 	if (frame->type == FRAME_RESULT)
-		return put_result(p, frame, out);
-	put_error(out);
-	return put_worker_error(p, r, frame, out);
+		return r->verb == VERB_BATCH ? node_batch_put(p, r, frame, out)
+					     : put_result(p, frame, out);
+	answer_put_error(out);
+	return answer_put_worker_error(p, request_module(r), request_function(r), frame->rest,
+				       frame->rest + frame->rest_len, out);
 }
 
 /* ---- how a worker ended ---- */
@@ -342,7 +256,17 @@ static void put_overloaded(struct node_pool *p, struct buf *out)
 	term_put_uint(out, pool_config(p->pool)->queue_limit);
 }
 
-static enum answer_kind put_outcome(struct node_pool *p, struct node_request *r, struct buf *out)
+/* A word and the session's name. */
+static enum answer_kind put_session(struct node_request *r, const char *word, enum answer_kind kind,
+				    struct buf *out)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, word);
+	node_session_put_id(r, out);
+	return kind;
+}
+
+enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r, struct buf *out)
 {
 	switch (r->pool.outcome) {
 	case OUTCOME_TIMEOUT_QUEUE:
@@ -366,6 +290,15 @@ static enum answer_kind put_outcome(struct node_pool *p, struct node_request *r,
 	case OUTCOME_LEASE_CLOSED:
 		term_put_atom(out, "lease_closed");
 		return ANSWER_LEASE_CLOSED;
+	case OUTCOME_SESSION_LOST:
+		return put_session(r, "session_lost", ANSWER_SESSION_LOST, out);
+	case OUTCOME_SESSION_BUSY:
+		return put_session(r, "session_busy", ANSWER_SESSION_BUSY, out);
+	case OUTCOME_DEADLOCK:
+		term_put_tuple(out, 2);
+		term_put_atom(out, "deadlock");
+		term_put_text(out, "every worker waits for a process that waits for this pool");
+		return ANSWER_DEADLOCK;
 	case OUTCOME_DRAINING:
 	default:
 		term_put_atom(out, "draining");
@@ -380,6 +313,10 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 	enum answer_kind kind;
 	size_t mark = 0;
 
+	if (r->form == REPLY_RPC) {
+		node_rpc_outcome(p, r);
+		return;
+	}
 	if (r->pool.outcome == OUTCOME_ABANDONED)
 		return;
 	if ((out = answer_begin(&to, &mark)) == NULL)
@@ -387,8 +324,8 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 	if (r->pool.outcome == OUTCOME_OK) {
 		kind = put_answer(p, r, out);
 	} else {
-		put_error(out);
-		kind = put_outcome(p, r, out);
+		answer_put_error(out);
+		kind = answer_put_outcome(p, r, out);
 	}
 	p->answers[kind]++;
 	if (out != &nowhere)

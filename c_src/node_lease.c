@@ -1,30 +1,17 @@
-/* node_lease.c - leases as processes: owners, monitors, links, give_away.
+/* node_lease.c - leases: granted, given away, ended.
  *
- * The happy path: a checkout is granted -> the owner is monitored and told the lease's pid -> calls -> checkin
- * -> whoever monitors or is linked to the lease hears that it ended.
- * What can go wrong: the owner dies (the watch tells); it gave up just as the lease was granted; the worker
- * dies (the pool ends the lease); an exit signal arrives; the heir of a give_away is dead.
+ * The happy path: a checkout is granted -> the owner has the lease's pid (node_holding.c) -> calls ->
+ * checkin -> whoever monitors or is linked to the lease hears that it ended.
+ * What can go wrong: the owner dies or an exit signal arrives (node_lease_down()); the worker dies (the
+ * pool ends the lease); the heir of a give_away is dead.
  *
- * Giving up and being granted. A caller that takes the answer and one that has just given up both send
- * the same DEMONITOR. So right before the answer goes an UNLINK_ID for a link that does not exist, which
- * the caller's BEAM acknowledges in order: a DEMONITOR before the acknowledgement was sent before the
- * answer could be heard, and the lease ends. In the same way a give_away knows that the heir lives: its
- * acknowledgement comes, and no DOWN before it. */
+ * A give_away knows that the heir lives in the same way as a grant knows that it was heard: the
+ * acknowledgement of an UNLINK_ID comes, and no DOWN before it. */
 #include "node_private.h"
 
-#include "log.h"
-
-#include <string.h>
-
-struct node_lease *node_lease_find(struct node *n, const struct term_pid *pid)
+struct node_lease *node_lease_of(struct node_holding *h)
 {
-	uint64_t id = (uint64_t)pid->serial << 32 | pid->id;
-	struct pool_lease *l;
-
-	if (pid->creation != n->creation || n->pool == NULL)
-		return NULL;
-	l = pool_lease(n->pool->pool, id);
-	return l != NULL ? list_entry(l, struct node_lease, pool) : NULL;
+	return list_entry(h, struct node_lease, h);
 }
 
 struct node_lease *node_lease_new(struct node_pool *p, uint64_t id)
@@ -35,73 +22,27 @@ struct node_lease *node_lease_new(struct node_pool *p, uint64_t id)
 		return NULL;
 	l->pool.id = id;
 	l->owner_pool = p;
-	list_init(&l->by_peer);
-	list_init(&l->monitors);
-	list_init(&l->links);
+	holding_init(&l->h, HOLDING_LEASE, p->node, id);
 	return l;
 }
 
 void node_lease_free(struct node_lease *l)
 {
-	watch_free(l->watch, true);
+	holding_close(&l->h);
 	watch_free(l->heir, true);
-	list_remove(&l->by_peer);
-	buf_free(&l->reason);
 	mem_free(l);
-}
-
-bool node_lease_is_owner(const struct node_lease *l, const struct books *b,
-			 const struct local_pid *pid)
-{
-	return l->books == b && memcmp(&l->owner, pid, sizeof *pid) == 0;
-}
-
-static struct term_pid lease_pid(const struct node_lease *l)
-{
-	return node_pid(l->owner_pool->node, l->pool.id);
-}
-
-static void set_owner(struct node_lease *l, struct books *b, const struct local_pid *pid)
-{
-	list_remove(&l->by_peer);
-	l->books = b;
-	l->owner = *pid;
-	if (b != NULL)
-		list_append(&b->leases, &l->by_peer);
-}
-
-/* Asks the BEAM of `pid` for an acknowledgement that comes in order; returns the id it will carry. */
-static uint64_t send_probe(struct node_lease *l, struct books *b, const struct local_pid *pid)
-{
-	struct term_pid ours = lease_pid(l), theirs = books_pid(b, pid);
-	uint64_t id = node_id(b->node);
-
-	dist_send_unlink(peer_dist(b->peer), id, &ours, &theirs);
-	books_mark_dirty(b);
-	return id;
 }
 
 void node_lease_granted(struct node_request *r)
 {
 	struct node_lease *l = r->lease;
 	struct reply_to to = reply_to_request(r);
-	struct term_pid pid = lease_pid(l);
+	struct term_pid pid = holding_pid(&l->h);
 	struct buf *out;
 	size_t mark;
 
 	r->lease = NULL;
-	set_owner(l, r->books, &r->caller);
-	l->watch = watch_new(r->books, WATCH_OWNER, l, &l->owner, l->pool.id);
-	if (l->watch == NULL)
-		peer_close(r->books->peer, "no memory for the monitor of a lease's owner");
-	if (r->monitor != NULL) {
-		r->monitor->request = NULL;
-		r->monitor->granting = l;
-		l->grant = r->monitor;
-		r->monitor = NULL;
-		l->probe_id = send_probe(l, r->books, &l->owner);
-	}
-	if ((out = answer_begin(&to, &mark)) == NULL)
+	if (!holding_granted(&l->h, r) || (out = answer_begin(&to, &mark)) == NULL)
 		return;
 	term_put_tuple(out, 2);
 	term_put_atom(out, "ok");
@@ -114,8 +55,8 @@ static void put_reason(struct node_lease *l, struct buf *out)
 {
 	struct node_pool *p = l->owner_pool;
 
-	if (l->reason.len > 0) {
-		buf_put(out, l->reason.data, l->reason.len);
+	if (l->h.reason.len > 0) {
+		buf_put(out, l->h.reason.data, l->h.reason.len);
 		return;
 	}
 	switch (l->pool.end) {
@@ -142,35 +83,10 @@ static void put_reason(struct node_lease *l, struct buf *out)
 void node_lease_ended(struct pool_lease *pl)
 {
 	struct node_lease *l = list_entry(pl, struct node_lease, pool);
-	struct term_pid pid = lease_pid(l);
 	struct buf out = { 0 };
-	struct span reason;
 
 	put_reason(l, &out);
-	reason = (struct span){ out.data, out.len };
-	while (!list_empty(&l->monitors)) {
-		struct monitor *m = list_entry(l->monitors.next, struct monitor, by_lease);
-		struct term_pid watcher = books_pid(m->books, &m->watcher);
-
-		dist_send_down(peer_dist(m->books->peer), &pid, &watcher,
-			       (struct span){ m->ref, m->ref_len }, reason);
-		books_mark_dirty(m->books);
-		if (m->request != NULL)
-			m->request->monitor = NULL;
-		HASH_DELETE(hh, m->books->monitors, m);
-		list_remove(&m->by_lease);
-		mem_free(m);
-	}
-	while (!list_empty(&l->links)) {
-		struct node_link *k = list_entry(l->links.next, struct node_link, by_lease);
-		struct term_pid linked = books_pid(k->books, &k->pid);
-
-		dist_send_exit(peer_dist(k->books->peer), &pid, &linked, reason);
-		books_mark_dirty(k->books);
-		node_link_free(k);
-	}
-	if (l->grant != NULL)
-		l->grant->granting = NULL;
+	holding_ended(&l->h, (struct span){ out.data, out.len });
 	if (l->giving != NULL) {
 		struct reply_to to = reply_to_request(l->giving);
 
@@ -181,21 +97,10 @@ void node_lease_ended(struct pool_lease *pl)
 	node_lease_free(l);
 }
 
-void node_lease_down(struct node_lease *l, struct span reason)
+void node_lease_down(struct node_lease *l)
 {
-	if (l->reason.len == 0)
-		buf_put(&l->reason, reason.at, reason.len);
 	node_pool_event(l->owner_pool,
 			&(struct pool_event){ .type = POOL_LEASE_DOWN, .lease_id = l->pool.id });
-}
-
-void node_lease_down_atom(struct node_lease *l, const char *atom)
-{
-	struct buf reason = { 0 };
-
-	term_put_atom(&reason, atom);
-	node_lease_down(l, (struct span){ reason.data, reason.len });
-	buf_free(&reason);
 }
 
 void node_lease_checkin(struct node_lease *l, const struct reply_to *to)
@@ -223,7 +128,7 @@ static void end_giving(struct node_lease *l, const char *error)
 
 void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir)
 {
-	struct local_pid pid = { heir->id, heir->serial, heir->creation };
+	struct local_pid pid = node_local_pid(heir);
 	struct books *b = books_find(l->owner_pool->node, heir->node, heir->node_len);
 
 	l->giving = r;
@@ -235,7 +140,7 @@ void node_lease_give(struct node_lease *l, struct node_request *r, const struct 
 		end_giving(l, "noproc");
 		return;
 	}
-	l->heir_probe_id = send_probe(l, b, &pid);
+	l->heir_probe_id = holding_send_probe(&l->h, b, &pid);
 }
 
 /* The heir is dead: the lease stays where it was. */
@@ -245,51 +150,17 @@ void node_heir_down(struct node_lease *l)
 		end_giving(l, "noproc");
 }
 
-static void heir_lives(struct node_lease *l)
+void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink_id)
 {
 	struct watch *heir = l->heir;
 
-	watch_free(l->watch, true);
-	l->watch = heir;
+	if (unlink_id != l->heir_probe_id || heir == NULL || heir->books != b)
+		return;
+	watch_free(l->h.watch, true);
+	l->h.watch = heir;
 	l->heir = NULL;
 	heir->kind = WATCH_OWNER;
-	set_owner(l, heir->books, &heir->pid);
+	heir->object = &l->h;
+	holding_set_owner(&l->h, heir->books, &heir->pid);
 	end_giving(l, NULL);
-}
-
-void node_lease_probe_ack(struct books *b, uint64_t unlink_id, uint64_t lease_id)
-{
-	struct pool_lease *pl = pool_lease(b->node->pool->pool, lease_id);
-	struct node_lease *l = pl != NULL ? list_entry(pl, struct node_lease, pool) : NULL;
-
-	if (l == NULL || unlink_id == 0)
-		return;
-	if (unlink_id == l->probe_id)
-		l->probe_id = 0;
-	else if (unlink_id == l->heir_probe_id && l->heir != NULL && l->heir->books == b)
-		heir_lives(l);
-}
-
-/* ---- links ---- */
-
-void node_lease_link(struct books *b, struct node_lease *l, const struct local_pid *pid)
-{
-	struct node_link *k = mem_zalloc(sizeof *k);
-
-	if (k == NULL) {
-		peer_close(b->peer, "no memory for a link");
-		return;
-	}
-	k->lease = l;
-	k->books = b;
-	k->pid = *pid;
-	list_append(&l->links, &k->by_lease);
-	list_append(&b->links, &k->by_peer);
-}
-
-void node_link_free(struct node_link *k)
-{
-	list_remove(&k->by_lease);
-	list_remove(&k->by_peer);
-	mem_free(k);
 }

@@ -79,19 +79,33 @@ void node_watch_down(struct watch *w, struct span reason)
 		((struct node_request *)object)->watch = NULL;
 		break;
 	case WATCH_OWNER:
-		((struct node_lease *)object)->watch = NULL;
+		((struct node_holding *)object)->watch = NULL;
 		break;
 	case WATCH_HEIR:
 		((struct node_lease *)object)->heir = NULL;
 		break;
+	case WATCH_SESSION: /* what they belong to is told below, and forgets them */
+	case WATCH_CALLBACK:
+		break;
 	}
 	watch_free(w, false);
-	if (kind == WATCH_CALLER)
+	switch (kind) {
+	case WATCH_CALLER:
 		node_request_abandon(object);
-	else if (kind == WATCH_OWNER)
-		node_lease_down(object, reason);
-	else
+		break;
+	case WATCH_OWNER:
+		holding_down(object, reason);
+		break;
+	case WATCH_HEIR:
 		node_heir_down(object);
+		break;
+	case WATCH_SESSION:
+		node_session_owner_down(object);
+		break;
+	case WATCH_CALLBACK:
+		node_callback_watch_down(object, reason);
+		break;
+	}
 }
 
 /* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). 0: not ours. */
@@ -115,6 +129,8 @@ void node_down(struct books *b, const struct dist_event *ev)
 	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);
 	if (w != NULL && w->books == b)
 		node_watch_down(w, term_span(ev->reason));
+	else if (w == NULL && id != 0)
+		node_callback_down(b, id, ev);
 }
 
 /* ---- their monitors on us ---- */
@@ -136,10 +152,10 @@ static void send_noproc(struct books *b, const struct dist_event *ev)
 
 void node_monitor(struct books *b, const struct dist_event *ev)
 {
-	struct node_lease *lease = ev->to_is_pid ? node_lease_find(b->node, &ev->to_pid) : NULL;
+	struct node_holding *holding = ev->to_is_pid ? holding_find(b->node, &ev->to_pid) : NULL;
 	struct monitor *m, *old;
 
-	if (ev->to_is_pid ? lease == NULL && !node_is_own_pid(b->node, &ev->to_pid)
+	if (ev->to_is_pid ? holding == NULL && !node_is_own_pid(b->node, &ev->to_pid)
 			  : !node_has_name(b->node, ev->name)) {
 		send_noproc(b, ev);
 		return;
@@ -157,25 +173,25 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 	}
 	m->books = b;
 	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
-	m->lease = lease;
+	m->holding = holding;
 	m->ref_len = (uint32_t)ev->ref.len;
 	memcpy(m->ref, ev->ref.at, ev->ref.len);
-	list_init(&m->by_lease);
+	list_init(&m->by_holding);
 	HASH_ADD_KEYPTR(hh, b->monitors, m->ref, m->ref_len, m);
 	if (m->hh.tbl == NULL) {
 		mem_free(m);
 		peer_close(b->peer, "no memory for a monitor");
 		return;
 	}
-	if (lease != NULL)
-		list_append(&lease->monitors, &m->by_lease);
+	if (holding != NULL)
+		list_append(&holding->monitors, &m->by_holding);
 }
 
 /* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
 void node_demonitor(struct books *b, const struct dist_event *ev)
 {
 	struct node_request *request;
-	struct node_lease *granting;
+	struct node_holding *granting;
 	struct monitor *m;
 
 	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, m);
@@ -184,7 +200,7 @@ void node_demonitor(struct books *b, const struct dist_event *ev)
 	request = m->request;
 	granting = m->granting;
 	HASH_DELETE(hh, b->monitors, m);
-	list_remove(&m->by_lease);
+	list_remove(&m->by_holding);
 	mem_free(m);
 	if (request != NULL) {
 		request->monitor = NULL;
@@ -193,6 +209,6 @@ void node_demonitor(struct books *b, const struct dist_event *ev)
 	if (granting != NULL) {
 		granting->grant = NULL;
 		if (granting->probe_id != 0) /* given up before the answer was heard */
-			node_lease_down_atom(granting, "normal");
+			holding_down_atom(granting, "normal");
 	}
 }

@@ -15,7 +15,7 @@ static bool span_is(struct span s, const char *text)
 	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
 }
 
-static struct local_pid local(const struct term_pid *pid)
+struct local_pid node_local_pid(const struct term_pid *pid)
 {
 	return (struct local_pid){ pid->id, pid->serial, pid->creation };
 }
@@ -78,29 +78,14 @@ void books_flush_dirty(struct node *n)
 
 /* ---- links and exits ---- */
 
-static struct node_link *find_link(struct books *b, const struct node_lease *l,
-				   const struct local_pid *pid)
-{
-	struct list *pos, *next;
-
-	list_each (pos, next, &l->links) {
-		struct node_link *k = list_entry(pos, struct node_link, by_lease);
-
-		if (k->books == b && memcmp(&k->pid, pid, sizeof *pid) == 0)
-			return k;
-	}
-	return NULL;
-}
-
 static void on_link(struct books *b, const struct dist_event *ev)
 {
-	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
-	struct local_pid pid = local(&ev->from);
+	struct node_holding *h = holding_find(b->node, &ev->to_pid);
+	struct local_pid pid = node_local_pid(&ev->from);
 	struct buf reason = { 0 };
 
-	if (lease != NULL) {
-		if (find_link(b, lease, &pid) == NULL)
-			node_lease_link(b, lease, &pid);
+	if (h != NULL) {
+		holding_link(b, h, &pid);
 		return;
 	}
 	if (node_is_own_pid(b->node, &ev->to_pid))
@@ -114,9 +99,9 @@ static void on_link(struct books *b, const struct dist_event *ev)
 
 static void on_unlink(struct books *b, const struct dist_event *ev)
 {
-	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
-	struct local_pid pid = local(&ev->from);
-	struct node_link *k = lease != NULL ? find_link(b, lease, &pid) : NULL;
+	struct node_holding *h = holding_find(b->node, &ev->to_pid);
+	struct local_pid pid = node_local_pid(&ev->from);
+	struct node_link *k = h != NULL ? holding_find_link(b, h, &pid) : NULL;
 
 	if (k != NULL)
 		node_link_free(k);
@@ -126,26 +111,26 @@ static void on_unlink(struct books *b, const struct dist_event *ev)
 	}
 }
 
-/* A linked process ended, or somebody said exit(Lease, Reason). */
+/* A linked process ended, or somebody said exit(Pid, Reason). */
 static void on_exit_signal(struct books *b, const struct dist_event *ev)
 {
-	struct node_lease *lease = node_lease_find(b->node, &ev->to_pid);
-	struct local_pid pid = local(&ev->from);
+	struct node_holding *h = holding_find(b->node, &ev->to_pid);
+	struct local_pid pid = node_local_pid(&ev->from);
 
-	if (lease == NULL)
+	if (h == NULL)
 		return;
 	if (ev->type == DIST_EV_EXIT) {
-		struct node_link *k = find_link(b, lease, &pid);
+		struct node_link *k = holding_find_link(b, h, &pid);
 
 		if (k == NULL)
 			return; /* unlinked meanwhile */
 		node_link_free(k);
 	} else if (term_is_atom(ev->reason, "kill")) {
-		node_lease_down_atom(lease, "killed");
+		holding_down_atom(h, "killed");
 		return;
 	}
 	if (!term_is_atom(ev->reason, "normal"))
-		node_lease_down(lease, term_span(ev->reason));
+		holding_down(h, term_span(ev->reason));
 }
 
 /* ---- messages ---- */
@@ -165,7 +150,7 @@ static void on_net_kernel(struct books *b, const struct dist_event *ev)
 		return;
 	}
 	to = (struct reply_to){
-		.books = b, .caller = local(&env.from), .tag = env.tag, .alias = env.alias
+		.books = b, .caller = node_local_pid(&env.from), .tag = env.tag, .alias = env.alias
 	};
 	answer_atom(&to, "yes");
 }
@@ -173,16 +158,20 @@ static void on_net_kernel(struct books *b, const struct dist_event *ev)
 static void on_send(struct books *b, const struct dist_event *ev)
 {
 	struct node *n = b->node;
-	struct node_lease *lease;
+	struct node_holding *h;
 
 	if (ev->to_is_alias) {
 		n->junk++;
 	} else if (ev->to_is_pid) {
-		lease = node_lease_find(n, &ev->to_pid);
-		if (lease != NULL)
-			node_request_message(b, ev, TARGET_LEASE, lease);
-		else if (!node_is_own_pid(n, &ev->to_pid))
+		h = holding_find(n, &ev->to_pid);
+		if (h != NULL && h->kind == HOLDING_STREAM)
+			node_stream_message(b, ev, h);
+		else if (h != NULL)
+			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
+		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))
 			node_request_message(b, ev, TARGET_LEASE, NULL);
+	} else if (span_is(ev->name, "rex")) {
+		node_rpc_rex(b, ev);
 	} else if (span_is(ev->name, n->config->pool)) {
 		node_request_message(b, ev, TARGET_POOL, NULL);
 	} else if (span_is(ev->name, "krait")) {
@@ -195,18 +184,6 @@ static void on_send(struct books *b, const struct dist_event *ev)
 			 "a message to %.*s, a name nobody has: dropped", (int)ev->name.len,
 			 (const char *)ev->name.at);
 	}
-}
-
-/* Spawn requests are refused, as a node does that has no such function. */
-static void on_spawn(struct books *b, const struct dist_event *ev)
-{
-	struct buf result = { 0 };
-
-	term_put_atom(&result, "notsup");
-	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from,
-			      (struct span){ result.data, result.len });
-	buf_free(&result);
-	books_mark_dirty(b);
 }
 
 /* ---- coming and going ---- */
@@ -227,6 +204,7 @@ static void forget(struct books *b)
 	why = (struct span){ noconnection.data, noconnection.len };
 	while (!list_empty(&b->watches))
 		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
+	node_callbacks_forget_peer(b);
 	while (!list_empty(&b->requests)) {
 		struct node_request *r = list_entry(b->requests.next, struct node_request, by_peer);
 
@@ -238,21 +216,21 @@ static void forget(struct books *b)
 	HASH_ITER(hh, b->monitors, m, tmp)
 	{
 		HASH_DELETE(hh, b->monitors, m);
-		list_remove(&m->by_lease);
+		list_remove(&m->by_holding);
 		if (m->request != NULL)
 			m->request->monitor = NULL;
 		if (m->granting != NULL)
 			m->granting->grant = NULL;
 		mem_free(m);
 	}
-	while (!list_empty(&b->leases))
-		node_lease_down(list_entry(b->leases.next, struct node_lease, by_peer), why);
+	while (!list_empty(&b->holdings))
+		holding_down(list_entry(b->holdings.next, struct node_holding, by_peer), why);
 	while (!list_empty(&b->links)) {
 		struct node_link *k = list_entry(b->links.next, struct node_link, by_peer);
-		struct node_lease *l = k->lease;
+		struct node_holding *h = k->holding;
 
 		node_link_free(k);
-		node_lease_down(l, why);
+		holding_down(h, why);
 	}
 	buf_free(&noconnection);
 	if (n->stage == NODE_RUNNING && b->up)
@@ -322,15 +300,14 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_unlink(b, ev);
 		break;
 	case DIST_EV_UNLINK_ACK:
-		node_lease_probe_ack(b, ev->unlink_id,
-				     (uint64_t)ev->to_pid.serial << 32 | ev->to_pid.id);
+		holding_probe_ack(b, ev->unlink_id, &ev->to_pid);
 		break;
 	case DIST_EV_EXIT:
 	case DIST_EV_EXIT2:
 		on_exit_signal(b, ev);
 		break;
 	case DIST_EV_SPAWN:
-		on_spawn(b, ev);
+		node_rpc_spawn(b, ev);
 		break;
 	case DIST_EV_UNKNOWN:
 		b->node->unknown_signals++;

@@ -39,6 +39,7 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	struct node_request *r = node_request_of(a->request);
 	struct node_worker *w = node_worker_find(p, a->worker_id);
 
+	node_request_fill_in(r);
 	if (worker_send(w->io, r->frame, r->frame_len) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
@@ -66,6 +67,8 @@ static void done(struct node_pool *p, struct node_request *r)
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		p->answers[ANSWER_OK]++;
 		node_lease_granted(r);
+	} else if (r->stream != NULL && node_stream_done(p, r)) {
+		r->stream = NULL;
 	} else {
 		if (r->lease != NULL) {
 			node_lease_free(r->lease);
@@ -91,6 +94,12 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 	case POOL_INTERRUPT:
 		interrupt(node_worker_find(p, a->worker_id), a->call_id);
 		break;
+	case POOL_CLOSE:
+		send_bare(node_worker_find(p, a->worker_id), FRAME_CLOSE, a->call_id);
+		break;
+	case POOL_END_SESSION:
+		node_session_end_frame(node_worker_find(p, a->worker_id), a->session, a->call_id);
+		break;
 	case POOL_END:
 		worker_end(node_worker_find(p, a->worker_id)->io);
 		break;
@@ -102,6 +111,12 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		break;
 	case POOL_DONE:
 		done(p, node_request_of(a->request));
+		break;
+	case POOL_OPENED:
+		node_stream_opened(node_request_of(a->request));
+		break;
+	case POOL_SESSION_ENDED:
+		node_session_ended(a->session);
 		break;
 	case POOL_LEASE_ENDED:
 		node_lease_ended(a->lease);
@@ -188,7 +203,8 @@ struct node_pool *node_pool_new(struct node *n)
 	p->defaults =
 		(struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
 					   .queue_timeout_ms = n->config->queue_timeout_ms,
-					   .strings_utf8 = n->config->strings == STRINGS_UTF8 };
+					   .strings_utf8 = n->config->strings == STRINGS_UTF8,
+					   .session_mode = SESSION_STRICT };
 	list_init(&p->waiting);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {

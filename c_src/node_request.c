@@ -25,9 +25,8 @@ static struct reply_to reply_to_origin(const struct origin *o)
 				  .alias = o->env->alias };
 }
 
-/* Refuses a request with the Reason in `reason`. */
-static void refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
-		   enum answer_kind kind)
+void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
+			 enum answer_kind kind)
 {
 	struct reply_to to = reply_to_origin(o);
 
@@ -42,7 +41,7 @@ static void refuse_fault(struct node_pool *p, const struct origin *o,
 	struct buf reason = { 0 };
 
 	answer_put_fault(&reason, err);
-	refuse(p, o, &reason, answer_fault_kind(err->fault));
+	node_request_refuse(p, o, &reason, answer_fault_kind(err->fault));
 	buf_free(&reason);
 }
 
@@ -63,26 +62,71 @@ static void put_name_reason(struct buf *reason, const char *word, const struct r
 	term_put_raw(reason, term_span(req->function_term));
 }
 
-/* A call or a ping through a worker, to the pool or on a lease. */
-static void submit_call(struct node_pool *p, const struct origin *o, const struct request *req,
-			struct node_lease *lease)
+/* To the pool, with the records that go along. */
+static void submit(struct node_pool *p, struct node_request *r, struct node_lease *lease)
+{
+	struct pool_event ev = { .type = POOL_SUBMIT,
+				 .request = &r->pool,
+				 .lease = lease != NULL ? &lease->pool : NULL,
+				 .session = node_session_record(r->session) };
+
+	r->session = NULL;
+	node_pool_event(p, &ev);
+	node_deadlock_check(p);
+}
+
+/* Whether every function that the request names may be called; else the Reason. */
+static bool is_allowed(const struct node *n, const struct request *req, struct buf *reason)
+{
+	if (config_allows(n->config, (const char *)req->module.at, req->module.len,
+			  (const char *)req->function.at, req->function.len))
+		return true;
+	put_name_reason(reason, "not_allowed", req);
+	return false;
+}
+
+/* Writes the request's frame into node->scratch; else the Reason, and what kind of one. */
+static bool make_frame(struct node *n, uint64_t id, const struct request *req, struct buf *reason,
+		       enum answer_kind *kind)
+{
+	struct transcode_error err;
+
+	switch (req->verb) {
+	case VERB_PING_WORKER:
+		node_ping_frame(n, id);
+		return true;
+	case VERB_BATCH:
+		*kind = ANSWER_NOT_ALLOWED;
+		if (node_batch_frame(n, id, req, &err, reason) == 0)
+			return true;
+		break;
+	default:
+		*kind = ANSWER_NOT_ALLOWED;
+		if (!is_allowed(n, req, reason))
+			return false;
+		if (node_call_frame(n, id, req, &err) == 0)
+			return true;
+		break;
+	}
+	if (reason->len == 0) {
+		answer_put_fault(reason, &err);
+		*kind = answer_fault_kind(err.fault);
+	}
+	return false;
+}
+
+void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
+			 struct node_lease *lease)
 {
 	struct node *n = p->node;
-	struct transcode_error err;
 	struct node_request *r;
 	struct buf reason = { 0 };
+	enum answer_kind kind = ANSWER_BAD_REQUEST;
 	uint64_t id = node_id(n);
 
-	if (req->verb == VERB_PING_WORKER) {
-		node_ping_frame(n, id);
-	} else if (!config_allows(n->config, (const char *)req->module.at, req->module.len,
-				  (const char *)req->function.at, req->function.len)) {
-		put_name_reason(&reason, "not_allowed", req);
-		refuse(p, o, &reason, ANSWER_NOT_ALLOWED);
+	if (!make_frame(n, id, req, &reason, &kind)) {
+		node_request_refuse(p, o, &reason, kind);
 		buf_free(&reason);
-		return;
-	} else if (node_call_frame(n, id, req, &err) != 0) {
-		refuse_fault(p, o, &err);
 		return;
 	}
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
@@ -95,7 +139,7 @@ static void submit_call(struct node_pool *p, const struct origin *o, const struc
 	r->pool.kind = lease != NULL ? POOL_LEASE_CALL : POOL_CALL;
 	if (lease != NULL)
 		r->pool.lease_id = lease->pool.id;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT, .request = &r->pool });
+	submit(p, r, NULL);
 }
 
 static void submit_checkout(struct node_pool *p, const struct origin *o, const struct request *req)
@@ -116,9 +160,7 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	r->pool.kind = POOL_CHECKOUT;
 	r->pool.lease_id = id;
 	r->lease = lease;
-	node_pool_event(p, &(struct pool_event){ .type = POOL_SUBMIT,
-						 .request = &r->pool,
-						 .lease = &lease->pool });
+	submit(p, r, lease);
 }
 
 static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req)
@@ -224,9 +266,14 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 	struct reply_to to = reply_to_origin(o);
 
 	switch (req->verb) {
+	case VERB_STREAM:
+		if (o->cast) /* nobody would hear the items */
+			break;
+		/* fall through */
 	case VERB_CALL:
+	case VERB_BATCH:
 	case VERB_PING_WORKER:
-		submit_call(p, o, req, lease);
+		node_request_submit(p, o, req, lease);
 		break;
 	case VERB_CHECKOUT:
 		if (!o->cast) /* nobody would hold it */
@@ -243,6 +290,12 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 		break;
 	case VERB_AWAIT_READY:
 		await_ready(p, o, req);
+		break;
+	case VERB_SESSIONS:
+		node_sessions(p, o);
+		break;
+	case VERB_END_SESSION:
+		node_end_session(p, o, req);
 		break;
 	case VERB_STATUS:
 	case VERB_WORKERS:
@@ -287,8 +340,8 @@ static bool may_use(const struct origin *o, const struct node_lease *lease,
 	if (verb == VERB_PING)
 		return true;
 	if (!o->cast)
-		return node_lease_is_owner(lease, o->books, &o->caller);
-	return !ev->has_from || node_lease_is_owner(lease, o->books, &from);
+		return holding_is_owner(&lease->h, o->books, &o->caller);
+	return !ev->has_from || holding_is_owner(&lease->h, o->books, &from);
 }
 
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
@@ -312,13 +365,13 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 		return;
 	}
 	if (request_parse(env.request, target, &p->defaults, &req, &reason) != 0) {
-		refuse(p, &o, &reason, ANSWER_BAD_REQUEST);
+		node_request_refuse(p, &o, &reason, ANSWER_BAD_REQUEST);
 	} else if (target == TARGET_LEASE && lease == NULL) {
 		term_put_atom(&reason, "lease_closed");
-		refuse(p, &o, &reason, ANSWER_LEASE_CLOSED);
+		node_request_refuse(p, &o, &reason, ANSWER_LEASE_CLOSED);
 	} else if (target == TARGET_LEASE && !may_use(&o, lease, ev, req.verb)) {
 		term_put_atom(&reason, "not_owner");
-		refuse(p, &o, &reason, ANSWER_NOT_OWNER);
+		node_request_refuse(p, &o, &reason, ANSWER_NOT_OWNER);
 	} else {
 		serve(p, &o, &req, lease);
 	}

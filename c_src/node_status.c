@@ -44,6 +44,10 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_CIRCUIT_OPEN] = "circuit_open",
 	[ANSWER_LEASE_CLOSED] = "lease_closed",
 	[ANSWER_DRAINING] = "draining",
+	[ANSWER_SESSION_LOST] = "session_lost",
+	[ANSWER_SESSION_BUSY] = "session_busy",
+	[ANSWER_NO_SESSION] = "no_session",
+	[ANSWER_DEADLOCK] = "deadlock",
 };
 
 static void put_totals(struct node_pool *p, struct buf *out)

@@ -92,6 +92,7 @@ static void on_closed(void *arg, struct worker *io)
 	struct node_pool *p = w->pool;
 
 	HASH_DELETE(hh, p->workers, w);
+	node_callbacks_end_worker(w);
 	worker_free(io);
 	mem_free(w);
 	node_maybe_end(p->node);
@@ -128,6 +129,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 		     SIGKILL); /* what it left in its group; the zombie keeps the number ours */
 		forkserver_reap(p->forkserver, w->os_pid);
 	}
+	node_callbacks_end_worker(w);
 	/* before its last answer is read, or the next call would go to a process that is no more */
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_BROKEN, .worker_id = w->id });
 	w->exited = true;
@@ -268,10 +270,25 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_RESULT:
 	case FRAME_PONG:
 		break;
+	case FRAME_OPENED:
+		node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_OPENED,
+							 .worker_id = w->id,
+							 .call_id = frame->id });
+		return;
+	case FRAME_ITEM:
+		node_stream_item(w, frame);
+		return;
+	case FRAME_CALLBACK:
+		node_callback_frame(w, frame);
+		return;
+	case FRAME_PROGRESS:
+		node_progress_frame(w, frame);
+		return;
 	default:
 		node_worker_broken(w, "bad_frame", "a frame of an unknown type");
 		return;
 	}
+	node_callbacks_end_call(w, frame->id);
 	p->frame = frame;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER,
 						 .worker_id = w->id,

@@ -98,6 +98,7 @@ static void happen(struct pool *p, const struct pool_event *ev)
 		worker_event(p, ev);
 		break;
 	case POOL_TICK:
+	default:
 		break;
 	case POOL_RESIZE:
 		workers_resize(p, ev->size);
@@ -353,6 +354,7 @@ const char *pool_outcome_name(enum pool_outcome outcome)
 	static const char *const names[] = { "ok",           "abandoned",    "timeout_queue",
 					     "timeout_call", "overloaded",   "worker_exit",
 					     "circuit_open", "lease_closed", "draining",
+					     "session_lost", "session_busy", "deadlock",
 					     "refused" };
 
 	assert((unsigned)outcome < COUNT(names));

@@ -2,7 +2,7 @@
  *
  * One row a verb: its name, where it may be said, its arities, its parser. What no row names is
  * unknown_request; a row with the wrong shape is bad_request with the shape that was expected. */
-#include "request.h"
+#include "request_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -91,18 +91,9 @@ void request_put_bad(struct buf *reason, const char *expected)
 	term_put_text(reason, expected);
 }
 
-static int bad(struct buf *reason, const char *expected)
+int request_bad(struct buf *reason, const char *expected)
 {
 	request_put_bad(reason, expected);
-	return reason->err != 0 ? reason->err : -EINVAL;
-}
-
-static int bad_option(struct buf *reason, const uint8_t *key, const char *expected)
-{
-	term_put_tuple(reason, 3);
-	term_put_atom(reason, "bad_option");
-	term_put_raw(reason, term_span(key));
-	term_put_text(reason, expected);
 	return reason->err != 0 ? reason->err : -EINVAL;
 }
 
@@ -125,116 +116,6 @@ static bool take_name(const uint8_t *t, struct span *text)
 	       memchr(text->at, 0, text->len) == NULL;
 }
 
-static bool take_ms(const uint8_t *t, bool zero, uint64_t *ms)
-{
-	int64_t n;
-
-	if (term_is_atom(t, "infinity")) {
-		*ms = REQUEST_INFINITY;
-		return true;
-	}
-	/* 2^40 ms are 34 years: nothing overflows when a time is added */
-	if (!term_int(t, &n) || n < (zero ? 0 : 1) || n > INT64_C(1) << 40)
-		return false;
-	*ms = (uint64_t)n;
-	return true;
-}
-
-static bool take_priority(const uint8_t *t, enum pool_priority *priority)
-{
-	static const char *const names[PRIORITIES] = { "high", "normal", "low" };
-
-	for (unsigned i = 0; i < PRIORITIES; i++) {
-		if (term_is_atom(t, names[i])) {
-			*priority = (enum pool_priority)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static int take_option(const uint8_t *key, const uint8_t *value, bool is_call, struct request *out,
-		       struct buf *reason)
-{
-	int64_t n;
-
-	if (term_is_atom(key, "timeout"))
-		return take_ms(value, false, &out->timeout_ms)
-			       ? 0
-			       : bad_option(reason, key,
-					    "a positive integer of milliseconds, or infinity");
-	if (term_is_atom(key, "queue_timeout"))
-		return take_ms(value, true, &out->queue_timeout_ms)
-			       ? 0
-			       : bad_option(reason, key,
-					    "a non-negative integer of milliseconds, or infinity");
-	if (term_is_atom(key, "priority"))
-		return take_priority(value, &out->priority)
-			       ? 0
-			       : bad_option(reason, key, "high, normal or low");
-	if (!is_call)
-		return bad_option(reason, key,
-				  "an option of checkout: timeout, queue_timeout, priority");
-	if (term_is_atom(key, "kwargs")) {
-		out->kwargs = value;
-		return term_kind(value) == TERM_MAP
-			       ? 0
-			       : bad_option(reason, key, "a map of keyword arguments");
-	}
-	if (term_is_atom(key, "retry")) {
-		if (!term_int(value, &n) || n < 0 || n > REQUEST_RETRY_MAX)
-			return bad_option(reason, key, "an integer from 0 to 100");
-		out->retry = (unsigned)n;
-		return 0;
-	}
-	if (term_is_atom(key, "strings")) {
-		out->strings_utf8 = term_is_atom(value, "utf8");
-		return out->strings_utf8 || term_is_atom(value, "bytes")
-			       ? 0
-			       : bad_option(reason, key, "utf8 or bytes");
-	}
-	if (term_is_atom(key, "traceparent")) {
-		if (!term_binary(value, &out->traceparent) || out->traceparent.len == 0 ||
-		    out->traceparent.len > 512)
-			return bad_option(reason, key, "a binary of 1 to 512 bytes");
-		return 0;
-	}
-	return bad_option(reason, key,
-			  "an option of call: timeout, queue_timeout, kwargs, priority, "
-			  "retry, strings, traceparent");
-}
-
-/* A map or a keyword list. */
-static int take_options(const uint8_t *opts, bool is_call, struct request *out, struct buf *reason)
-{
-	const uint8_t *at, *pair;
-	uint32_t count, arity;
-	int rc;
-
-	if (term_map(opts, &count, &at)) {
-		while (count-- > 0) {
-			const uint8_t *value = term_skip(at);
-
-			if ((rc = take_option(at, value, is_call, out, reason)) != 0)
-				return rc;
-			at = term_skip(value);
-		}
-		return 0;
-	}
-	if (!term_list(opts, &count, &at))
-		return bad(reason, "options as a map or a keyword list");
-	while (count-- > 0) {
-		if (!term_tuple(at, &arity, &pair) || arity != 2)
-			return bad(reason, "options as a map or a keyword list");
-		if ((rc = take_option(pair, term_skip(pair), is_call, out, reason)) != 0)
-			return rc;
-		at = term_skip(at);
-	}
-	return at == NULL || term_kind(at) == TERM_NIL
-		       ? 0
-		       : bad(reason, "options as a map or a keyword list");
-}
-
 /* ---- verbs ---- */
 
 /* A list that ends in []. Its tail may be written as a list again. */
@@ -251,39 +132,89 @@ static bool is_proper_list(const uint8_t *t)
 	return term_kind(t) == TERM_NIL || term_kind(t) == TERM_STRING;
 }
 
+/* M, F, Args from `e` on. */
+static bool take_mfa(const uint8_t *e, struct request *out)
+{
+	out->module_term = e;
+	out->function_term = term_skip(e);
+	out->args = term_skip(out->function_term);
+	return take_name(out->module_term, &out->module) &&
+	       take_name(out->function_term, &out->function) && is_proper_list(out->args);
+}
+
+bool request_parse_mfa(const uint8_t *term, struct request *out)
+{
+	const uint8_t *e;
+	uint32_t arity;
+
+	return term_tuple(term, &arity, &e) && arity == 3 && take_mfa(e, out);
+}
+
 static int parse_call(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
 {
 	static const char expected[] =
 		"{call, Module, Function, Args} or {call, Module, Function, Args, Opts}: "
 		"Module and Function atoms or UTF-8 binaries, Args a list";
+	static const char stream[] =
+		"{stream, Module, Function, Args} or {stream, Module, Function, Args, Opts}: "
+		"Module and Function atoms or UTF-8 binaries, Args a list";
 
-	out->module_term = e;
-	out->function_term = term_skip(e);
-	out->args = term_skip(out->function_term);
-	if (!take_name(out->module_term, &out->module) ||
-	    !take_name(out->function_term, &out->function))
-		return bad(reason, expected);
-	if (!is_proper_list(out->args))
-		return bad(reason, expected);
-	return arity == 5 ? take_options(term_skip(out->args), true, out, reason) : 0;
+	if (!take_mfa(e, out))
+		return request_bad(reason, out->verb == VERB_STREAM ? stream : expected);
+	return arity == 5 ? request_take_options(term_skip(out->args), out, reason) : 0;
+}
+
+static int parse_batch(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
+{
+	static const char expected[] =
+		"{batch, Calls} or {batch, Calls, Opts}: Calls a list of 1 to 10000 "
+		"{Module, Function, Args}";
+	const uint8_t *at;
+	uint32_t count;
+
+	out->calls = e;
+	if (!is_proper_list(e) || term_kind(e) != TERM_LIST || !term_list(e, &count, &at) ||
+	    count > REQUEST_BATCH_MAX)
+		return request_bad(reason, expected);
+	for (; count > 0; count--, at = term_skip(at))
+		if (!request_parse_mfa(at, out))
+			return request_bad(reason, expected);
+	if (term_kind(at) != TERM_NIL) /* written in several pieces: nobody does */
+		return request_bad(reason, expected);
+	return arity == 3 ? request_take_options(term_skip(e), out, reason) : 0;
 }
 
 static int parse_checkout(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
 {
-	if (!term_is_atom(e, "anonymous")) {
+	const uint8_t *session;
+	uint32_t pair;
+
+	if (term_tuple(e, &pair, &session) && pair == 2 && term_is_atom(session, "session")) {
+		if (!request_take_session(term_skip(session), out))
+			return request_bad(reason, "{session, Id}, Id a term of at most 1024 bytes");
+	} else if (!term_is_atom(e, "anonymous")) {
 		term_put_tuple(reason, 2);
 		term_put_atom(reason, "invalid_checkout_type");
 		term_put_raw(reason, term_span(e));
 		return reason->err != 0 ? reason->err : -EINVAL;
 	}
-	return arity == 3 ? take_options(term_skip(e), false, out, reason) : 0;
+	return arity == 3 ? request_take_options(term_skip(e), out, reason) : 0;
+}
+
+static int parse_end_session(const uint8_t *e, uint32_t arity, struct request *out,
+			     struct buf *reason)
+{
+	(void)arity;
+	return request_take_session(e, out)
+		       ? 0
+		       : request_bad(reason, "{end_session, Id}, Id a term of at most 1024 bytes");
 }
 
 static int parse_give_away(const uint8_t *e, uint32_t arity, struct request *out,
 			   struct buf *reason)
 {
 	(void)arity;
-	return term_pid(e, &out->to) ? 0 : bad(reason, "{give_away, Pid}");
+	return term_pid(e, &out->to) ? 0 : request_bad(reason, "{give_away, Pid}");
 }
 
 static int parse_ping(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
@@ -291,7 +222,7 @@ static int parse_ping(const uint8_t *e, uint32_t arity, struct request *out, str
 	if (arity == 1)
 		return 0;
 	out->verb = VERB_PING_WORKER;
-	return term_is_atom(e, "worker") ? 0 : bad(reason, "ping or {ping, worker}");
+	return term_is_atom(e, "worker") ? 0 : request_bad(reason, "ping or {ping, worker}");
 }
 
 static int parse_await(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
@@ -301,7 +232,7 @@ static int parse_await(const uint8_t *e, uint32_t arity, struct request *out, st
 	if (arity == 1)
 		return 0;
 	if (!term_int(e, &n) || n < 0)
-		return bad(reason, "await_ready or {await_ready, N}, N a non-negative integer");
+		return request_bad(reason, "await_ready or {await_ready, N}, N a non-negative integer");
 	out->has_count = true;
 	out->count = (uint64_t)n;
 	return 0;
@@ -319,6 +250,10 @@ static const struct row {
 } rows[] = {
 	{ "call", "{call, Module, Function, Args} or {call, Module, Function, Args, Opts}",
 	  VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	{ "stream", "{stream, Module, Function, Args} or {stream, Module, Function, Args, Opts}",
+	  VERB_STREAM, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	{ "batch", "{batch, Calls} or {batch, Calls, Opts}", VERB_BATCH, TARGET_POOL | TARGET_LEASE, 2,
+	  3, parse_batch },
 	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", VERB_CHECKOUT, TARGET_POOL, 2,
 	  3, parse_checkout },
 	{ "checkin", "checkin", VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
@@ -329,6 +264,9 @@ static const struct row {
 	  TARGET_NODE | TARGET_POOL, 1, 2, parse_await },
 	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
 	{ "workers", "workers", VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "sessions", "sessions", VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "end_session", "{end_session, Id}", VERB_END_SESSION, TARGET_POOL, 2, 2,
+	  parse_end_session },
 	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
 };
 
@@ -341,11 +279,13 @@ int request_parse(const uint8_t *term, enum request_target target,
 	*out = (struct request){ .timeout_ms = defaults->timeout_ms,
 				 .queue_timeout_ms = defaults->queue_timeout_ms,
 				 .strings_utf8 = defaults->strings_utf8,
+				 .session_mode = defaults->session_mode,
+				 .demand = REQUEST_DEMAND,
 				 .priority = PRIORITY_NORMAL };
 	if (term_kind(term) == TERM_TUPLE && (!term_tuple(term, &arity, &name) || arity == 0))
-		return bad(reason, "an atom, or a tuple that begins with one");
+		return request_bad(reason, "an atom, or a tuple that begins with one");
 	if (term_kind(name) != TERM_ATOM)
-		return bad(reason, "an atom, or a tuple that begins with one");
+		return request_bad(reason, "an atom, or a tuple that begins with one");
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		const struct row *row = &rows[i];
 
@@ -353,7 +293,7 @@ int request_parse(const uint8_t *term, enum request_target target,
 			continue;
 		if (arity < row->min_arity || arity > row->max_arity ||
 		    (arity == 1 && term_kind(term) == TERM_TUPLE))
-			return bad(reason, row->expected);
+			return request_bad(reason, row->expected);
 		out->verb = row->verb;
 		return row->parse == NULL
 			       ? 0

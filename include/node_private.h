@@ -5,8 +5,16 @@
  *   node_monitor.c  monitors, in both directions
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
+ *   node_reply.c    where an answer goes, and its outside
  *   node_answer.c   answers and errors, written
- *   node_lease.c    leases as processes: owners, monitors, links, give_away
+ *   node_holding.c  what clients hold, as processes: owners, monitors, links
+ *   node_lease.c    leases: grant, give_away, end
+ *   node_stream.c   streams: items, credit, cancel, end
+ *   node_session.c  sessions: keys, owners, requests about them
+ *   node_batch.c    several calls in one request
+ *   node_rpc.c      rpc and erpc: spawn requests, and the name rex
+ *   node_callback.c what workers say to processes of peers: calls, messages, monitors
+ *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_forkserver.c  the fork server, and what it says of workers
@@ -63,6 +71,10 @@ enum answer_kind {
 	ANSWER_CIRCUIT_OPEN,
 	ANSWER_LEASE_CLOSED,
 	ANSWER_DRAINING,
+	ANSWER_SESSION_LOST,
+	ANSWER_SESSION_BUSY,
+	ANSWER_NO_SESSION,
+	ANSWER_DEADLOCK,
 	ANSWER_KINDS
 };
 
@@ -81,7 +93,7 @@ struct books {
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
 	struct list requests;     /* struct node_request, by_peer: callers that live there */
-	struct list leases;       /* struct node_lease, by_peer: owners that live there */
+	struct list holdings;     /* struct node_holding, by_peer: owners that live there */
 	struct list links;        /* struct node_link, by_peer */
 	struct list watches;      /* struct watch, by_peer: ours on pids there */
 };
@@ -91,28 +103,45 @@ struct monitor {
 	UT_hash_handle hh;
 	struct books *books;
 	struct local_pid watcher;
-	struct node_lease *lease; /* what is monitored; NULL: a name */
-	struct list by_lease;
+	struct node_holding *holding; /* what is monitored; NULL: a name */
+	struct list by_holding;
 	struct node_request *request; /* whose tag carries the same reference */
-	struct node_lease *granting;  /* answered with this lease, not yet known to be heard */
+	struct node_holding *granting; /* answered with this one, not yet known to be heard */
 	uint32_t ref_len;
 	uint8_t ref[];
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR };
+enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_CALLBACK };
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	void *object; /* node_request (CALLER), node_lease (OWNER, HEIR) */
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION), or the
+	 * callback or monitor of a worker (CALLBACK) */
+	void *object;
 	struct books *books;
 	struct list by_peer;
 	struct local_pid pid;
 	uint64_t from; /* the id of our pid that monitors */
 };
 
+/* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
+struct frame_marks {
+	bool has_deadline; /* its last four bytes */
+	uint32_t token_at; /* eight bytes: the session's token */
+	uint32_t key_at, key_len; /* the session's id */
+};
+
+/* How a request is answered. */
+enum reply_form {
+	REPLY_GEN, /* {Tag, Reply}, as a gen_server */
+	REPLY_RPC, /* by the DOWN of the process that a spawn request asked for: node_rpc.c */
+};
+
 /* One request of a caller. */
+struct node_session;
+struct node_stream;
 struct node_request {
 	struct pool_request pool;
 	struct node_pool *owner_pool;
@@ -124,37 +153,53 @@ struct node_request {
 	struct monitor *monitor;
 	struct watch *watch;
 	struct node_lease *lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+	struct node_stream *stream; /* STREAM: what will be opened */
+	struct node_session *session; /* the fresh record that goes along with POOL_SUBMIT, until then */
+	enum reply_form form;
 	uint64_t count;           /* AWAIT_READY: how many workers */
 	uint64_t sent_us;         /* PING_WORKER */
 	uint8_t *frame;           /* heap, or inside data[] */
 	uint32_t frame_len;
+	struct frame_marks marks;
 	bool cast, frame_on_heap;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
-	uint16_t module_len, function_len;     /* the terms, after the tag */
+	/* after the tag: the terms of module and function (CALL, STREAM; a batch: the list of its calls
+	 * is the function), the tag of progress */
+	uint16_t module_len, progress_len;
+	uint32_t function_len;
 	uint8_t data[];
 };
 
-/* One lease, a process as the BEAM sees it. */
-struct node_lease {
-	struct pool_lease pool;
-	struct node_pool *owner_pool;
+/* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
+enum holding_kind { HOLDING_LEASE, HOLDING_STREAM };
+struct node_holding {
+	UT_hash_handle hh; /* by id, in node->holdings, while it can be found by its pid */
+	uint64_t id;       /* in its pid; of a lease its pool.id, of a stream its request's */
+	enum holding_kind kind;
+	struct node *node;
 	struct books *books; /* of the owner; NULL: its peer is gone */
 	struct list by_peer;
 	struct local_pid owner;
 	struct watch *watch;
-	struct list monitors;  /* struct monitor, by_lease */
-	struct list links;     /* struct node_link, by_lease */
+	struct list monitors;  /* struct monitor, by_holding */
+	struct list links;     /* struct node_link, by_holding */
 	struct monitor *grant; /* the caller's monitor until it is known to have heard the answer */
 	uint64_t probe_id;     /* the unlink id whose ack tells that; 0: known */
+	struct buf reason;     /* why it ends, an encoded term; empty: for a reason of its own */
+};
+
+struct node_lease {
+	struct pool_lease pool;
+	struct node_holding h;
+	struct node_pool *owner_pool;
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
-	struct buf reason; /* why it ended, an encoded term; empty: by pool.end */
 };
 
 struct node_link {
-	struct list by_lease, by_peer;
-	struct node_lease *lease;
+	struct list by_holding, by_peer;
+	struct node_holding *holding;
 	struct books *books;
 	struct local_pid pid;
 };
@@ -230,9 +275,11 @@ struct node {
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
+	struct node_holding *holdings;
 	struct node_pool *pool; /* the one pool, so far */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
+	struct frame_marks marks;
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
@@ -255,6 +302,8 @@ struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
 bool node_has_name(const struct node *n, struct span name);
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
 
+struct local_pid node_local_pid(const struct term_pid *pid);
+
 /* node_monitor.c */
 void node_monitor(struct books *b, const struct dist_event *ev);
 void node_demonitor(struct books *b, const struct dist_event *ev);
@@ -267,6 +316,12 @@ void watch_free(struct watch *w, bool demonitor);
 /* node_request.c */
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
 			  struct node_lease *lease);
+struct origin;
+/* Admits a parsed CALL, BATCH, STREAM or PING_WORKER to the pool, or answers what is wrong with it. */
+void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
+			 struct node_lease *lease);
+void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
+			 enum answer_kind kind); /* with the Reason in `reason` */
 void node_request_oversize(struct books *b, const struct dist_event *ev);
 void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
 struct node_request *node_request_of(struct pool_request *r);
@@ -279,6 +334,7 @@ struct origin {
 	const struct envelope *env;
 	struct local_pid caller;
 	bool cast;
+	enum reply_form form;
 };
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
@@ -287,9 +343,13 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				       const struct request *req, uint64_t id, bool has_frame);
 bool node_request_hear_of_caller(struct books *b, struct node_request *r,
 				 const struct envelope *env);
+/* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
+int node_meta(struct node *n, const struct request *req, struct transcode_error *err);
+/* Writes into its frame what is known only when it is sent. */
+void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
 
-/* node_answer.c: where an answer goes, and answers */
+/* node_reply.c, node_answer.c: where an answer goes, and answers */
 struct reply_to {
 	struct books *books; /* NULL: nowhere */
 	struct local_pid caller;
@@ -306,23 +366,107 @@ void answer_outcome(struct node_pool *p, struct node_request *r);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
 enum answer_kind answer_fault_kind(enum transcode_fault fault);
 void answer_put_worker_exit(struct buf *out, const struct node_worker *w);
+void answer_put_error(struct buf *out); /* {error, and its reason is to follow */
+/* The Reason of an ERROR frame's elements (kind, ...), with M and F as the caller gave them. */
+enum answer_kind answer_put_worker_error(struct node_pool *p, struct span module,
+					 struct span function, const uint8_t *at,
+					 const uint8_t *end, struct buf *out);
+/* The Reason of an outcome that is an error and not a worker's. */
+enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r, struct buf *out);
+
+/* node_holding.c */
+void holding_init(struct node_holding *h, enum holding_kind kind, struct node *n, uint64_t id);
+void holding_close(struct node_holding *h); /* before its memory is freed */
+struct node_holding *holding_find(struct node *n, const struct term_pid *pid);
+struct term_pid holding_pid(const struct node_holding *h);
+bool holding_is_owner(const struct node_holding *h, const struct books *b,
+		      const struct local_pid *pid);
+void holding_set_owner(struct node_holding *h, struct books *b, const struct local_pid *pid);
+/* Its request is granted: the caller owns it and is watched, and it can be found; to be called right
+ * before the answer {ok, Pid}. Takes the request's monitor. False: no memory for all that; the
+ * caller's connection is closed, and holding_down() follows with it. */
+bool holding_granted(struct node_holding *h, struct node_request *r);
+/* Asks the BEAM of `pid` for an acknowledgement that comes in order; returns the id it will carry. */
+uint64_t holding_send_probe(struct node_holding *h, struct books *b, const struct local_pid *pid);
+void holding_probe_ack(struct books *b, uint64_t unlink_id, const struct term_pid *pid);
+/* Tells all monitors and links that it has ended, and lets go of them. It is found no longer. */
+void holding_ended(struct node_holding *h, struct span reason);
+/* Its owner is gone, gave up before the grant was heard, or somebody said exit(Pid, Reason). */
+void holding_down(struct node_holding *h, struct span reason);
+void holding_down_atom(struct node_holding *h, const char *reason);
+void holding_link(struct books *b, struct node_holding *h, const struct local_pid *pid);
+struct node_link *holding_find_link(struct books *b, const struct node_holding *h,
+				    const struct local_pid *pid);
+void node_link_free(struct node_link *k);
 
 /* node_lease.c */
-struct node_lease *node_lease_find(struct node *n, const struct term_pid *pid);
+struct node_lease *node_lease_of(struct node_holding *h);
 struct node_lease *node_lease_new(struct node_pool *p, uint64_t id);
 void node_lease_free(struct node_lease *l);
 void node_lease_granted(struct node_request *r);
 void node_lease_ended(struct pool_lease *l);
-void node_lease_down(struct node_lease *l, struct span reason); /* owner gone, exit signal */
-void node_lease_down_atom(struct node_lease *l, const char *reason);
 void node_lease_checkin(struct node_lease *l, const struct reply_to *to);
 void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir);
-void node_lease_probe_ack(struct books *b, uint64_t unlink_id, uint64_t lease_id);
-void node_lease_link(struct books *b, struct node_lease *l, const struct local_pid *pid);
-void node_link_free(struct node_link *k);
-bool node_lease_is_owner(const struct node_lease *l, const struct books *b,
-			 const struct local_pid *pid);
+void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink_id);
 void node_heir_down(struct node_lease *l);
+void node_lease_down(struct node_lease *l); /* h.reason says why */
+
+/* node_stream.c */
+struct node_stream *node_stream_new(struct node_pool *p, const struct request *req, uint64_t id);
+void node_stream_free(struct node_stream *s);
+void node_stream_opened(struct node_request *r); /* POOL_OPENED */
+void node_stream_item(struct node_worker *w, const struct frame *frame);
+/* POOL_DONE of a stream that was opened. What was not is answered as a call is. */
+bool node_stream_done(struct node_pool *p, struct node_request *r);
+void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
+void node_stream_down(struct node_holding *h);
+void node_stream_drained(struct books *b); /* its peer has read what waited for it */
+
+/* node_session.c */
+/* The request's session: its key into node_request, and a fresh record if one is needed. False: no
+ * memory. */
+bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req);
+struct pool_session *node_session_record(struct node_session *s); /* NULL of NULL */
+void node_session_free(struct node_session *s); /* a record that the pool never had */
+void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
+void node_session_owner_down(struct node_session *s);
+void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
+void node_session_put_id(const struct node_request *r, struct buf *out); /* as its caller gave it */
+void node_sessions(struct node_pool *p, const struct origin *o);
+void node_end_session(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_batch.c */
+int node_batch_frame(struct node *n, uint64_t id, const struct request *req,
+		     struct transcode_error *err, struct buf *reason);
+enum answer_kind node_batch_put(struct node_pool *p, const struct node_request *r,
+				const struct frame *frame, struct buf *out);
+
+/* node_rpc.c */
+void node_rpc_spawn(struct books *b, const struct dist_event *ev);
+void node_rpc_rex(struct books *b, const struct dist_event *ev);
+void node_rpc_outcome(struct node_pool *p, struct node_request *r); /* POOL_DONE */
+
+/* node_callback.c */
+void node_callback_frame(struct node_worker *w, const struct frame *frame); /* CALLBACK */
+void node_progress_frame(struct node_worker *w, const struct frame *frame);
+/* A message to a pid of ours that is no holding: an answer to a callback. False: nobody's. */
+bool node_callback_message(struct books *b, const struct dist_event *ev);
+void node_callback_watch_down(void *object, struct span reason);
+/* A DOWN with a reference of ours that no watch has: a monitor on a name, or an rpc. */
+void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_event *ev);
+void node_callbacks_end_call(struct node_worker *w, uint64_t call_id); /* it has been answered */
+void node_callbacks_end_worker(struct node_worker *w);
+void node_callbacks_forget_peer(struct books *b);
+/* After a request was submitted: refuses what no worker could ever serve. */
+void node_deadlock_check(struct node_pool *p);
+
+/* node_connect.c */
+/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is told its
+ * books, or NULL when there is no way. Never from inside the call. */
+typedef void (*connect_done)(void *arg, struct books *b);
+void node_connect(struct node *n, struct span name, connect_done done, void *arg);
+void node_connect_cancel(struct node *n, void *arg); /* nobody waits any more */
+
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n);

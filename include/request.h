@@ -17,6 +17,10 @@
 #define REQUEST_INFINITY  UINT64_MAX
 #define REQUEST_NAME_MAX  1024 /* bytes of M and of F */
 #define REQUEST_RETRY_MAX 100
+#define REQUEST_DEMAND_MAX 1000000
+#define REQUEST_DEMAND 16       /* items of a stream before the first ask, unless told otherwise */
+#define REQUEST_TERM_MAX  1024  /* bytes of a session's id, and of the tag of progress */
+#define REQUEST_BATCH_MAX 10000 /* calls in one batch */
 
 /* The outside of a message. */
 enum envelope_kind {
@@ -47,12 +51,16 @@ enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4 };
 
 enum request_verb {
 	VERB_CALL,
+	VERB_STREAM,
+	VERB_BATCH,
 	VERB_CHECKOUT,
 	VERB_CHECKIN,
 	VERB_GIVE_AWAY,
 	VERB_PING,
 	VERB_PING_WORKER,
 	VERB_AWAIT_READY,
+	VERB_SESSIONS,
+	VERB_END_SESSION,
 	VERB_STATUS,
 	VERB_WORKERS,
 	VERB_STOP,
@@ -61,18 +69,26 @@ enum request_verb {
 struct request_defaults {
 	uint64_t timeout_ms, queue_timeout_ms; /* or REQUEST_INFINITY */
 	bool strings_utf8;
+	enum pool_session_mode session_mode;
 };
 
 /* One request. Spans and terms point into the message. */
 struct request {
 	enum request_verb verb;
-	/* CALL */
+	/* CALL, STREAM */
 	struct span module, function;               /* text */
 	const uint8_t *module_term, *function_term; /* as the caller gave them */
 	const uint8_t *args;                        /* a term, not looked at */
 	const uint8_t *kwargs;                      /* a map term, or NULL */
 	struct span traceparent;                    /* text; len 0: none */
-	/* CALL, CHECKOUT */
+	const uint8_t *progress;                    /* a term, the tag of progress; NULL: none wanted */
+	uint32_t demand;                            /* STREAM */
+	const uint8_t *calls; /* BATCH: a proper list of {M, F, Args}, each checked */
+	/* CALL, STREAM, BATCH, CHECKOUT; END_SESSION: its id */
+	const uint8_t *session; /* a term of at most REQUEST_TERM_MAX bytes, or NULL */
+	enum pool_session_mode session_mode;
+	bool has_owner;
+	struct term_pid owner; /* of the session */
 	uint64_t timeout_ms, queue_timeout_ms;
 	enum pool_priority priority;
 	unsigned retry;
@@ -89,6 +105,9 @@ struct request {
 int request_parse(const uint8_t *term, enum request_target target,
 		  const struct request_defaults *defaults, struct request *out, struct buf *reason)
 	__attribute__((warn_unused_result));
+
+/* One {M, F, Args} of a batch: the terms and, in `out`, module, function and args. */
+bool request_parse_mfa(const uint8_t *term, struct request *out);
 
 /* Appends {bad_request, Expected} with Expected a binary. */
 void request_put_bad(struct buf *reason, const char *expected);

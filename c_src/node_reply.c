@@ -1,0 +1,101 @@
+/* node_reply.c - where an answer goes, and its outside: `{Tag, Reply}`.
+ *
+ * It is sent to the alias that the tag holds, or else to the caller's pid. With an alias the caller's
+ * BEAM drops an answer that comes too late. */
+#include "node_private.h"
+
+struct reply_to reply_to_request(const struct node_request *r)
+{
+	struct reply_to to = { .books = r->cast ? NULL : r->books, .caller = r->caller };
+
+	to.tag = (struct span){ r->data, r->tag_len };
+	to.alias = (struct span){ r->data + r->alias_at, r->alias_len };
+	return to;
+}
+
+struct buf *answer_begin(const struct reply_to *to, size_t *mark)
+{
+	struct dist *d;
+	struct buf *out;
+
+	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
+		return NULL;
+	d = peer_dist(to->books->peer);
+	out = dist_output(d);
+	if (to->alias.len > 0) {
+		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
+
+		*mark = dist_begin_send_alias(d, &from, to->alias);
+	} else {
+		struct term_pid caller = books_pid(to->books, &to->caller);
+
+		*mark = dist_begin_send(d, &caller);
+	}
+	term_put_tuple(out, 2);
+	term_put_raw(out, to->tag);
+	return out;
+}
+
+bool answer_end(const struct reply_to *to, size_t mark)
+{
+	struct peer *peer = to->books->peer;
+
+	if (dist_end(peer_dist(peer), mark) != 0) {
+		peer_close(peer, "no memory for an answer");
+		return false;
+	}
+	books_mark_dirty(to->books);
+	return true;
+}
+
+void answer_raw(const struct reply_to *to, struct span reply)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_raw(out, reply);
+	answer_end(to, mark);
+}
+
+void answer_atom(const struct reply_to *to, const char *atom)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_atom(out, atom);
+	answer_end(to, mark);
+}
+
+void answer_put_error(struct buf *out)
+{
+	term_put_tuple(out, 2);
+	term_put_atom(out, "error");
+}
+
+void answer_error(const struct reply_to *to, struct span reason)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	answer_put_error(out);
+	term_put_raw(out, reason);
+	answer_end(to, mark);
+}
+
+void answer_error_atom(const struct reply_to *to, const char *reason)
+{
+	size_t mark;
+	struct buf *out = answer_begin(to, &mark);
+
+	if (out == NULL)
+		return;
+	answer_put_error(out);
+	term_put_atom(out, reason);
+	answer_end(to, mark);
+}
