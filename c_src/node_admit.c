@@ -35,7 +35,7 @@ int node_meta(struct node *n, const struct request *req, struct transcode_error 
 {
 	struct buf *out = &n->scratch;
 	bool stream = req->verb == VERB_STREAM, timed = req->timeout_ms != REQUEST_INFINITY;
-	uint32_t count = (req->traceparent.len > 0) + (req->session != NULL) + stream +
+	unsigned count = 0u + (req->traceparent.len > 0) + (req->session != NULL) + stream +
 			 (req->progress != NULL) + timed;
 	int rc;
 
