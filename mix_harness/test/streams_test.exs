@@ -5,7 +5,7 @@ defmodule Krait.StreamsTest do
   alias Krait.Chaos
 
   defp stream!(to, function, args \\ [], options \\ []) do
-    assert {:ok, stream} = ask(to, {:stream, "krait_streams", function, args, options})
+    assert {:ok, stream} = ask(to, {:stream, "krait_generators", function, args, options})
     stream
   end
 
@@ -102,7 +102,7 @@ defmodule Krait.StreamsTest do
             {:builtins, :dict, [[{"k", 1}]], ["k"]},
             {:itertools, :repeat, [%{a: 1}, 2], [%{a: 1}, %{a: 1}]},
             {:builtins, :list, [[]], []},
-            {:krait_streams, :count_async, [4], [0, 1, 2, 3]}
+            {:krait_generators, :count_async, [4], [0, 1, 2, 3]}
           ] do
         assert {:ok, stream} = ask(node, {:stream, module, function, args})
         expected = for item <- items, do: if(item == %{a: 1}, do: %{"a" => 1}, else: item)
@@ -219,9 +219,9 @@ defmodule Krait.StreamsTest do
 
   describe "before it is open a stream is a request:" do
     test "what is wrong with it is the answer" do
-      node = start_node(size: 1, allow: "krait_streams,krait_faults")
-      open = &ask(node, {:stream, "krait_streams", &1, &2})
-      assert {:error, {:no_function, "krait_streams", "nowhere"}} = open.("nowhere", [])
+      node = start_node(size: 1, allow: "krait_generators,krait_faults")
+      open = &ask(node, {:stream, "krait_generators", &1, &2})
+      assert {:error, {:no_function, "krait_generators", "nowhere"}} = open.("nowhere", [])
       assert {:error, {:python, %{type: "TypeError"}}} = open.("not_iterable", [])
       assert {:error, {:python, %{type: "KeyError"}}} = open.("fails", [])
       assert {:error, {:not_allowed, :os, :listdir}} = ask(node, {:stream, :os, :listdir, []})
@@ -230,7 +230,7 @@ defmodule Krait.StreamsTest do
 
       for {key, value} <- [demand: -1, demand: 1_000_001, demand: :all, timeout: 0, colour: 1] do
         assert {:error, {:bad_option, ^key, _}} =
-                 ask(node, {:stream, :krait_streams, :count, [1], [{key, value}]})
+                 ask(node, {:stream, :krait_generators, :count, [1], [{key, value}]})
       end
 
       await_rest(node)
@@ -241,7 +241,7 @@ defmodule Krait.StreamsTest do
       caller(:busy, node, eval(sleep(0.5)))
       await_running(node, 1)
 
-      assert ask(node, {:stream, "krait_streams", "count", [1], queue_timeout: 50}) ==
+      assert ask(node, {:stream, "krait_generators", "count", [1], queue_timeout: 50}) ==
                {:error, {:timeout, :queue}}
 
       stream = stream!(node, "count", [2])
@@ -252,7 +252,7 @@ defmodule Krait.StreamsTest do
     test "the time-out bounds the opening" do
       node = start_node(size: 1)
 
-      assert ask(node, {:stream, "krait_streams", "slow_open", [30], timeout: 200}) ==
+      assert ask(node, {:stream, "krait_generators", "slow_open", [30], timeout: 200}) ==
                {:error, {:timeout, :call}}
 
       await_rest(node)
@@ -260,7 +260,7 @@ defmodule Krait.StreamsTest do
 
     test "a caller who gives up is sent nothing, and his worker does not go on" do
       node = start_node(size: 1)
-      request = {:stream, "krait_streams", "slow_open", [0.4], []}
+      request = {:stream, "krait_generators", "slow_open", [0.4], []}
       assert exit_reason(fn -> ask(node, request, 100) end) == :timeout
       await_rest(node)
       assert ask(node, :ping) == :pong
@@ -272,7 +272,7 @@ defmodule Krait.StreamsTest do
       node = start_node(size: 1)
       request = {:stream, "krait_faults", "crash", ["SIGKILL"]}
       assert {:error, {:worker_exit, %{exit: {:signal, :sigkill}}}} = ask(node, request)
-      caller(:busy, node, {:stream, "krait_streams", "slow_open", [0.5], retry: 1})
+      caller(:busy, node, {:stream, "krait_generators", "slow_open", [0.5], retry: 1})
       await_running(node, 1)
       [os_pid] = os_pids(node)
       signal(os_pid, "KILL")
@@ -282,7 +282,7 @@ defmodule Krait.StreamsTest do
 
     test "a cast opens none" do
       node = start_node(size: 1)
-      GenServer.cast(node.pool, {:stream, "krait_streams", "count", [1]})
+      GenServer.cast(node.pool, {:stream, "krait_generators", "count", [1]})
       assert ask(node, :ping) == :pong
       await_rest(node)
     end
@@ -295,7 +295,7 @@ defmodule Krait.StreamsTest do
       ref = monitor(node, stream)
       assert {[0, 1], {:error, {:python, map} = reason}} = rest(stream)
       assert %{type: "ValueError", args: ["spoilt", 2], traceback: traceback} = map
-      assert traceback =~ "krait_streams.py"
+      assert traceback =~ "krait_generators.py"
       assert_down(ref, reason)
       assert_silent(node, stream)
       await_rest(node)
@@ -452,7 +452,7 @@ defmodule Krait.StreamsTest do
     test "by the end of its owner's BEAM, or of the connection to it", context do
       %{node: node, before: before} = context
       {peer, name} = start_peer()
-      request = {:stream, "krait_streams", "forever", [], [demand: 100_000]}
+      request = {:stream, "krait_generators", "forever", [], [demand: 100_000]}
 
       for how <- [:disconnect, :halt] do
         :peer.cast(peer, Chaos, :hold_stream, [node.pool, request, self()])
@@ -655,7 +655,7 @@ defmodule Krait.StreamsTest do
     test "it belongs to the lease's owner alone" do
       node = start_node(size: 1)
       lease = lease!(node)
-      request = {:stream, "krait_streams", "count", [1], []}
+      request = {:stream, "krait_generators", "count", [1], []}
       assert Task.await(Task.async(fn -> ask(lease, request) end)) == {:error, :not_owner}
     end
   end
@@ -666,7 +666,7 @@ defmodule Krait.StreamsTest do
       stream = stream!(node, "count", [50], demand: 1)
       assert take(stream, 1) == [0]
       assert ask({:krait, node.name}, :stop) == :ok
-      assert {:error, :draining} = ask(node, {:stream, "krait_streams", "count", [1], []})
+      assert {:error, :draining} = ask(node, {:stream, "krait_generators", "count", [1], []})
       send(stream, {:ask, 100})
       assert rest(stream) == {Enum.to_list(1..49), :done}
     end
@@ -711,7 +711,7 @@ defmodule Krait.StreamsTest do
       node = start_node(size: 2)
       mine = stream!(node, "stream_id", [], demand: 1)
       [id] = take(mine, 1)
-      assert {:ok, nil} = ask(node, {:call, "krait_streams", "stray_to", [id]})
+      assert {:ok, nil} = ask(node, {:call, "krait_generators", "stray_to", [id]})
       strays = stream!(node, "strays")
       assert rest(strays) == {[0, 1], :done}
       assert totals(node).late >= 1000
@@ -726,7 +726,7 @@ defmodule Krait.StreamsTest do
 
       for kind <- ["result", "pong"] do
         assert {:error, {:unencodable, "result", :not_a_stream}} =
-                 ask(node, {:stream, "krait_streams", "never_opened", [kind]})
+                 ask(node, {:stream, "krait_generators", "never_opened", [kind]})
       end
 
       eventually(py(node, "1") == {:ok, 1})
@@ -748,7 +748,7 @@ defmodule Krait.StreamsTest do
       os_pid = :peer.call(peer, :os, :getpid, []) |> List.to_integer()
 
       for {function, args} <- [{"blocks", [2000, 100_000]}, {"grows", [1_000_000]}] do
-        request = {:stream, "krait_streams", function, args, [demand: 1_000_000]}
+        request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
         :peer.cast(peer, Chaos, :hold_stream, [node.pool, request, self()])
         assert_receive {:stream, _}, 10_000
       end
