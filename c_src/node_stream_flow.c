@@ -20,7 +20,6 @@
 
 #include <errno.h>
 
-#define FIRST_CREDIT   4u /* how large its items are is not known yet */
 #define WINDOW         256u
 #define WINDOW_MIN     2u
 #define WINDOW_BYTES   (4u << 20)
@@ -31,7 +30,7 @@
 
 uint32_t node_stream_first(const struct request *req)
 {
-	return req->demand < FIRST_CREDIT ? req->demand : FIRST_CREDIT;
+	return req->demand < STREAM_FIRST ? req->demand : STREAM_FIRST;
 }
 
 static struct node_worker *worker_of(const struct node_stream *s)

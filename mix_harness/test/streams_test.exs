@@ -9,6 +9,13 @@ defmodule Krait.StreamsTest do
     stream
   end
 
+  # A generator that has not begun has no `finally` to run: its first item is here.
+  defp begun!(to, function, args \\ [], options \\ []) do
+    stream = stream!(to, function, args, options)
+    assert [_] = take(stream, 1)
+    stream
+  end
+
   defp take(stream, n) do
     for _ <- 1..n//1 do
       assert_receive {:krait_stream, ^stream, {:item, item}}, 10_000
@@ -61,7 +68,7 @@ defmodule Krait.StreamsTest do
 
     pid =
       spawn(fn ->
-        stream = stream!(node, function, args, options)
+        stream = begun!(node, function, args, options)
         send(parent, {:opened, self(), stream})
         receive do: ({:exit, reason} -> exit(reason))
       end)
@@ -81,7 +88,7 @@ defmodule Krait.StreamsTest do
     test "come in order, then done, once, and the worker is free" do
       node = start_node(size: 1)
       before = os_pids(node)
-      stream = stream!(node, "count", [1000], demand: 1000)
+      stream = stream!(node, "count", [1000], demand: 1001)
       ref = Process.monitor(stream)
       assert rest(stream) == {Enum.to_list(0..999), :done}
       # Either it was still there or it was not: never silence.
@@ -114,7 +121,7 @@ defmodule Krait.StreamsTest do
 
     test "of large and small sizes stay whole" do
       node = start_node(size: 1)
-      stream = stream!(node, "blocks", [40, 3_000_000], demand: 40)
+      stream = stream!(node, "blocks", [40, 3_000_000], demand: 41)
       {items, :done} = rest(stream)
 
       for {item, i} <- Enum.with_index(items) do
@@ -205,8 +212,9 @@ defmodule Krait.StreamsTest do
       for bad <- [0, -1, 1_000_000_001, 2 ** 70, 1.0, "1", :infinity, [], {1}] do
         stream = stream!(node, "forever", [], demand: 2)
         ref = monitor(node, stream)
+        assert take(stream, 2) == [0, 1]
         send(stream, {:ask, bad})
-        assert {[0, 1], {:error, {:bad_request, expected}} = error} = rest(stream)
+        assert {[], {:error, {:bad_request, expected}} = error} = rest(stream)
         assert expected =~ "{ask, N}, N an integer from 1 to 1000000000"
         assert_down(ref, elem(error, 1))
         assert_line(node, "closed")
@@ -219,7 +227,7 @@ defmodule Krait.StreamsTest do
 
   describe "before it is open a stream is a request:" do
     test "what is wrong with it is the answer" do
-      node = start_node(size: 1, allow: "krait_generators,krait_faults")
+      node = start_node(size: 1, allow: ["krait_generators", "krait_faults"])
       open = &ask(node, {:stream, "krait_generators", &1, &2})
       assert {:error, {:no_function, "krait_generators", "nowhere"}} = open.("nowhere", [])
       assert {:error, {:python, %{type: "TypeError"}}} = open.("not_iterable", [])
@@ -332,8 +340,9 @@ defmodule Krait.StreamsTest do
             {"twice", 0, "item.good[0].a", :duplicate_key},
             {"twice", 40, "item.good[0].a", :duplicate_key}
           ] do
-        stream = stream!(node, function, [at], demand: 1000)
+        stream = stream!(node, function, [at], demand: 0)
         ref = monitor(node, stream)
+        send(stream, {:ask, 1000})
         assert {items, {:error, {:unencodable, where, said} = reason}} = rest(stream)
         assert items == Enum.to_list(0..(at - 1)//1)
         assert where == path
@@ -347,7 +356,7 @@ defmodule Krait.StreamsTest do
     end
 
     test "when an item is too large" do
-      node = start_node(size: 1, max_result: 100_000)
+      node = start_node(size: 1, max_result_bytes: 100_000)
       stream = stream!(node, "blocks", [3, 1_000_000])
       assert {[], {:error, {:too_large, _, 100_000}}} = rest(stream)
       await_rest(node)
@@ -401,7 +410,7 @@ defmodule Krait.StreamsTest do
 
     test "by an exit signal, and that is its reason", %{node: node, before: before} do
       for {reason, seen} <- [{:shutdown, :shutdown}, {{:my, "own"}, {:my, "own"}}, {:kill, :killed}] do
-        stream = stream!(node, "forever")
+        stream = begun!(node, "forever")
         ref = monitor(node, stream)
         Process.exit(stream, reason)
         assert {_, :done} = rest(stream)
@@ -418,7 +427,7 @@ defmodule Krait.StreamsTest do
     end
 
     test "by the end of a linked process", %{node: node, before: before} do
-      stream = stream!(node, "forever")
+      stream = begun!(node, "forever")
       ref = monitor(node, stream)
       parent = self()
 
@@ -472,7 +481,7 @@ defmodule Krait.StreamsTest do
 
     test "by a linked process' BEAM, and its owner hears done", %{node: node, before: before} do
       {peer, name} = start_peer()
-      stream = stream!(node, "forever")
+      stream = begun!(node, "forever")
       ref = monitor(node, stream)
       :peer.cast(peer, Chaos, :hold_link, [stream, node.pool, self()])
       assert_receive :linked, 10_000
@@ -488,7 +497,7 @@ defmodule Krait.StreamsTest do
     test "that takes too long costs the worker, and its owner hears so" do
       node = start_node(size: 1, lines: true, interrupt_grace: 200)
       before = os_pids(node)
-      stream = stream!(node, "stubborn", ["hang"])
+      stream = begun!(node, "stubborn", ["hang"])
       ref = monitor(node, stream)
       send(stream, {:cancel})
       assert {_, {:error, {:timeout, :call} = reason}} = rest(stream)
@@ -515,7 +524,7 @@ defmodule Krait.StreamsTest do
             {"bad_finally", [], "the finally has failed"},
             {"stubborn", ["yield"], "generator ignored GeneratorExit"}
           ] do
-        stream = stream!(node, function, args)
+        stream = begun!(node, function, args)
         send(stream, {:cancel})
         assert {_, {:error, {:python, %{message: ^text}}}} = rest(stream)
       end
@@ -632,7 +641,7 @@ defmodule Krait.StreamsTest do
     test "it can be cancelled, and the lease goes on" do
       node = start_node(size: 1, lines: true)
       lease = lease!(node)
-      stream = stream!(lease, "forever")
+      stream = begun!(lease, "forever")
       send(stream, {:cancel})
       assert {_, :done} = rest(stream)
       assert_line(node, "closed")
@@ -643,7 +652,7 @@ defmodule Krait.StreamsTest do
     test "it ends with the lease" do
       node = start_node(size: 1, lines: true)
       lease = lease!(node)
-      stream = stream!(lease, "forever")
+      stream = begun!(lease, "forever")
       ref = monitor(node, stream)
       Process.exit(lease, :shutdown)
       assert {_, ending} = rest(stream)
@@ -696,7 +705,8 @@ defmodule Krait.StreamsTest do
 
       for kind <- ["two", "none"] do
         stream = stream!(node, "bad_item", [kind])
-        assert {[0], {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}}} = rest(stream)
+        # What it had sent before it was killed may still come.
+        assert {[0 | _], {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}}} = rest(stream)
       end
 
       for {kind, what} <- [{"corrupt", :corrupt}, {"atom", :invalid_atom}] do
@@ -722,14 +732,12 @@ defmodule Krait.StreamsTest do
     end
 
     test "by an end without an opening gives a clear error" do
-      node = start_node(size: 1)
-
       for kind <- ["result", "pong"] do
+        node = start_node(size: 1)
+
         assert {:error, {:unencodable, "result", :not_a_stream}} =
                  ask(node, {:stream, "krait_generators", "never_opened", [kind]})
       end
-
-      eventually(py(node, "1") == {:ok, 1})
     end
 
     test "by an item before the opening loses that item" do

@@ -70,11 +70,14 @@ defmodule Krait.Chaos do
     receive do: (:never -> :ok)
   end
 
-  @doc "What a process does that opens a stream, tells somebody, and never reads; for other BEAMs."
+  @doc """
+  What a process does that opens a stream, tells somebody when its first item is there, and never asks for
+  more; for other BEAMs.
+  """
   @spec hold_stream({atom, node}, term, pid) :: no_return
   def hold_stream(pool, request, to) do
     {:ok, stream} = GenServer.call(pool, request, :infinity)
-    send(to, {:stream, stream})
+    receive do: ({:krait_stream, ^stream, {:item, _}} -> send(to, {:stream, stream}))
     receive do: (:never -> :ok)
   end
 
