@@ -1,7 +1,7 @@
 # Makefile - the one entrance.
 #
 #   make demo      set up, build, start a node, run a real job from Elixir
-#   make test      set up, build, run everything: Check, pytest, ExUnit (SANITIZE=1: ASan and UBSan)
+#   make test      set up, build, run everything: Check, pytest, ExUnit, stress (SANITIZE=1: ASan and UBSan)
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
@@ -106,7 +106,7 @@ stress: all
 	$(STRESS) --spawn --seconds $(STRESS_SECONDS) --krait $(NODE) $(STRESS_ARGS)
 
 test: setup
-	$(MAKE) --no-print-directory all check pytest exunit
+	$(MAKE) --no-print-directory all check pytest exunit stress
 
 DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
                           mix_harness/lib/*/*/*.ex)
