@@ -147,7 +147,7 @@ void node_lease_ended(struct pool_lease *pl)
 	struct span reason;
 
 	put_reason(l, &out);
-	reason = (struct span){ out.data, out.len };
+	reason = answer_reason(&out);
 	while (!list_empty(&l->monitors)) {
 		struct monitor *m = list_entry(l->monitors.next, struct monitor, by_lease);
 		struct term_pid watcher = books_pid(m->books, &m->watcher);
@@ -194,7 +194,7 @@ void node_lease_down_atom(struct node_lease *l, const char *atom)
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, atom);
-	node_lease_down(l, (struct span){ reason.data, reason.len });
+	node_lease_down(l, answer_reason(&reason));
 	buf_free(&reason);
 }
 

@@ -31,8 +31,7 @@ static void refuse(struct node_pool *p, const struct origin *o, struct buf *reas
 {
 	struct reply_to to = reply_to_origin(o);
 
-	if (reason->err == 0)
-		answer_error(&to, (struct span){ reason->data, reason->len });
+	answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
 }
 
@@ -134,7 +133,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 		snprintf(expected, sizeof expected,
 			 "{await_ready, N}, N from 0 to the pool's size %u", size);
 		request_put_bad(&reason, expected);
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 		return;
 	}
@@ -169,7 +168,7 @@ void node_await_check(struct node_pool *p)
 			term_put_tuple(&reason, 2);
 			term_put_atom(&reason, "start_failed");
 			term_put_binary(&reason, p->detail, p->detail_len);
-			answer_error(&to, (struct span){ reason.data, reason.len });
+			answer_error(&to, answer_reason(&reason));
 			buf_free(&reason);
 		} else if (draining) {
 			answer_error_atom(&to, "draining");
@@ -206,7 +205,7 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 
 	if (lease->giving != NULL) {
 		request_put_bad(&reason, "one give_away at a time");
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
 		   !node_request_hear_of_caller(o->books, r, o->env)) {
