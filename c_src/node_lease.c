@@ -14,6 +14,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct node_lease *node_lease_find(struct node *n, const struct term_pid *pid)
@@ -63,11 +64,11 @@ static struct term_pid lease_pid(const struct node_lease *l)
 
 static void set_owner(struct node_lease *l, struct books *b, const struct local_pid *pid)
 {
+	assert(b != NULL);
 	list_remove(&l->by_peer);
 	l->books = b;
 	l->owner = *pid;
-	if (b != NULL)
-		list_append(&b->leases, &l->by_peer);
+	list_append(&b->leases, &l->by_peer);
 }
 
 /* Asks the BEAM of `pid` for an acknowledgement that comes in order; returns the id it will carry. */
@@ -231,7 +232,7 @@ void node_lease_give(struct node_lease *l, struct node_request *r, const struct 
 	/* a pid of an earlier life of that node is nobody's */
 	if (b != NULL && heir->creation == dist_peer_creation(peer_dist(b->peer)))
 		l->heir = watch_new(b, WATCH_HEIR, l, &pid, l->pool.id);
-	if (l->heir == NULL) {
+	if (b == NULL || l->heir == NULL) {
 		end_giving(l, "noproc");
 		return;
 	}

@@ -78,7 +78,7 @@ void books_flush_dirty(struct node *n)
 
 /* ---- links and exits ---- */
 
-static struct node_link *find_link(struct books *b, const struct node_lease *l,
+static struct node_link *find_link(const struct books *b, const struct node_lease *l,
 				   const struct local_pid *pid)
 {
 	struct list *pos, *next;

@@ -8,6 +8,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -203,6 +204,7 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 	struct buf reason = { 0 };
 	struct node_request *r;
 
+	assert(lease != NULL); /* it is a sentence for leases only */
 	if (lease->giving != NULL) {
 		request_put_bad(&reason, "one give_away at a time");
 		answer_error(&to, answer_reason(&reason));
@@ -299,6 +301,7 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	struct request req;
 	struct origin o;
 
+	assert(b != NULL);
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {

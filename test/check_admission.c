@@ -1,7 +1,8 @@
 /* check_admission.c - the node's n-th allocation fails while requests arrive, for every n.
  *
  * Whatever n: each caller hears exactly one answer, which is what it asked for or a reason, or its connection
- * is closed; nobody else notices; and at the end the books balance and nothing stays (node_given.h). */
+ * is closed; nobody else notices; and at the end the books balance and nothing stays (node_given.h). Then,
+ * what else can go wrong while requests arrive: starts that fail, workers that speak nonsense. */
 #include "node_given.h"
 
 #include "log.h"
@@ -357,6 +358,119 @@ START_TEST(no_allocation_that_fails_loses_a_lease)
 }
 END_TEST
 
+/* ---- what else goes wrong ---- */
+
+static bool heard_error(unsigned caller, const char *reason)
+{
+	const uint8_t *e, *inner;
+	uint32_t arity;
+
+	if (heard[caller].answers != 1 || is_well(caller) ||
+	    !term_tuple(heard[caller].reply.data, &arity, &e))
+		return false;
+	e = term_skip(e);
+	return term_is_atom(e, reason) ||
+	       (term_tuple(e, &arity, &inner) && term_is_atom(inner, reason));
+}
+
+enum { NO_DESCRIPTORS, NO_FORKSERVER, NO_FORK, WAYS };
+
+START_TEST(starts_that_fail_open_the_circuit_and_waiters_hear_why)
+{
+	given_node("1", -1);
+	no_descriptors = _i == NO_DESCRIPTORS;
+	no_forkserver = _i == NO_FORKSERVER;
+	monitor(&peers[1], 2, NULL);
+	say(&peers[1], 2, NULL, "await_ready");
+	for (unsigned round = 0; round < 10; round++, now_us += 40000000) {
+		node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+		for (uint64_t id = 0; _i == NO_FORK && id < WORKERS; id++)
+			if (node_worker_find(node.pool, id) != NULL)
+				forkserver_said->on_fork_failed(node.pool, id, "no room", 7);
+		settle();
+	}
+	now_us -= 40000000; /* right after a failure */
+	call(&peers[0], 1, NULL, 10);
+	ck_assert(heard_error(1, "circuit_open"));
+	ck_assert(heard_error(2, "start_failed"));
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_worker_that_speaks_nonsense_costs_its_own_call)
+{
+	given_node("1", -1);
+	starts();
+	call(&peers[0], 1, NULL, 10);
+	ck_assert_ptr_nonnull(workers[1]);
+	worker_says(workers[1], _i == 0 ? 99 : FRAME_HELLO, 0);
+	call(&peers[1], 2, NULL, 10);
+	time_passes();
+	ck_assert(heard_error(1, "worker_exit"));
+	ck_assert(is_well(2));
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(who_waits_for_readiness_may_give_up_or_ask_for_too_much)
+{
+	size_t start;
+	struct buf *out;
+
+	given_node("2", -1);
+	monitor(&peers[0], 1, NULL);
+	say(&peers[0], 1, NULL, "await_ready");
+	ck_assert(!list_empty(&node.pool->waiting));
+	demonitor(&peers[0], 1);
+	settle();
+	ck_assert(list_empty(&node.pool->waiting));
+	out = begin_call(&peers[0], 2, NULL, &start);
+	term_put_tuple(out, 2);
+	term_put_atom(out, "await_ready");
+	term_put_int(out, 3);
+	end(&peers[0], start);
+	ck_assert(heard_error(2, "bad_request"));
+	ck_assert_uint_eq(heard[1].answers, 0);
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_worker_that_is_forked_too_late_is_nobody)
+{
+	given_node("1", -1);
+	starts();
+	forkserver_said->on_forked(node.pool, 77, NO_PID); /* of an id that has ended */
+	forkserver_said->on_exited(node.pool, NO_PID - 1, 0, 9);
+	call(&peers[0], 1, NULL, 10);
+	time_passes();
+	ck_assert(is_well(1));
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_lease_ends_with_the_peer_that_is_linked_to_it)
+{
+	struct term_pid friend, pid;
+
+	given_node("1", -1);
+	friend = caller_pid(&peers[0], 4);
+	starts();
+	say_pair(&peers[1], 1, "checkout", "anonymous");
+	ck_assert(is_well(1));
+	pid = lease_of(1);
+	dist_send_link(peers[0].theirs, &friend, &pid);
+	settle();
+	ck_assert_ptr_nonnull(node_lease_find(&node, &pid));
+	peer_close(&peers[0], "it vanishes");
+	settle();
+	ck_assert_ptr_null(node_lease_find(&node, &pid));
+	call(&peers[1], 2, NULL, 10);
+	time_passes();
+	ck_assert(is_well(2));
+	then_all_is_given_back();
+}
+END_TEST
+
 static bool unheard(void *arg, const char *line, size_t len)
 {
 	(void)arg;
@@ -375,6 +489,11 @@ int main(void)
 	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_lease);
+	tcase_add_loop_test(tests, starts_that_fail_open_the_circuit_and_waiters_hear_why, 0, WAYS);
+	tcase_add_loop_test(tests, a_worker_that_speaks_nonsense_costs_its_own_call, 0, 2);
+	tcase_add_test(tests, who_waits_for_readiness_may_give_up_or_ask_for_too_much);
+	tcase_add_test(tests, a_worker_that_is_forked_too_late_is_nobody);
+	tcase_add_test(tests, a_lease_ends_with_the_peer_that_is_linked_to_it);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

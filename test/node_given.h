@@ -53,6 +53,8 @@ static struct worker *workers[WORKERS];
 static struct heard heard[CALLERS]; /* by the id of the caller's pid */
 static long node_fails;             /* mem_fail_after of the node */
 static uint64_t now_us;
+static bool no_descriptors, no_forkserver; /* what cannot be made */
+static const struct forkserver_callbacks *forkserver_said;
 
 static inline void node_turn(void)
 {
@@ -144,8 +146,12 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 
 	(void)loop;
 	(void)max_frame;
-	(void)error;
 	ck_assert_ptr_nonnull(w);
+	if (no_descriptors) {
+		free(w);
+		*error = -EMFILE;
+		return NULL;
+	}
 	ck_assert_uint_lt(id, WORKERS);
 	theirs[0] = theirs[1] = theirs[2] = -1;
 	w->callbacks = callbacks;
@@ -211,10 +217,10 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 {
 	(void)loop;
 	(void)o;
-	(void)callbacks;
 	(void)arg;
-	(void)error;
-	return (struct forkserver *)&node; /* never looked into */
+	*error = no_forkserver ? -EAGAIN : 0;
+	forkserver_said = callbacks;
+	return no_forkserver ? NULL : (struct forkserver *)&node; /* never looked into */
 }
 
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
@@ -393,6 +399,7 @@ static inline void given_node(const char *size, long n)
 	memset(heard, 0, sizeof heard);
 	memset(workers, 0, sizeof workers);
 	now_us = 1000000;
+	no_descriptors = no_forkserver = false;
 	options = (struct node_options){ .config = &config, .name = NODE_NAME };
 	ck_assert_int_eq(uv_loop_init(&node.loop), 0);
 	node.options = &options;
