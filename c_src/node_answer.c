@@ -84,6 +84,16 @@ static void put_error(struct buf *out)
 	term_put_atom(out, "error");
 }
 
+/* A reason is told to somebody who waits for it: one that there was no memory for is another one. */
+struct span answer_reason(const struct buf *reason)
+{
+	static const uint8_t no_memory[] = "w\x09no_memory"; /* SMALL_ATOM_UTF8_EXT */
+
+	if (reason->err != 0)
+		return (struct span){ no_memory, sizeof no_memory - 1 };
+	return (struct span){ reason->data, reason->len };
+}
+
 void answer_error(const struct reply_to *to, struct span reason)
 {
 	size_t mark;
@@ -259,6 +269,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 					  .max_bytes = p->config->max_result_bytes,
 					  .strings_utf8 = true };
 	struct transcode_error err;
+	bool begun = out->err == 0; /* else the message has no head, and nothing may follow it */
 	size_t start = out->len;
 
 	term_put_tuple(out, 2);
@@ -266,7 +277,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 	if (transcode_value(frame->rest, frame->rest_len, "result", &opts, out, NULL, &err) == 0)
 		return ANSWER_OK;
 	out->len = start;
-	if (err.fault == TRANSCODE_NO_MEMORY)
+	if (err.fault == TRANSCODE_NO_MEMORY && begun)
 		out->err = 0;
 	put_error(out);
 	answer_put_fault(out, &err);

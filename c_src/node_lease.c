@@ -14,6 +14,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct node_lease *node_lease_find(struct node *n, const struct term_pid *pid)
@@ -63,11 +64,11 @@ static struct term_pid lease_pid(const struct node_lease *l)
 
 static void set_owner(struct node_lease *l, struct books *b, const struct local_pid *pid)
 {
+	assert(b != NULL);
 	list_remove(&l->by_peer);
 	l->books = b;
 	l->owner = *pid;
-	if (b != NULL)
-		list_append(&b->leases, &l->by_peer);
+	list_append(&b->leases, &l->by_peer);
 }
 
 /* Asks the BEAM of `pid` for an acknowledgement that comes in order; returns the id it will carry. */
@@ -147,7 +148,7 @@ void node_lease_ended(struct pool_lease *pl)
 	struct span reason;
 
 	put_reason(l, &out);
-	reason = (struct span){ out.data, out.len };
+	reason = answer_reason(&out);
 	while (!list_empty(&l->monitors)) {
 		struct monitor *m = list_entry(l->monitors.next, struct monitor, by_lease);
 		struct term_pid watcher = books_pid(m->books, &m->watcher);
@@ -194,7 +195,7 @@ void node_lease_down_atom(struct node_lease *l, const char *atom)
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, atom);
-	node_lease_down(l, (struct span){ reason.data, reason.len });
+	node_lease_down(l, answer_reason(&reason));
 	buf_free(&reason);
 }
 
@@ -231,7 +232,7 @@ void node_lease_give(struct node_lease *l, struct node_request *r, const struct 
 	/* a pid of an earlier life of that node is nobody's */
 	if (b != NULL && heir->creation == dist_peer_creation(peer_dist(b->peer)))
 		l->heir = watch_new(b, WATCH_HEIR, l, &pid, l->pool.id);
-	if (l->heir == NULL) {
+	if (b == NULL || l->heir == NULL) {
 		end_giving(l, "noproc");
 		return;
 	}

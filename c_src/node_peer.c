@@ -78,7 +78,7 @@ void books_flush_dirty(struct node *n)
 
 /* ---- links and exits ---- */
 
-static struct node_link *find_link(struct books *b, const struct node_lease *l,
+static struct node_link *find_link(const struct books *b, const struct node_lease *l,
 				   const struct local_pid *pid)
 {
 	struct list *pos, *next;
@@ -106,8 +106,7 @@ static void on_link(struct books *b, const struct dist_event *ev)
 	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
-	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from,
-		       (struct span){ reason.data, reason.len });
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, answer_reason(&reason));
 	buf_free(&reason);
 	books_mark_dirty(b);
 }
@@ -203,8 +202,7 @@ static void on_spawn(struct books *b, const struct dist_event *ev)
 	struct buf result = { 0 };
 
 	term_put_atom(&result, "notsup");
-	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from,
-			      (struct span){ result.data, result.len });
+	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from, answer_reason(&result));
 	buf_free(&result);
 	books_mark_dirty(b);
 }
@@ -224,7 +222,7 @@ static void forget(struct books *b)
 	b->forgotten = true;
 	list_remove(&b->dirty_link);
 	term_put_atom(&noconnection, "noconnection");
-	why = (struct span){ noconnection.data, noconnection.len };
+	why = answer_reason(&noconnection);
 	while (!list_empty(&b->watches))
 		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
 	while (!list_empty(&b->requests)) {

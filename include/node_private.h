@@ -301,6 +301,7 @@ bool answer_end(const struct reply_to *to, size_t mark);
 void answer_raw(const struct reply_to *to, struct span reply);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
@@ -314,7 +315,7 @@ void node_lease_free(struct node_lease *l);
 void node_lease_granted(struct node_request *r);
 void node_lease_ended(struct pool_lease *l);
 void node_lease_down(struct node_lease *l, struct span reason); /* owner gone, exit signal */
-void node_lease_down_atom(struct node_lease *l, const char *reason);
+void node_lease_down_atom(struct node_lease *l, const char *atom);
 void node_lease_checkin(struct node_lease *l, const struct reply_to *to);
 void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir);
 void node_lease_probe_ack(struct books *b, uint64_t unlink_id, uint64_t lease_id);
