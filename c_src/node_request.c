@@ -8,6 +8,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,8 +31,7 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 {
 	struct reply_to to = reply_to_origin(o);
 
-	if (reason->err == 0)
-		answer_error(&to, (struct span){ reason->data, reason->len });
+	answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
 }
 
@@ -176,7 +176,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 		snprintf(expected, sizeof expected,
 			 "{await_ready, N}, N from 0 to the pool's size %u", size);
 		request_put_bad(&reason, expected);
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 		return;
 	}
@@ -211,7 +211,7 @@ void node_await_check(struct node_pool *p)
 			term_put_tuple(&reason, 2);
 			term_put_atom(&reason, "start_failed");
 			term_put_binary(&reason, p->detail, p->detail_len);
-			answer_error(&to, (struct span){ reason.data, reason.len });
+			answer_error(&to, answer_reason(&reason));
 			buf_free(&reason);
 		} else if (draining) {
 			answer_error_atom(&to, "draining");
@@ -246,9 +246,10 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 	struct buf reason = { 0 };
 	struct node_request *r;
 
+	assert(lease != NULL); /* it is a sentence for leases only */
 	if (lease->giving != NULL) {
 		request_put_bad(&reason, "one give_away at a time");
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
 		   !node_request_hear_of_caller(o->books, r, o->env)) {
@@ -353,6 +354,7 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	struct request req;
 	struct origin o;
 
+	assert(b != NULL);
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {

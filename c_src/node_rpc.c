@@ -8,7 +8,7 @@ void node_rpc_spawn(struct books *b, const struct dist_event *ev)
 
 	term_put_atom(&result, "notsup");
 	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from,
-			      (struct span){ result.data, result.len });
+			      answer_reason(&result));
 	buf_free(&result);
 	books_mark_dirty(b);
 }

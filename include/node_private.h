@@ -358,9 +358,9 @@ struct reply_to {
 struct reply_to reply_to_request(const struct node_request *r);
 struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
 bool answer_end(const struct reply_to *to, size_t mark);
-void answer_raw(const struct reply_to *to, struct span reply);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
