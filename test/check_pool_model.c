@@ -522,10 +522,17 @@ static void *shared(size_t size)
 
 static void nothing_was_left_out(void)
 {
+	/* It knows nothing of sessions, streams and calls inside of others. */
+	static const unsigned unknown_outcomes =
+		1u << OUTCOME_SESSION_LOST | 1u << OUTCOME_SESSION_BUSY | 1u << OUTCOME_DEADLOCK;
+	static const unsigned unknown_acts = 1u << POOL_CLOSE | 1u << POOL_OPENED |
+					     1u << POOL_SESSION_ENDED | 1u << POOL_END_SESSION;
+
 	for (unsigned i = 0; i < OUTCOMES; i++)
-		ck_assert_msg(tally->done[i] > 0, "never %s", pool_outcome_name(i));
+		ck_assert_msg(tally->done[i] > 0 || unknown_outcomes & 1u << i, "never %s",
+			      pool_outcome_name(i));
 	for (unsigned i = 0; i <= POOL_DRAINED; i++)
-		ck_assert_msg(tally->acts[i] > 0, "never action %u", i);
+		ck_assert_msg(tally->acts[i] > 0 || unknown_acts & 1u << i, "never action %u", i);
 	for (unsigned i = 0; i <= LEASE_TIMEOUT; i++)
 		ck_assert_msg(tally->ends[i] > 0, "no lease ended by %u", i);
 	ck_assert(tally->retries > 0 && tally->late > 0 && tally->opened > 0 &&

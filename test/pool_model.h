@@ -679,6 +679,7 @@ static void m_step(const struct pool_event *ev)
 		m_worker_event(ev);
 		break;
 	case POOL_TICK:
+	default:
 		break;
 	case POOL_RESIZE:
 		m_resize(ev->size);

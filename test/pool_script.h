@@ -229,6 +229,21 @@ static void take(const struct pool_action *a, unsigned *last_rank)
 	}
 }
 
+/* What the worker has under way; 0: nothing, or nothing that matters. */
+static uint64_t call_under_way(const struct pool_worker *w)
+{
+	const struct pool_slot *s = w->slot;
+
+	return w->state == WORKER_STOPPING ? 0 : s->depth > 0 ? s->call[0].id : s->probe_id;
+}
+
+static uint64_t request_under_way(const struct pool_worker *w)
+{
+	const struct pool_slot *s = w->slot;
+
+	return s->depth > 0 && s->call[0].request != NULL ? s->call[0].id : 0;
+}
+
 static void compare(void)
 {
 	const struct pool_totals *t = pool_totals(pool);
@@ -245,14 +260,14 @@ static void compare(void)
 		all++;
 		SAME(real != NULL, true, "worker %" PRIu64, w->id);
 		SAME(real->state, w->state, "worker %" PRIu64, w->id);
-		SAME(real->call_id, w->call_id, "worker %" PRIu64, w->id);
-		SAME(real->request ? real->request->id : 0, w->request_id, "worker %" PRIu64,
+		SAME(call_under_way(real), w->call_id, "worker %" PRIu64, w->id);
+		SAME(request_under_way(real), w->request_id, "worker %" PRIu64, w->id);
+		SAME(real->slot->lease ? real->slot->lease->id : 0, w->lease_id, "worker %" PRIu64,
 		     w->id);
-		SAME(real->lease ? real->lease->id : 0, w->lease_id, "worker %" PRIu64, w->id);
 		SAME(real->index, w->index, "worker %" PRIu64, w->id);
 		SAME(real->calls, w->calls, "worker %" PRIu64, w->id);
 		SAME(real->stop_phase, w->phase, "worker %" PRIu64, w->id);
-		SAME(real->interrupted, w->interrupted, "worker %" PRIu64, w->id);
+		SAME(real->slot->interrupted, w->interrupted, "worker %" PRIu64, w->id);
 	}
 	for (const struct pool_worker *real = NULL; (real = pool_worker_after(pool, real)) != NULL;)
 		all--;
