@@ -198,6 +198,7 @@ static void on_connection(uv_stream_t *listener, int status)
 	list_init(&b->holdings);
 	list_init(&b->links);
 	list_init(&b->watches);
+	list_init(&b->stalled);
 	list_init(&b->dirty_link);
 	list_append(&n->books, &b->link);
 	n->peers++;

@@ -343,4 +343,17 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 	node_maybe_end(n);
 }
 
-const struct peer_callbacks node_peer_callbacks = { .on_event = on_event, .on_closed = on_closed };
+static void on_drained(void *arg, struct peer *p)
+{
+	struct books *b = peer_data(p);
+
+	(void)arg;
+	if (!b->forgotten)
+		node_stream_drained(b);
+}
+
+const struct peer_callbacks node_peer_callbacks = {
+	.on_event = on_event,
+	.on_closed = on_closed,
+	.on_drained = on_drained,
+};

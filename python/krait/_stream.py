@@ -12,6 +12,7 @@ An iterator without close() is simply let go. A file is its own iterator, and is
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from krait._convert import type_name
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from krait._engine import Engine
 
 _END = object()
+LOOK_SECONDS = 0.001  # a quick generator looks for what has come as often as that
 
 
 def is_async_iterable(value: Any) -> bool:
@@ -44,10 +46,14 @@ def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
     del value
     send(answers.plain(OPENED, call_id))
     encoding = False
+    look = 0.0
     try:
         while True:
-            drain()
-            _heed(engine, scope)
+            if scope.credit <= 0 or monotonic() >= look:
+                drain()
+                look = monotonic() + LOOK_SECONDS
+            if scope.interrupted:
+                _heed(engine, scope)
             while scope.credit <= 0 and not scope.closing:
                 guarded(scope, engine.wait_for_credit, scope)
             if scope.closing:
