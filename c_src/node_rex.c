@@ -51,24 +51,48 @@ static void refuse_form(const struct origin *o)
 	answer_end(&to, mark);
 }
 
-/* {features_reply, Node, [erpc]}: what nodes ask each other before they choose between rex and erpc. */
-static void answer_features(const struct origin *o)
+/* A message to the caller that is not {Tag, Reply}; `reply` is its term. */
+static void say(const struct origin *o, const struct buf *reply)
 {
 	struct books *b = o->books;
 	struct term_pid to = books_pid(b, &o->caller);
 	struct dist *d = peer_dist(b->peer);
 	size_t mark = dist_begin_send(d, &to);
-	struct buf *out = dist_output(d);
 
-	term_put_tuple(out, 3);
-	term_put_atom(out, "features_reply");
-	term_put_atom(out, b->node->options->name);
-	term_put_list(out, 1);
-	term_put_atom(out, "erpc");
-	term_put_nil(out);
-	if (dist_end(d, mark) != 0)
+	term_put_raw(dist_output(d), (struct span){ reply->data, reply->len });
+	if (dist_end(d, mark) != 0 || reply->err != 0)
 		peer_close(b->peer, "no memory for an answer");
 	books_mark_dirty(b);
+}
+
+/* {features_reply, Node, [erpc]}: what nodes ask each other before they choose between rex and erpc. */
+static void answer_features(const struct origin *o)
+{
+	struct buf reply = { 0 };
+
+	term_put_tuple(&reply, 3);
+	term_put_atom(&reply, "features_reply");
+	term_put_atom(&reply, o->books->node->options->name);
+	term_put_list(&reply, 1);
+	term_put_atom(&reply, "erpc");
+	term_put_nil(&reply);
+	say(o, &reply);
+	buf_free(&reply);
+}
+
+/* {rex, Node, {nonexisting_name, Name}}: rpc:sbcast counts us among the bad nodes, and does not wait. */
+static void answer_sbcast(const struct origin *o, const uint8_t *name)
+{
+	struct buf reply = { 0 };
+
+	term_put_tuple(&reply, 3);
+	term_put_atom(&reply, "rex");
+	term_put_atom(&reply, o->books->node->options->name);
+	term_put_tuple(&reply, 2);
+	term_put_atom(&reply, "nonexisting_name");
+	term_put_raw(&reply, term_span(name));
+	say(o, &reply);
+	buf_free(&reply);
 }
 
 /* {From, Request} of a message that is neither a gen_server's call nor a cast; answers go to {rex, _}. */
@@ -98,12 +122,15 @@ static void plain_message(struct books *b, const uint8_t *message, struct envelo
 	const uint8_t *request = open_plain(b, message, env, o), *mfa, *e;
 	uint32_t arity;
 
-	if (request != NULL && is_call(request, "call", &mfa))
+	if (request == NULL)
+		junk(b);
+	else if (is_call(request, "call", &mfa))
 		node_rpc_call(o, mfa);
-	else if (request != NULL && term_is_atom(request, "features_request"))
+	else if (term_is_atom(request, "features_request"))
 		answer_features(o);
-	else if (request != NULL && term_tuple(request, &arity, &e) && arity == 5)
-		refuse_form(o);
+	else if (term_tuple(request, &arity, &e) && arity == 3 && term_is_atom(e, "sbcast") &&
+		 term_kind(term_skip(e)) == TERM_ATOM)
+		answer_sbcast(o, term_skip(e));
 	else
 		junk(b);
 }
