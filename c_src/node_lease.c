@@ -86,7 +86,7 @@ void node_lease_ended(struct pool_lease *pl)
 	struct buf out = { 0 };
 
 	put_reason(l, &out);
-	holding_ended(&l->h, (struct span){ out.data, out.len });
+	holding_ended(&l->h, answer_reason(&out));
 	if (l->giving != NULL) {
 		struct reply_to to = reply_to_request(l->giving);
 
@@ -136,7 +136,7 @@ void node_lease_give(struct node_lease *l, struct node_request *r, const struct 
 	/* a pid of an earlier life of that node is nobody's */
 	if (b != NULL && heir->creation == dist_peer_creation(peer_dist(b->peer)))
 		l->heir = watch_new(b, WATCH_HEIR, l, &pid, l->pool.id);
-	if (l->heir == NULL) {
+	if (b == NULL || l->heir == NULL) {
 		end_giving(l, "noproc");
 		return;
 	}

@@ -23,7 +23,7 @@ struct local_pid node_local_pid(const struct term_pid *pid)
 bool node_has_name(const struct node *n, struct span name)
 {
 	return span_is(name, n->config->pool) || span_is(name, "krait") ||
-	       span_is(name, "net_kernel");
+	       span_is(name, "net_kernel") || (n->config->rpc && span_is(name, "rex"));
 }
 
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
@@ -91,8 +91,7 @@ static void on_link(struct books *b, const struct dist_event *ev)
 	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
-	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from,
-		       (struct span){ reason.data, reason.len });
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, answer_reason(&reason));
 	buf_free(&reason);
 	books_mark_dirty(b);
 }
@@ -166,6 +165,8 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		h = holding_find(n, &ev->to_pid);
 		if (h != NULL && h->kind == HOLDING_STREAM)
 			node_stream_message(b, ev, h);
+		else if (h != NULL && h->kind == HOLDING_RPC)
+			n->junk++; /* it runs a function that receives nothing */
 		else if (h != NULL)
 			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
 		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))
@@ -201,7 +202,7 @@ static void forget(struct books *b)
 	b->forgotten = true;
 	list_remove(&b->dirty_link);
 	term_put_atom(&noconnection, "noconnection");
-	why = (struct span){ noconnection.data, noconnection.len };
+	why = answer_reason(&noconnection);
 	while (!list_empty(&b->watches))
 		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
 	node_callbacks_forget_peer(b);
