@@ -178,15 +178,15 @@ class Desk(Engine):
     def hand_over(self, scope: Scope, answers: Answers, value: Any) -> bool:
         if scope.loop is None:
             return False
-        task = scope.loop.create_task(self._complete(scope, answers, value))
+        task = scope.loop.create_task(complete(self, scope, answers, value))
         scope.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._done, scope, answers))
         return True
 
-    async def _complete(self, scope: Scope, answers: Answers, value: Any) -> None:
-        body = await complete(self, scope, answers, value)
-        self.held(self._answer_inner, scope, body)
+    def _done(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
+        self._tasks.discard(task)
+        self.held(self._answer_inner, scope, answers, task)
 
     async def pump_beside(self, scope: Scope, answers: Answers, value: Any) -> Body:
         with without_running_loop():
@@ -289,8 +289,8 @@ class Desk(Engine):
             self._take_all(done)
         return True
 
-    def wait_for_credit(self, scope: Scope) -> None:
-        self.wait_until(scope, lambda: scope.credit > 0 or scope.closing)
+    def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        self.wait_until(scope, lambda: scope.credit > sent or scope.closing)
 
     def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
         wait.wakes.append(self._seat().wake)
@@ -390,8 +390,12 @@ class Desk(Engine):
             if body is not None:
                 self._send_inner(frame[1], body)
 
-    def _answer_inner(self, scope: Scope, body: Body) -> None:
+    def _answer_inner(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
         call_id = scope.id
+        try:
+            body = task.result()
+        except BaseException as error:  # cancelled before it began
+            body = answers.error(call_id, self.meant(scope, error))
         self._ended(scope)
         self._send_inner(call_id, body)
 
