@@ -460,10 +460,10 @@ START_TEST(a_lease_ends_with_the_peer_that_is_linked_to_it)
 	pid = lease_of(1);
 	dist_send_link(peers[0].theirs, &friend, &pid);
 	settle();
-	ck_assert_ptr_nonnull(node_lease_find(&node, &pid));
+	ck_assert_ptr_nonnull(holding_find(&node, &pid));
 	peer_close(&peers[0], "it vanishes");
 	settle();
-	ck_assert_ptr_null(node_lease_find(&node, &pid));
+	ck_assert_ptr_null(holding_find(&node, &pid));
 	call(&peers[1], 2, NULL, 10);
 	time_passes();
 	ck_assert(is_well(2));
