@@ -377,6 +377,7 @@ int node_run(const struct node_options *options)
 	node_pool_free(n->pool);
 	buf_free(&n->scratch);
 	buf_free(&n->names);
+	buf_free(&n->session_key);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");
