@@ -57,6 +57,20 @@ struct books *books_find(struct node *n, const char *name, size_t len)
 	return NULL;
 }
 
+void books_open(struct node *n, struct books *b)
+{
+	b->node = n;
+	b->id = peer_id(b->peer);
+	list_init(&b->requests);
+	list_init(&b->holdings);
+	list_init(&b->links);
+	list_init(&b->watches);
+	list_init(&b->dirty_link);
+	list_append(&n->books, &b->link);
+	n->peers++;
+	peer_set_data(b->peer, b);
+}
+
 void books_mark_dirty(struct books *b)
 {
 	if (b->dirty || b->forgotten)
@@ -247,7 +261,8 @@ static void on_name(struct books *b)
 		    dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
 		    dist_peer_creation(d) != 0;
 
-	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same, false));
+	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same,
+					    node_connect_dials(n, name)));
 }
 
 static void on_up(struct books *b)
@@ -262,6 +277,7 @@ static void on_up(struct books *b)
 	b->up = true;
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
+	node_connect_up(b);
 }
 
 static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
@@ -335,9 +351,10 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 		return;
 	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p),
 		 "closed: %s", why);
-	if (!b->up)
+	if (!b->up && !b->dialled)
 		n->peers_refused++;
 	forget(b);
+	node_connect_closed(b);
 	list_remove(&b->link);
 	mem_free(b);
 	n->peers--;

@@ -89,6 +89,7 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
+	bool dialled; /* we opened the connection */
 	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
@@ -272,6 +273,9 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list attempts, failed; /* struct attempt, of node_connect.c */
+	unsigned attempt_count, failed_count, resolvers;
+	uv_timer_t connect_timer;
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -295,6 +299,7 @@ struct term_pid node_pid(const struct node *n, uint64_t id);
 
 /* node_peer.c */
 extern const struct peer_callbacks node_peer_callbacks;
+void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: among the node's */
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
@@ -461,12 +466,20 @@ void node_callbacks_forget_peer(struct books *b);
 void node_deadlock_check(struct node_pool *p);
 
 /* node_connect.c */
-/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is told its
- * books, or NULL when there is no way. Never from inside the call. */
-typedef void (*connect_done)(void *arg, struct books *b);
-void node_connect(struct node *n, struct span name, connect_done done, void *arg);
-void node_connect_cancel(struct node *n, void *arg); /* nobody waits any more */
-
+/* Somebody who waits for a connection; lives in his own record. */
+struct connect_waiter {
+	struct list link; /* list_init() it; list_remove(): nobody waits any more */
+	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
+};
+/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is called
+ * once, never from inside this call. False: there is no way, and `done` is not called. */
+bool node_connect(struct node *n, struct span name, struct connect_waiter *w)
+	__attribute__((warn_unused_result));
+bool node_connect_dials(struct node *n, const char *name); /* a handshake of ours is under way */
+void node_connect_up(struct books *b);
+void node_connect_closed(struct books *b);
+void node_connect_init(struct node *n);
+void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n);
