@@ -397,6 +397,7 @@ int node_run(const struct node_options *options)
 	end_without_resolvers(n, status);
 	node_pool_free(n->pool);
 	buf_free(&n->scratch);
+	buf_free(&n->names);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

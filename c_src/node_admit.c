@@ -143,7 +143,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		module = term_span(req->module_term);
 		function = term_span(req->function_term);
 	} else if (req->verb == VERB_BATCH) {
-		function = term_span(req->calls);
+		function = (struct span){ n->names.data, n->names.len };
 	}
 	if (req->progress != NULL)
 		progress = term_span(req->progress);

@@ -164,8 +164,8 @@ struct node_request {
 	struct frame_marks marks;
 	bool cast, frame_on_heap;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
-	/* after the tag: the terms of module and function (CALL, STREAM; a batch: the list of its calls
-	 * is the function), the tag of progress */
+	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
+	 * one after the other, are the function), the tag of progress */
 	uint16_t module_len, progress_len;
 	uint32_t function_len;
 	uint8_t data[];
@@ -283,6 +283,7 @@ struct node {
 	struct node_pool *pool; /* the one pool, so far */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
+	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
 	enum node_stage stage;
 	int exit_status;
