@@ -53,7 +53,7 @@ int node_meta(struct node *n, const struct request *req, struct transcode_error 
 		return rc;
 	if (stream) {
 		put_text(out, "stream");
-		frame_put_uint(out, req->demand);
+		frame_put_uint(out, node_stream_first(req));
 	}
 	if (req->progress != NULL) {
 		put_text(out, "progress");

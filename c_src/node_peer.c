@@ -65,6 +65,9 @@ void books_open(struct node *n, struct books *b)
 	list_init(&b->holdings);
 	list_init(&b->links);
 	list_init(&b->watches);
+	list_init(&b->stalled);
+	list_init(&b->callbacks);
+	list_init(&b->spawns);
 	list_init(&b->dirty_link);
 	list_append(&n->books, &b->link);
 	n->peers++;
@@ -361,4 +364,17 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 	node_maybe_end(n);
 }
 
-const struct peer_callbacks node_peer_callbacks = { .on_event = on_event, .on_closed = on_closed };
+static void on_drained(void *arg, struct peer *p)
+{
+	struct books *b = peer_data(p);
+
+	(void)arg;
+	if (!b->forgotten)
+		node_stream_drained(b);
+}
+
+const struct peer_callbacks node_peer_callbacks = {
+	.on_event = on_event,
+	.on_closed = on_closed,
+	.on_drained = on_drained,
+};

@@ -130,6 +130,8 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 		return;
 	}
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
+	    (req->verb == VERB_STREAM &&
+	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
 	    !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);

@@ -271,9 +271,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
-		node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_OPENED,
-							 .worker_id = w->id,
-							 .call_id = frame->id });
+		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
 		node_stream_item(w, frame);

@@ -5,7 +5,8 @@
  * slice by slice as it becomes writable, so that one peer's large answer never holds up another's.
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
  * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
- * each closes this connection with a reason, and on_closed is called once. */
+ * each closes this connection with a reason, and on_closed is called once. Who writes much can ask to be
+ * told when it has been read (peer_tell_drained). */
 #include "peer.h"
 
 #include "log.h"
@@ -31,7 +32,8 @@ struct peer {
 	uv_write_t write;
 	struct buf sending; /* what uv_write() works on */
 	size_t sent;
-	bool writing;
+	bool writing, tell_drained;
+	size_t drained; /* with tell_drained: how little must be unsent */
 	uint64_t ticktime_ms;
 	size_t max_output;
 	uint64_t bytes_in, bytes_out; /* in all */
@@ -102,7 +104,7 @@ static int try_write(struct peer *p, struct buf *out)
 	return 0;
 }
 
-void peer_flush(struct peer *p)
+static void flush(struct peer *p)
 {
 	struct buf *out = dist_output(p->dist), empty = { 0 };
 	int rc;
@@ -127,6 +129,26 @@ void peer_flush(struct peer *p)
 	p->sending = *out;
 	*out = empty;
 	send_slice(p);
+}
+
+void peer_flush(struct peer *p)
+{
+	flush(p);
+	if (p->closing || !p->tell_drained || peer_unsent(p) > p->drained)
+		return;
+	p->tell_drained = false;
+	p->callbacks->on_drained(p->arg, p);
+}
+
+size_t peer_unsent(const struct peer *p)
+{
+	return dist_output(p->dist)->len + p->sending.len - p->sent;
+}
+
+void peer_tell_drained(struct peer *p, size_t bytes)
+{
+	p->tell_drained = true;
+	p->drained = bytes;
 }
 
 static void take_events(struct peer *p)

@@ -40,7 +40,7 @@ struct worker {
 	struct output out, err;
 	struct frame_reader reader;
 	unsigned open; /* handles not yet closed */
-	bool broken, closing;
+	bool broken, closing, paused;
 	char *kept[WORKER_LINES]; /* last lines of stderr, a ring; kept_next is the oldest */
 	unsigned kept_next;
 };
@@ -268,6 +268,23 @@ int worker_send(struct worker *w, const void *data, size_t len)
 	if (n != 0)
 		mem_free(rest);
 	return n;
+}
+
+void worker_pause(struct worker *w)
+{
+	if (w->broken || w->closing || w->paused)
+		return;
+	w->paused = true;
+	uv_read_stop((uv_stream_t *)&w->channel);
+}
+
+void worker_resume(struct worker *w)
+{
+	if (!w->paused)
+		return;
+	w->paused = false;
+	if (!w->broken && !w->closing)
+		(void)!uv_read_start((uv_stream_t *)&w->channel, on_channel_alloc, on_channel_read);
 }
 
 void worker_end(struct worker *w)

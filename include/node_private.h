@@ -9,7 +9,8 @@
  *   node_answer.c   answers and errors, written
  *   node_holding.c  what clients hold, as processes: owners, monitors, links
  *   node_lease.c    leases: grant, give_away, end
- *   node_stream.c   streams: items, credit, cancel, end
+ *   node_stream.c   streams: opened, asked, cancelled, ended
+ *   node_stream_flow.c  streams: items and credit
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
  *   node_rpc.c      rpc and erpc: spawn requests, and the name rex
@@ -97,6 +98,7 @@ struct books {
 	struct list holdings;     /* struct node_holding, by_peer: owners that live there */
 	struct list links;        /* struct node_link, by_peer */
 	struct list watches;      /* struct watch, by_peer: ours on pids there */
+	struct list stalled;      /* struct node_stream: they wait until this peer has read */
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -240,6 +242,7 @@ struct node_pool {
 	struct list waiting;       /* AWAIT_READY requests */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
+	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
 	size_t detail_len;
 	bool detail_fresh;
@@ -417,12 +420,18 @@ void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink
 void node_heir_down(struct node_lease *l);
 void node_lease_down(struct node_lease *l); /* h.reason says why */
 
-/* node_stream.c */
-struct node_stream *node_stream_new(struct node_pool *p, const struct request *req, uint64_t id);
-void node_stream_free(struct node_stream *s);
+/* node_stream.c, node_stream_flow.c */
+/* The record of a stream, its credit as in node_stream_first(). NULL: no memory. */
+struct node_stream *node_stream_new(struct node_pool *p, const struct books *home,
+				    const struct request *req, uint64_t id);
+void node_stream_free(struct node_stream *s); /* NULL: nothing */
+/* How many items its worker may send at first, of those that the client asked for. */
+uint32_t node_stream_first(const struct request *req);
 void node_stream_opened(struct node_request *r); /* POOL_OPENED */
+/* OPENED and ITEM. */
+void node_stream_open_frame(struct node_worker *w, const struct frame *frame);
 void node_stream_item(struct node_worker *w, const struct frame *frame);
-/* POOL_DONE of a stream that was opened. What was not is answered as a call is. */
+/* POOL_DONE: ends the stream and frees it. False: it was never opened, and is answered as a call is. */
 bool node_stream_done(struct node_pool *p, struct node_request *r);
 void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
 void node_stream_down(struct node_holding *h);

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from krait._context import Call, current_call
 from krait._convert import EncodeError, register_encoder
+from krait._session import Session, on_session_end, on_session_start, session
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 from krait._version import __version__
 
@@ -25,10 +26,14 @@ __all__ = [
     "Pid",
     "Port",
     "Reference",
+    "Session",
     "__version__",
     "current_call",
     "identity",
+    "on_session_end",
+    "on_session_start",
     "register_encoder",
+    "session",
 ]
 
 _T = TypeVar("_T")

@@ -169,22 +169,24 @@ class Encoder:
             data: bytes = self._pack(value)
         except BaseException:
             data = _careful.encode(value, root, self._max_depth, self._max_bytes)
-        return self._within_limits(data, len(data))
+        return self.within_limits(data, len(data))
 
-    def frame(self, type_: int, call_id: int, value: Any) -> bytes | tuple[bytes, bytes]:
+    def frame(
+        self, type_: int, call_id: int, value: Any, root: str = "result"
+    ) -> bytes | tuple[bytes, bytes]:
         """The frame [type, id, value], in two parts where that saves copying; raises as encode() does."""
         if type(value) is bytes and len(value) > APART_BYTES:
-            self._within_limits(value, len(value) + 5)
+            self.within_limits(value, len(value) + 5)
             head = b"\x93" + self._pack(type_) + self._pack(call_id)
             return head + _BIN_32.pack(0xC6, len(value)), value
         try:
             data: bytes = self._pack([type_, call_id, value])
         except BaseException:
-            data = _careful.encode(value, "result", self._max_depth, self._max_bytes)
+            data = _careful.encode(value, root, self._max_depth, self._max_bytes)
             return b"\x93" + self._pack(type_) + self._pack(call_id) + data
         if len(data) > self._max_bytes or len(data) > PACKER_KEEP:
             self._trim()
-            return self._within_limits(data, len(data) - 2 - len(self._pack(call_id)))
+            return self.within_limits(data, len(data) - 2 - len(self._pack(call_id)))
         return data
 
     def plain(self, value: Any) -> bytes:
@@ -192,7 +194,8 @@ class Encoder:
         the fast path raises if that was a mistake."""
         return self._pack(value)
 
-    def _within_limits(self, data: bytes, size: int) -> bytes:
+    def within_limits(self, data: bytes, size: int) -> bytes:
+        """`data`, which counts for `size`; raises EncodeError."""
         if size > self._max_bytes:
             raise EncodeError("too_large", size, self._max_bytes)
         return data

@@ -1,10 +1,23 @@
-"""What the running call can know about itself."""
+"""What the running call can know about itself.
+
+Each call has a Scope. The plain calls of a worker with one slot share one, `running`, which the
+worker's loop fills in; whatever else runs (a call within a call, a coroutine, a call on one of several
+slots) has a Scope of its own in a context variable.
+"""
 
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from krait._frames import BATCH
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from krait._engine import Engine
 
 
 @dataclass(frozen=True)
@@ -22,30 +35,86 @@ class Call:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
-class _Running:
-    """Set by the worker's loop. Reading it is made the costly part, for most calls do not."""
+class Scope:
+    """One CALL or BATCH from its beginning to its end. Reading it is made the costly part, for most
+    calls do not."""
 
-    __slots__ = ("began", "frame")
+    __slots__ = (
+        "began",
+        "cancelled",
+        "closing",
+        "credit",
+        "element",
+        "frame",
+        "interrupted",
+        "loop",
+        "task",
+        "wake",
+    )
 
-    def __init__(self) -> None:
-        self.frame: Any = None  # the CALL frame: type, id, module, function, args, kwargs, meta
-        self.began = 0.0  # time.monotonic() when it arrived, if it has meta
+    def __init__(self, frame: Any = None, began: float = 0.0) -> None:
+        self.frame = frame  # the CALL or BATCH frame; None: it has ended
+        self.began = began  # time.monotonic() when it arrived, if it has meta
+        self.refresh()
+
+    def refresh(self) -> None:
+        """What only some calls have, as it is when they begin."""
+        self.element: Any = None  # of a batch: the [module, function, args, kwargs] that runs
+        self.credit = 0  # of a stream: items that may be sent
+        self.closing = False  # of a stream: CLOSE has come
+        self.wake: Optional[Callable[[], None]] = None  # of a stream: told of both
+        self.interrupted = 0  # its id: an INTERRUPT has come that was not raised yet
+        self.cancelled = False  # its task was cancelled because of an INTERRUPT
+        self.task: Optional[asyncio.Task[Any]] = None  # what it awaits
+        self.loop: Optional[asyncio.AbstractEventLoop] = None  # and where
+
+    def take_interrupt(self) -> bool:
+        """Whether there is one that was not raised yet; once."""
+        if self.interrupted == 0:
+            return False
+        meant = self.frame is not None and self.interrupted == self.id
+        self.interrupted = 0
+        return meant
+
+    @property
+    def id(self) -> int:
+        """Of the frame."""
+        call_id: int = self.frame[1]
+        return call_id
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the CALL or BATCH said beside what is to be called."""
+        return self.frame[-1] or {}
 
 
-running = _Running()
+running = Scope()
+scope_of_context: ContextVar[Optional[Scope]] = ContextVar("krait.scope", default=None)
+
+engine: Optional[Engine] = None  # what serves the node in this process; None: nothing, not a worker
+
+
+def current() -> Scope | None:
+    """The Scope of the code that asks; None outside of every call."""
+    scope = scope_of_context.get() or running
+    return None if scope.frame is None else scope
 
 
 def current_call() -> Call | None:
-    """The call that is running, also when asked from a thread that it started; None between calls."""
-    frame = running.frame
-    if frame is None:
+    """The call that is running; None between calls. With one slot also when asked from a thread that the
+    call started; with more slots such a thread is outside of the call, unless it was given the context
+    (contextvars.copy_context)."""
+    scope = current()
+    frame = None if scope is None else scope.frame
+    if scope is None or frame is None:
         return None
-    meta = frame[6] or {}
+    meta = frame[-1] or {}
+    module, function = (scope.element or ("", ""))[:2] if frame[0] == BATCH else frame[2:4]
     left = meta.get("deadline_ms")
     return Call(
         id=frame[1],
-        module=frame[2],
-        function=frame[3],
+        module=module,
+        function=function,
         traceparent=meta.get("traceparent"),
-        deadline=None if left is None else running.began + left / 1000,
+        deadline=None if left is None else scope.began + left / 1000,
     )

@@ -10,12 +10,14 @@ import os
 import reprlib
 import sys
 import traceback
+from collections import deque
 from types import TracebackType
 from typing import Any, Callable
 
 from krait._convert import type_name
 
 NAME_CHARACTERS = 255
+FILE_CHARACTERS = 1024  # of a file's path
 MESSAGE_CHARACTERS = 16 << 10
 TRACEBACK_CHARACTERS = 64 << 10
 ARG_BYTES = 64 << 10  # an argument that takes more is told as its repr
@@ -23,16 +25,18 @@ ARG_REPR_CHARACTERS = 1 << 10
 ARGS_BYTES = 256 << 10  # all of them together
 ARGS_COUNT = 64
 FRAMES = 500  # of a traceback
+FRAMES_TOLD = 64  # frame.h: of those that are told one by one
 
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_IMPORTING = ("<frozen importlib", f"{os.sep}importlib{os.sep}__init__.py")
+_IMPORTING = "<frozen importlib"
+_MACHINERY = (f"{os.sep}importlib{os.sep}__init__.py", f"{os.sep}asyncio{os.sep}base_events.py")
 
 
 class Failure:
-    """What the ERROR frame of kind "python" says: type, module, message, traceback, and `args`, each
-    of them packed."""
+    """What the ERROR frame of kind "python" says: type, module, message, traceback, `args`, each of
+    them packed, and the frames of the stack."""
 
-    __slots__ = ("args", "message", "module", "traceback", "type")
+    __slots__ = ("args", "frames", "message", "module", "traceback", "type")
 
     def __init__(self, error: BaseException, pack: Callable[[Any], bytes]) -> None:
         cls = type(error)
@@ -42,6 +46,7 @@ class Failure:
         self.message = message(error)
         self.traceback = formatted(error)
         self.args = packed_args(error, pack)
+        self.frames = stack_frames(error)
 
 
 def text(value: str, limit: int, keep_end: bool = False) -> str:
@@ -65,11 +70,9 @@ def message(error: BaseException) -> str:
 
 
 def formatted(error: BaseException) -> str:
-    """The traceback as text, without Krait's own frames and those of the import machinery at its
+    """The traceback as text, without Krait's own frames and those of importlib and asyncio at its
     beginning."""
-    begin = error.__traceback__
-    while begin is not None and _is_machinery(begin):
-        begin = begin.tb_next
+    begin = _beginning(error)
     try:
         lines = traceback.format_exception(type(error), error, begin, limit=-FRAMES)
         return text("".join(lines), TRACEBACK_CHARACTERS, keep_end=True)
@@ -77,11 +80,41 @@ def formatted(error: BaseException) -> str:
         return f"Traceback not available\n{type_name(error)}: {message(error)}\n"
 
 
+def stack_frames(error: BaseException) -> list[list[Any]]:
+    """[module, function, file, line] of where it was raised and of what called that, innermost first,
+    beginning and end as in formatted()."""
+    entry = _beginning(error)
+    innermost: deque[TracebackType] = deque(maxlen=FRAMES_TOLD)
+    while entry is not None:
+        innermost.appendleft(entry)
+        entry = entry.tb_next
+    return [_frame(entry) for entry in innermost]
+
+
+def _frame(entry: TracebackType) -> list[Any]:
+    code = entry.tb_frame.f_code
+    module = entry.tb_frame.f_globals.get("__name__")
+    return [
+        text(module, NAME_CHARACTERS) if isinstance(module, str) else "",
+        text(getattr(code, "co_qualname", code.co_name), NAME_CHARACTERS),  # 3.11
+        text(code.co_filename, FILE_CHARACTERS),
+        entry.tb_lineno or 0,  # none in some generated code
+    ]
+
+
+def _beginning(error: BaseException) -> TracebackType | None:
+    """The first entry that is the user's."""
+    entry = error.__traceback__
+    while entry is not None and _is_machinery(entry):
+        entry = entry.tb_next
+    return entry
+
+
 def _is_machinery(entry: TracebackType) -> bool:
     filename = entry.tb_frame.f_code.co_filename
     if filename.startswith(_OWN_FOLDER):
         return True
-    return filename.startswith(_IMPORTING[0]) or filename.endswith(_IMPORTING[1])
+    return filename.startswith(_IMPORTING) or filename.endswith(_MACHINERY)
 
 
 def packed_args(error: BaseException, pack: Callable[[Any], bytes]) -> list[bytes]:

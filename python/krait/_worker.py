@@ -3,7 +3,8 @@
     channel -> receive -> decode -> resolve -> call -> encode -> send -> channel
 
 The happy path: HELLO when it can serve; then each CALL gets one RESULT, each PING a PONG, until the
-node closes the channel; then exit handlers run and it leaves with EXIT_OK.
+node closes the channel; then its sessions end, exit handlers run and it leaves with EXIT_OK. The loop
+does plain calls itself; for what is more (sessions, streams, batches) it asks the desk (_desk.py).
 What can go wrong: the function raises anything at all, or its result has no term (ERROR, and the next
 call is served); the node interrupts a call (SIGINT: KeyboardInterrupt in the function, nowhere else);
 the start fails (traceback on stderr, EXIT_START_FAILED); the channel breaks (EXIT_CHANNEL_LOST) or
@@ -16,29 +17,26 @@ User code that installs its own SIGINT handler takes interrupts upon itself; the
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import struct
 import sys
 import time
-from types import FrameType
-from typing import Any, Callable, NoReturn
+from typing import Any, NoReturn
 
 import msgpack
 
 from krait import _context, _process
 from krait._channel import BadFrame, Channel, ChannelLost
-from krait._codec import Encoder, make_decoder
-from krait._convert import EncodeError
+from krait._desk import Desk
+from krait._engine import checked
 from krait._exits import EXIT_BAD_FRAME, EXIT_CHANNEL_LOST, EXIT_INTERNAL, EXIT_OK, EXIT_START_FAILED
-from krait._failure import Failure, formatted_within, write_stderr
-from krait._resolve import NoFunction, NotAllowed, Resolver, expose
+from krait._failure import formatted_within, write_stderr
+from krait._frames import CALL, CALL_ELEMENTS, HELLO
+from krait._interrupt import Interrupt, beside
+from krait._perform import PLAIN_TYPES, is_awaitable
+from krait._resolve import expose
 from krait._settings import Settings
 from krait._version import __version__
 
-CALL, PING, INTERRUPT = 1, 2, 3  # frame.h: to the worker
-HELLO, RESULT, ERROR, PONG = 1, 2, 3, 4  # from the worker
-CALL_ELEMENTS = 7
 LAST_WORDS_CHARACTERS = 16 << 10
 
 
@@ -52,91 +50,22 @@ def versions() -> dict[str, str]:
     }
 
 
-class Interrupt:
-    """SIGINT as the node means it: KeyboardInterrupt in the running function. Between calls, and while
-    an answer is made and sent, the signal is late and is ignored; but it may also be early, for a call
-    that is still on its way here. The frame that the node sends before the signal tells."""
-
-    __slots__ = ("armed", "early")
-
-    def __init__(self) -> None:
-        self.armed = False
-        self.early = False
-
-    def __call__(self, _signum: int, frame: FrameType | None) -> None:
-        if not self.armed:
-            self.early = True
-            return
-        if frame is not None and frame.f_code is _loop.__code__:
-            # In the loop itself: in a C function that it called, or just beside it. Once is enough,
-            # and the second exception could not be caught.
-            self.armed = False
-        raise KeyboardInterrupt
-
-    def install(self) -> None:
-        """Only the main thread may."""
-        signal.signal(signal.SIGINT, self)
-
-
-class Answers:
-    """The bodies of frames to the node. Whatever happens in here becomes an answer too."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._encoder = Encoder(settings.max_depth, settings.max_result_bytes)
-
-    def plain(self, type_: int, call_id: int, *rest: Any) -> bytes:
-        return self._encoder.plain([type_, call_id, *rest])
-
-    def result(self, call_id: int, value: Any) -> bytes | tuple[bytes, bytes]:
-        try:
-            return self._encoder.frame(RESULT, call_id, value)
-        except BaseException as error:
-            return self.error(call_id, error, encoding=True)
-
-    def error(self, call_id: int, error: BaseException, encoding: bool = False) -> bytes:
-        """`error` as the node wants to hear it; survives on what is left of stack and memory."""
-        try:
-            # A public class: user code may have raised it in a call, or with nonsense in it.
-            if encoding and isinstance(error, EncodeError) and error.is_well_formed():
-                return self.plain(ERROR, call_id, error.kind, *error.details)
-            if isinstance(error, NoFunction):
-                return self.plain(ERROR, call_id, "no_function")
-            if isinstance(error, NotAllowed):
-                return self.plain(ERROR, call_id, "not_allowed")
-            return self._python(call_id, error)
-        except BaseException:
-            name = type(error).__name__.encode("ascii", "replace").decode()
-            return self.plain(ERROR, call_id, "python", name, "", f"<untold {name}>", "", [])
-
-    def _python(self, call_id: int, error: BaseException) -> bytes:
-        pack = self._encoder.plain
-        told = Failure(error, pack)
-        words = (ERROR, call_id, "python", told.type, told.module, told.message, told.traceback)
-        parts = [pack(word) for word in words]
-        return b"".join([b"\x98", *parts, _ARRAY_16.pack(0xDC, len(told.args)), *told.args])
-
-
-_ARRAY_16 = struct.Struct(">BH")
-
-
 def serve(channel: Channel, settings: Settings, exposed: dict[str, Any], interrupt: Interrupt) -> int:
     """Says HELLO and answers until the node closes the channel; returns EXIT_OK. Raises what the
     channel raises: ChannelLost, OSError, BadFrame."""
-    answers = Answers(settings)
-    resolve = Resolver(exposed, settings.allow).resolve
-    channel.send(answers.plain(HELLO, 0, os.getpid(), versions()))
-    return _loop(channel, make_decoder(), resolve, answers, interrupt)
+    desk = Desk(channel, settings, exposed, interrupt)
+    _context.engine = desk
+    channel.send(desk.answers.plain(HELLO, 0, os.getpid(), versions()))
+    code = _loop(channel, desk, interrupt)
+    desk.last()
+    return code
 
 
-def _loop(
-    channel: Channel,
-    decode: Callable[[Any], Any],
-    resolve: Callable[[str, str], Callable[..., Any]],
-    answers: Answers,
-    interrupt: Interrupt,
-) -> int:
-    receive, send, encode, failed = channel.receive, channel.send, answers.result, answers.error
+def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
+    receive, send, decode, resolve = channel.receive, channel.send, desk.decode, desk.resolve
+    encode, failed = desk.answers.result, desk.answers.error
     flush_output, monotonic, running = _process.flush_output, time.monotonic, _context.running
+    open_, plain_types = desk.open, PLAIN_TYPES
     frame = args = kwargs = meta = result = answer = None  # type: Any
     while True:
         data = receive()
@@ -146,11 +75,9 @@ def _loop(
             frame = decode(data)
             type_, call_id = frame[0], frame[1]
             if type_ != CALL or len(frame) != CALL_ELEMENTS:
-                if type_ != PING and type_ != INTERRUPT:
-                    raise BadFrame(f"a frame of type {type_} and {len(frame)} elements")
-                if type_ == PING:
-                    interrupt.early = False  # it was late: the call that it was meant for is answered
-                    send(answers.plain(PONG, call_id))
+                data = args = None
+                desk.between(checked(frame))
+                frame = None
                 continue
             _, _, module, function, args, kwargs, meta = frame
         except MemoryError as error:  # the caller's, if it can be seen whose
@@ -161,15 +88,21 @@ def _loop(
         data = None  # what a call does not need must not stay in memory for as long as it runs
         if meta:
             running.began = monotonic()
+            if len(meta) > 1 or "deadline_ms" not in meta:  # a session, a stream ...
+                desk.between(checked(frame))
+                frame = args = kwargs = meta = None
+                continue
         running.frame = frame
         try:
             try:
                 interrupt.armed = True
                 if interrupt.early:
                     interrupt.early = False
-                    if channel.waiting():  # nothing but an INTERRUPT of this call can be
+                    if desk.interrupt_waits(call_id):
                         raise KeyboardInterrupt
                 result = resolve(module, function)(*args, **kwargs)
+                if type(result) not in plain_types and is_awaitable(result):
+                    result = desk.finish_plain(result)
                 interrupt.armed = False
             except BaseException as error:
                 interrupt.armed = False
@@ -180,8 +113,13 @@ def _loop(
             answer = failed(call_id, error)
         running.frame = None
         flush_output()
+        if open_:
+            desk.end(call_id)
         send(answer)
         frame = args = kwargs = meta = result = answer = None  # nor while none runs
+
+
+beside.add(_loop.__code__)
 
 
 def _id_of(data: Any) -> int:

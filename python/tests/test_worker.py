@@ -125,7 +125,7 @@ def test_only_what_is_allowed_is_called():
 
 
 def error(answer):
-    kind, python, type_, module, message, traceback, args = answer
+    kind, python, type_, module, message, traceback, args, _frames = answer
     assert (kind, python) == ("error", "python")
     return type_, module, message, traceback, args
 
@@ -309,7 +309,7 @@ BAD_FRAMES = {
     "not an array": b"\x01",
     "empty array": b"\x90",
     "no id": b"\x91\x01",
-    "another type": msgpack.packb([9, 1]),
+    "another type": msgpack.packb([10, 1]),
     "a call that is too short": msgpack.packb([1, 1, "math", "sqrt"]),
     "cut off": msgpack.packb([1, 1, "math"])[:-1],
     "left over": msgpack.packb([2, 1]) + b"\x01",
@@ -538,3 +538,30 @@ def test_a_call_is_not_charged_for_time_between(worker):
     for i in range(200):
         assert worker.value("echo", i) == i
     assert time.monotonic() - began < 5
+
+
+# The stack of an exception
+
+
+def frames(answer):
+    assert answer[:2] == ("error", "python")
+    return answer[7]
+
+
+def test_the_stack_is_told_frame_by_frame_the_innermost_first(worker):
+    (innermost,) = frames(worker.fault("raise_with_args", 1))
+    module, function, file, line = innermost
+    assert (module, function, file) == ("krait_faults", "raise_with_args", krait_faults.__file__)
+    assert open_text(file).splitlines()[line - 1].strip() == "raise ValueError(*args)"
+    told = frames(worker.call("broken_import", "f"))
+    assert [(frame[0], frame[1]) for frame in told] == [("broken_import", "<module>")]
+
+
+def test_only_the_innermost_frames_are_told(worker):
+    told = frames(worker.fault("deep_recursion"))
+    assert len(told) == _failure.FRAMES_TOLD
+    assert {(frame[0], frame[1]) for frame in told} == {("krait_faults", "deep_recursion")}
+
+
+def test_an_exception_without_a_stack_has_no_frames(worker):
+    assert frames(worker.fault("echo")) == []

@@ -70,6 +70,23 @@ defmodule Krait.Chaos do
     receive do: (:never -> :ok)
   end
 
+  @doc "What a process does that opens a stream, tells somebody, and never reads; for other BEAMs."
+  @spec hold_stream({atom, node}, term, pid) :: no_return
+  def hold_stream(pool, request, to) do
+    {:ok, stream} = GenServer.call(pool, request, :infinity)
+    send(to, {:stream, stream})
+    receive do: (:never -> :ok)
+  end
+
+  @doc "What a process does that links to something of a node, and tells somebody; for other BEAMs."
+  @spec hold_link(pid, {atom, node}, pid) :: no_return
+  def hold_link(pid, pool, to) do
+    Process.link(pid)
+    :pong = GenServer.call(pool, :ping)
+    send(to, :linked)
+    receive do: (:never -> :ok)
+  end
+
   @doc "What a process does whose call never ends; for other BEAMs."
   @spec call_forever({atom, node}) :: no_return
   def call_forever(pool), do: GenServer.call(pool, eval(sleep(3600)), :infinity)

@@ -1,0 +1,167 @@
+"""A stream: what a function returned, item by item, as far as the caller has asked.
+
+The happy path: iter() succeeds (OPENED); for each item of credit the iterator is resumed once (ITEM);
+its end is the stream's (RESULT nil). Without credit it waits for ASK, and the iterator is not touched.
+What can go wrong: CLOSE comes (the generator is closed, so that its `finally` runs, then RESULT nil); it
+raises, in an item or while it closes (ERROR); an item has no term (ERROR, the generator is closed); an
+interrupt comes, while it runs or while it waits for credit (ERROR, closed likewise); what was returned
+cannot be iterated over (ERROR, a TypeError).
+
+An iterator without close() is simply let go. A file is its own iterator, and is closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from krait._convert import type_name
+from krait._failure import formatted, write_stderr
+from krait._frames import OPENED, RESULT
+
+if TYPE_CHECKING:
+    from krait._answers import Answers
+    from krait._channel import Body
+    from krait._context import Scope
+    from krait._engine import Engine
+
+_END = object()
+
+
+def is_async_iterable(value: Any) -> bool:
+    """Whether `async for` takes it."""
+    return hasattr(type(value), "__aiter__")
+
+
+def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
+    """Sends OPENED and the items; returns RESULT or ERROR. Raises what the sending raises."""
+    guarded, drain, send, item_frame = engine.guarded, engine.drain, engine.send, answers.item
+    call_id = scope.id
+    scope.credit += scope.meta["stream"]
+    try:
+        iterator = guarded(scope, _iterator, value)
+    except BaseException as error:
+        return answers.error(call_id, error)
+    del value
+    send(answers.plain(OPENED, call_id))
+    encoding = False
+    try:
+        while True:
+            drain()
+            _heed(engine, scope)
+            while scope.credit <= 0 and not scope.closing:
+                guarded(scope, engine.wait_for_credit, scope)
+            if scope.closing:
+                break
+            item = guarded(scope, next, iterator, _END)
+            if item is _END:
+                return answers.plain(RESULT, call_id, None)
+            scope.credit -= 1
+            encoding = True
+            body: Any = item_frame(call_id, item)
+            encoding = False
+            send(body)
+            item = body = None  # they may be large, and the next one may take a while
+    except BaseException as error:
+        failure = answers.error(call_id, error, encoding)
+        try:
+            guarded(scope, _close, iterator)
+        except BaseException as second:
+            write_stderr(formatted(second))
+        return failure
+    try:
+        guarded(scope, _close, iterator)
+    except BaseException as error:
+        write_stderr(formatted(error))
+        return answers.error(call_id, error)
+    return answers.plain(RESULT, call_id, None)
+
+
+async def pump_async(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
+    """The same in a task, for what `async for` takes. All items come from the one task, so that what the
+    generator keeps in context variables stays there."""
+    held, call_id = engine.held, scope.id
+    scope.credit += scope.meta["stream"]
+    try:
+        iterator = _async_iterator(value)
+    except BaseException as error:
+        return answers.error(call_id, error)
+    del value
+    held(engine.send, answers.plain(OPENED, call_id))
+    try:
+        while True:
+            engine.drain()
+            _heed(engine, scope)
+            while scope.credit <= 0 and not scope.closing:
+                await engine.credit_comes(scope)
+            if scope.closing:
+                break
+            try:
+                item = await iterator.__anext__()
+            except StopAsyncIteration:
+                return answers.plain(RESULT, call_id, None)
+            scope.credit -= 1
+            held(_send_item, engine, answers, call_id, item)
+            item = None
+    except BaseException as error:
+        encoding = isinstance(error, _NoItem)
+        why = error.args[0] if encoding else engine.meant(scope, error)
+        failure = answers.error(call_id, why, encoding)
+        try:
+            await _close_async(iterator)
+        except BaseException as second:
+            write_stderr(formatted(second))
+        return failure
+    try:
+        await _close_async(iterator)
+    except BaseException as error:
+        write_stderr(formatted(error))
+        return answers.error(call_id, engine.meant(scope, error))
+    return answers.plain(RESULT, call_id, None)
+
+
+class _NoItem(Exception):
+    """An item could not be encoded; the argument is why."""
+
+
+def _send_item(engine: Engine, answers: Answers, call_id: int, item: Any) -> None:
+    try:
+        body = answers.item(call_id, item)
+    except BaseException as error:
+        raise _NoItem(error) from None
+    engine.send(body)
+
+
+def _heed(engine: Engine, scope: Scope) -> None:
+    if scope.take_interrupt():
+        raise engine.interruption
+
+
+def _iterator(value: Any) -> Any:
+    try:
+        return iter(value)
+    except TypeError as error:
+        if hasattr(type(value), "__iter__"):
+            raise
+        raise TypeError(_REFUSED.format(type_name(value))) from error
+
+
+def _async_iterator(value: Any) -> Any:
+    iterator = type(value).__aiter__(value)
+    if not hasattr(type(iterator), "__anext__"):
+        raise TypeError(_REFUSED.format(type_name(iterator)))
+    return iterator
+
+
+_REFUSED = "a stream needs something to iterate over, and the function returned {}"
+
+
+def _close(iterator: Any) -> None:
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        close()
+
+
+async def _close_async(iterator: Any) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
