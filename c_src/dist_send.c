@@ -263,7 +263,7 @@ void dist_send_down_name(struct dist *d, struct span name, const struct term_pid
 }
 
 void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term_pid *to,
-			   struct span result)
+			   unsigned flags, struct span result)
 {
 	uint8_t *p = begin(d, 31, 5, req_id.len + pid_room(to) + 2 + result.len);
 
@@ -271,7 +271,7 @@ void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term
 		return;
 	p = write_pid(write_span(p, req_id), to);
 	*p++ = SMALL_INTEGER;
-	*p++ = 0;
+	*p++ = (uint8_t)flags;
 	end(d, write_span(p, result));
 }
 

@@ -156,7 +156,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .books = o->books,
 				    .caller = o->caller,
 				    .cast = o->cast,
-				    .form = o->form };
+				    .form = o->form,
+				    .rpc = o->rpc,
+				    .count = o->mfa.arity };
+	if (r->rpc != NULL)
+		r->rpc->request = r;
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
@@ -209,6 +213,8 @@ void node_request_free(struct node_request *r)
 {
 	node_stream_free(r->stream);
 	node_session_free(r->session);
+	if (r->rpc != NULL)
+		r->rpc->request = NULL;
 	if (r->monitor != NULL)
 		r->monitor->request = NULL;
 	watch_free(r->watch, true);

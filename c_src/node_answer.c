@@ -315,7 +315,7 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 	enum answer_kind kind;
 	size_t mark = 0;
 
-	if (r->form == REPLY_RPC) {
+	if (r->form != REPLY_GEN) {
 		node_rpc_outcome(p, r);
 		return;
 	}

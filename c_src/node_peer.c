@@ -23,7 +23,7 @@ struct local_pid node_local_pid(const struct term_pid *pid)
 bool node_has_name(const struct node *n, struct span name)
 {
 	return span_is(name, n->config->pool) || span_is(name, "krait") ||
-	       span_is(name, "net_kernel");
+	       span_is(name, "net_kernel") || (n->config->rpc && span_is(name, "rex"));
 }
 
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
@@ -183,6 +183,8 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		h = holding_find(n, &ev->to_pid);
 		if (h != NULL && h->kind == HOLDING_STREAM)
 			node_stream_message(b, ev, h);
+		else if (h != NULL && h->kind == HOLDING_RPC)
+			n->junk++; /* it runs a function that receives nothing */
 		else if (h != NULL)
 			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
 		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))

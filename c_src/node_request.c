@@ -17,7 +17,7 @@ struct node_request *node_request_of(struct pool_request *r)
 	return list_entry(r, struct node_request, pool);
 }
 
-static struct reply_to reply_to_origin(const struct origin *o)
+struct reply_to reply_to_origin(const struct origin *o)
 {
 	return (struct reply_to){ .books = o->cast ? NULL : o->books,
 				  .caller = o->caller,
@@ -30,7 +30,9 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 {
 	struct reply_to to = reply_to_origin(o);
 
-	if (reason->err == 0)
+	if (o->form != REPLY_GEN)
+		node_rpc_refuse(o, reason);
+	else if (reason->err == 0)
 		answer_error(&to, (struct span){ reason->data, reason->len });
 	node_pool_refused(p, kind);
 }
@@ -313,7 +315,7 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 /* ---- messages ---- */
 
 /* Whose answer it is: the peer that sent the message, or the one where the caller lives. */
-static struct books *home_of(struct books *b, const struct term_pid *pid)
+struct books *books_home(struct books *b, const struct term_pid *pid)
 {
 	const char *name = dist_peer_name(peer_dist(b->peer));
 
@@ -358,7 +360,7 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {
-		o.books = home_of(b, &env.from);
+		o.books = books_home(b, &env.from);
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	}
 	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
@@ -391,11 +393,13 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 	log_line(LOG_WARNING, peer_label(b->peer),
 		 "a message of %llu bytes: over max_request_bytes",
 		 (unsigned long long)ev->total_len);
+	if (node_rpc_oversize(b, ev))
+		return;
 	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {
 		b->node->junk++;
 		return;
 	}
-	o.books = home_of(b, &env.from);
+	o.books = books_home(b, &env.from);
 	o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	refuse_fault(b->node->pool, &o, &err);
 }

@@ -61,9 +61,10 @@ enum dist_event_type {
 	DIST_EV_SPAWN_REPLY,  /* ref (ReqId), to_pid, reason (the result term) */
 	DIST_EV_GROUP_LEADER, /* from, to_pid */
 	DIST_EV_UNKNOWN,      /* an operation that we do not know; `op`. Counted and ignored */
-	DIST_EV_OVERSIZE, /* a SEND longer than max_message: as DIST_EV_SEND, but `payload` holds only
-	                         its first bytes (unchecked, at most DIST_HEAD_BYTES); `total_len`.
-	                         Told when the last byte has passed. Other signals that long: CLOSED */
+	DIST_EV_OVERSIZE, /* a SEND or a SPAWN_REQUEST (then `mfa` is set) longer than max_message: as
+	                         DIST_EV_SEND and DIST_EV_SPAWN, but `payload` holds only its first bytes
+	                         (unchecked, at most DIST_HEAD_BYTES); `total_len`. Told when the last
+	                         byte has passed. Other signals that long: CLOSED */
 	DIST_EV_CLOSED, /* refused or malformed: `why` says in words; close the socket after what is
 	                         in dist_output() has been sent */
 };
@@ -168,9 +169,11 @@ void dist_send_down(struct dist *d, const struct term_pid *what, const struct te
 		    struct span ref, struct span reason);
 void dist_send_down_name(struct dist *d, struct span name, const struct term_pid *to,
 			 struct span ref, struct span reason);
-/* SPAWN_REPLY with `result` (a pid or an error atom, an encoded term), flags 0. */
+/* SPAWN_REPLY with `result` (a pid or an error atom, an encoded term); `flags`: what was set up. */
+#define DIST_SPAWN_LINK    1u
+#define DIST_SPAWN_MONITOR 2u
 void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term_pid *to,
-			   struct span result);
+			   unsigned flags, struct span result);
 
 /* Messages: begin writes length, control message and the version byte; the caller appends exactly one
  * term to dist_output(); end fills in the length. abort cuts the output back to before begin. They

@@ -13,7 +13,9 @@
  *   node_stream_flow.c  streams: items and credit
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
- *   node_rpc.c      rpc and erpc: spawn requests, and the name rex
+ *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
+ *   node_rpc_answer.c  how such a call ended, in the words of erpc and rex
+ *   node_rex.c      messages to the name rex
  *   node_callback.c what workers say to processes of peers: calls, messages, monitors
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
@@ -139,7 +141,8 @@ struct frame_marks {
 /* How a request is answered. */
 enum reply_form {
 	REPLY_GEN, /* {Tag, Reply}, as a gen_server */
-	REPLY_RPC, /* by the DOWN of the process that a spawn request asked for: node_rpc.c */
+	REPLY_RPC, /* by the end of the process that a spawn request asked for: node_rpc.c */
+	REPLY_REX, /* {Tag, Result} without `ok`, or {Tag, {badrpc, ...}}: node_rex.c */
 };
 
 /* One request of a caller. */
@@ -159,7 +162,8 @@ struct node_request {
 	struct node_stream *stream; /* STREAM: what will be opened */
 	struct node_session *session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
-	uint64_t count;           /* AWAIT_READY: how many workers */
+	struct node_rpc *rpc;     /* REPLY_RPC: the process that runs it */
+	uint64_t count;           /* AWAIT_READY: how many workers; rpc: the number of arguments */
 	uint64_t sent_us;         /* PING_WORKER */
 	uint8_t *frame;           /* heap, or inside data[] */
 	uint32_t frame_len;
@@ -174,7 +178,7 @@ struct node_request {
 };
 
 /* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
-enum holding_kind { HOLDING_LEASE, HOLDING_STREAM };
+enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC };
 struct node_holding {
 	UT_hash_handle hh; /* by id, in node->holdings, while it can be found by its pid */
 	uint64_t id;       /* in its pid; of a lease its pool.id, of a stream its request's */
@@ -198,6 +202,13 @@ struct node_lease {
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
+};
+
+/* The process that a spawn request asked for, while its call lives. */
+struct node_rpc {
+	struct node_holding h; /* owned by nobody: whoever waits monitors it or is linked to it */
+	struct node_request *request;
+	bool cast; /* erpc:execute_cast/3 */
 };
 
 struct node_link {
@@ -307,6 +318,8 @@ void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: a
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
+/* Where a pid lives that `b` told us: there, as a rule, or at another peer. NULL: at none. */
+struct books *books_home(struct books *b, const struct term_pid *pid);
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
 bool node_has_name(const struct node *n, struct span name);
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
@@ -344,7 +357,14 @@ struct origin {
 	struct local_pid caller;
 	bool cast;
 	enum reply_form form;
+	/* REPLY_RPC, REPLY_REX */
+	struct node_rpc *rpc;
+	struct rpc_mfa {
+		struct span module, function; /* terms */
+		uint64_t arity;
+	} mfa; /* what the stack of an error shows */
 };
+struct reply_to reply_to_origin(const struct origin *o);
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
 void node_ping_frame(struct node *n, uint64_t id);
@@ -391,6 +411,8 @@ struct term_pid holding_pid(const struct node_holding *h);
 bool holding_is_owner(const struct node_holding *h, const struct books *b,
 		      const struct local_pid *pid);
 void holding_set_owner(struct node_holding *h, struct books *b, const struct local_pid *pid);
+/* From now on it can be found by its pid. False: no memory. */
+bool holding_add(struct node_holding *h);
 /* Its request is granted: the caller owns it and is watched, and it can be found; to be called right
  * before the answer {ok, Pid}. Takes the request's monitor. False: no memory for all that; the
  * caller's connection is closed, and holding_down() follows with it. */
@@ -458,8 +480,31 @@ enum answer_kind node_batch_put(struct node_pool *p, const struct node_request *
 
 /* node_rpc.c */
 void node_rpc_spawn(struct books *b, const struct dist_event *ev);
-void node_rpc_rex(struct books *b, const struct dist_event *ev);
+/* A call of the three terms at `mfa`, which follow each other; `o` but for its mfa is set. */
+void node_rpc_call(struct origin *o, const uint8_t *mfa);
+void node_rpc_down(struct node_holding *h); /* an exit signal, or what it is linked to is gone */
+/* Ends what an origin's refused request was asked by; the Reason is in `reason`. */
+void node_rpc_refuse(const struct origin *o, struct buf *reason);
 void node_rpc_outcome(struct node_pool *p, struct node_request *r); /* POOL_DONE */
+bool node_rpc_oversize(struct books *b, const struct dist_event *ev); /* false: no rpc */
+
+/* node_rpc_answer.c: appends one term. A Reason is one of PROTOCOL.md, or `undef` and `badarg`. */
+enum rpc_shape {
+	RPC_CALL, /* {Ref, return, Result}, {Ref, error, Reason, Stack}: erpc:execute_call/4 exits so */
+	RPC_CAST, /* normal, {{exception, {Reason, Stack}}, Stack}: erpc:execute_cast/3 */
+	RPC_REX,  /* Result, {badrpc, {'EXIT', {Reason, Stack}}} */
+};
+enum answer_kind rpc_put_outcome(struct node_pool *p, struct node_request *r, enum rpc_shape shape,
+				 struct buf *out);
+void rpc_put_refusal(enum rpc_shape shape, struct span ref, const struct rpc_mfa *mfa,
+		     struct span reason, struct buf *out);
+struct rpc_mfa rpc_mfa(const uint8_t *mfa); /* of checked terms that follow each other */
+extern const struct rpc_mfa rpc_apply;      /* erlang:apply/3, where a badarg comes from */
+
+/* node_rex.c */
+void node_rpc_rex(struct books *b, const struct dist_event *ev);
+void node_rex_oversize(struct books *b, const struct dist_event *ev, struct span reason);
+void node_rex_refuse(const struct origin *o, struct span reason);
 
 /* node_callback.c */
 void node_callback_frame(struct node_worker *w, const struct frame *frame); /* CALLBACK */

@@ -109,6 +109,11 @@ int request_parse(const uint8_t *term, enum request_target target,
 /* One {M, F, Args} of a batch: the terms and, in `out`, module, function and args. */
 bool request_parse_mfa(const uint8_t *term, struct request *out);
 
+/* A call whose options all have their defaults, of three terms that follow each other: M and F, atoms, and
+ * Args. 0; -ENOENT: no function can have that name; -EINVAL: no atoms, or Args is no proper list. */
+int request_plain_call(const uint8_t *mfa, const struct request_defaults *defaults,
+		       struct request *out);
+
 /* Appends {bad_request, Expected} with Expected a binary. */
 void request_put_bad(struct buf *reason, const char *expected);
 

@@ -24,13 +24,17 @@
 -export([start_link/1, child_spec/1, format_error/1]).
 -export([node_name/1, pool/1, stop/1]).
 -export([call/3, call/4, call/5, cast/3, cast/4, cast/5]).
+-export([batch/2, batch/3, stream/3, stream/4, stream/5, ask/2, cancel/1]).
+-export([sessions/1, end_session/2]).
 -export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
 -export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
--export_type([pool/0, instance/0, lease/0, name/0, call_options/0, reason/0]).
+-export_type([pool/0, instance/0, lease/0, stream/0, name/0, call_options/0, reason/0]).
 
 -type instance() :: pid() | atom().
 %% The pid or the registered name of what start_link/1 started.
 -type lease() :: pid().
+-type stream() :: pid().
+%% What stream/5 opened: a pid of the node; it can be monitored and linked to.
 -type pool() :: {Pool :: atom(), node()} | node() | instance() | lease().
 -type name() :: atom() | binary().
 %% Dots allowed: `sklearn.cluster', `<<"KMeans.fit">>'.
@@ -38,6 +42,10 @@
                           queue_timeout => timeout(),
                           kwargs => map(),
                           session => term(),
+                          session_mode => strict | hint | fail_fast,
+                          owner => pid(),
+                          demand => non_neg_integer(),
+                          progress => term(),
                           priority => high | normal | low,
                           retry => non_neg_integer(),
                           strings => utf8 | bytes,
@@ -49,7 +57,8 @@
                 | {overloaded, map()}
                 | {worker_exit, map()}
                 | {circuit_open, pos_integer()}
-                | {session_lost, term()} | {session_busy, term()}
+                | {session_lost, term()} | {session_busy, term()} | {no_session, term()}
+                | {deadlock, binary()}
                 | {invalid_checkout_type, term()} | not_owner | lease_closed
                 | {bad_request, term()} | {bad_option, term(), term()} | {unknown_request, term()}
                 | {unencodable, binary(), term()}
@@ -72,7 +81,8 @@
 %%
 %% Returns once the node is published (`await_ready => true': once its workers are ready too).
 %% Options are a map or a list. Those of the node's command line, with underscores: `pool', `size',
-%% `preload', `expose', `allow', `python', `pythonpath', `start_method', `abandon', `interrupt_grace',
+%% `slots', `rpc', `session_mode', `session_ttl', `max_sessions', `preload', `expose', `allow',
+%% `python', `pythonpath', `start_method', `abandon', `interrupt_grace',
 %% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
 %% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
 %% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
@@ -185,6 +195,64 @@ cast(Pool, M, F, Args) ->
 -spec cast(pool(), name(), name(), list(), call_options()) -> ok | {error, noproc}.
 cast(Pool, M, F, Args, Opts) ->
     cast_on(Pool, {call, M, F, Args, Opts}).
+
+%% @equiv batch(Pool, Calls, #{})
+-spec batch(pool(), [{name(), name(), list()}]) ->
+          {ok, [{ok, term()} | {error, reason()}]} | {error, reason()}.
+batch(Pool, Calls) ->
+    batch(Pool, Calls, #{}).
+
+%% @doc Runs several calls on one worker, one after the other, in one round trip. One that fails does
+%% not stop those behind it.
+-spec batch(pool(), [{name(), name(), list()}], call_options()) ->
+          {ok, [{ok, term()} | {error, reason()}]} | {error, reason()}.
+batch(Pool, Calls, Opts) ->
+    on(Pool, {batch, Calls, Opts}, wait(Opts)).
+
+%% --- streams --------------------------------------------------------------------------------------
+
+%% @equiv stream(Pool, M, F, [], #{})
+-spec stream(pool(), name(), name()) -> {ok, stream()} | {error, reason()}.
+stream(Pool, M, F) ->
+    stream(Pool, M, F, []).
+
+%% @equiv stream(Pool, M, F, Args, #{})
+-spec stream(pool(), name(), name(), list()) -> {ok, stream()} | {error, reason()}.
+stream(Pool, M, F, Args) ->
+    stream(Pool, M, F, Args, #{}).
+
+%% @doc Opens a stream of what the Python function returns: a generator, or anything to iterate over.
+%%
+%% The calling process owns it and gets `{krait_stream, Stream, {item, Term}}' for each item, at most
+%% `demand' (16) of them before the first {@link ask/2}, and then exactly one
+%% `{krait_stream, Stream, done}' or `{krait_stream, Stream, {error, Reason}}'.
+-spec stream(pool(), name(), name(), list(), call_options()) -> {ok, stream()} | {error, reason()}.
+stream(Pool, M, F, Args, Opts) ->
+    on(Pool, {stream, M, F, Args, Opts}, wait(Opts)).
+
+%% @doc Asks for `N' more items.
+-spec ask(stream(), pos_integer()) -> ok.
+ask(Stream, N) when is_pid(Stream), is_integer(N), N > 0 ->
+    Stream ! {ask, N},
+    ok.
+
+%% @doc Wants no more items: the generator is closed, and what is on its way, and `done', still come.
+-spec cancel(stream()) -> ok.
+cancel(Stream) when is_pid(Stream) ->
+    Stream ! {cancel},
+    ok.
+
+%% --- sessions -------------------------------------------------------------------------------------
+
+%% @doc The sessions of a pool: their ids, workers, calls, and how long they have been idle.
+-spec sessions(pool()) -> {ok, [map()]} | {error, reason()}.
+sessions(Pool) ->
+    on(Pool, sessions, infinity).
+
+%% @doc Ends a session when the calls that run in it are done.
+-spec end_session(pool(), term()) -> ok | {error, reason()}.
+end_session(Pool, Id) ->
+    on(Pool, {end_session, Id}, infinity).
 
 %% --- leases ---------------------------------------------------------------------------------------
 

@@ -34,6 +34,11 @@
 table() ->
     [{pool,              name,           "--pool"},
      {size,              {from, 1},      "--size"},
+     {slots,             {between, 1, 64},                          "--slots"},
+     {rpc,               flag,           "--rpc"},
+     {session_mode,      {one_of, [strict, hint, fail_fast]},       "--session-mode"},
+     {session_ttl,       {timeout, 1},   "--session-ttl"},
+     {max_sessions,      {from, 0},      "--max-sessions"},
      {preload,           names,          "--preload"},
      {expose,            exposed,        "--expose"},
      {allow,             names,          "--allow"},
@@ -67,7 +72,7 @@ table() ->
      {port,              {between, 0, 65535},                       "--port"},
      {cookie_file,       text,           "--cookie-file"}].
 
--type type() :: name | names | text | directories | exposed | {timeout, 0 | 1}
+-type type() :: flag | name | names | text | directories | exposed | {timeout, 0 | 1}
               | {from, integer()} | {between, integer(), integer()} | {one_of, [atom()]}.
 
 %% What the supervising process takes for itself.
@@ -147,6 +152,13 @@ indent(Lines) ->
 %% --- the command line -----------------------------------------------------------------------------
 
 -spec flags({atom(), type(), string()}, map()) -> [string() | binary()].
+flags({Key, flag, Flag}, Options) ->
+    case Options of
+        #{Key := true} -> [Flag];
+        #{Key := false} -> [];
+        #{Key := Value} -> refuse(Key, flag, Value);
+        #{} -> []
+    end;
 flags({Key, Type, Flag}, Options) ->
     case Options of
         #{Key := Value} -> lists:append([[Flag, Text] || Text <- values(Key, Type, Value)]);
@@ -331,6 +343,7 @@ expected({between, Min, Max}) ->
 expected({one_of, Atoms}) -> one_of(Atoms);
 expected({timeout, 0}) -> <<"milliseconds (a non-negative integer) or infinity">>;
 expected({timeout, 1}) -> <<"milliseconds (a positive integer) or infinity">>;
+expected(flag) -> <<"true or false">>;
 expected(await) -> <<"true, false, milliseconds (a non-negative integer) or infinity">>;
 expected(names) -> <<"a list of names (atoms, binaries or strings)">>;
 expected(directories) -> <<"a list of directories (binaries or strings)">>;

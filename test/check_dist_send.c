@@ -57,7 +57,7 @@ static void send_row(struct dist *d, int i)
 		dist_send_down_name(d, SPAN("pool"), &them, ref5, reason);
 		break;
 	case 12:
-		dist_send_spawn_reply(d, ref5, &them, SPAN("w\6notsup"));
+		dist_send_spawn_reply(d, ref5, &them, DIST_SPAWN_MONITOR, SPAN("w\6notsup"));
 		break;
 	case 13:
 		answer(d, dist_begin_send(d, &them));
@@ -103,7 +103,7 @@ static const struct {
 	  "DOWN op=21 " F " " T " " R " " W },
 	{ "{21, pool, " THEM ", #Ref<1.2.3.4.5>, {hello, 1}}",
 	  "DOWN op=21 " T " name=pool " R " " W },
-	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 0, notsup}",
+	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 2, notsup}",
 	  "SPAWN_REPLY op=31 " T " " R " reason=notsup" },
 	{ "{2, '', " THEM "}", "SEND op=2 " T " payload={ok, 7}" },
 	{ "{6, " US ", '', rex}", "SEND op=6 " F " name=rex payload={ok, 7}" },

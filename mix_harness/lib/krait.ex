@@ -27,6 +27,13 @@ defmodule Krait do
     * `:timeout` - milliseconds from arrival to answer, queueing included, or `:infinity`
     * `:queue_timeout` - milliseconds a request may wait for a worker, or `:infinity`
     * `:kwargs` - a map of keyword arguments
+    * `:session` - any term: run in the session of that name, on the worker that holds it
+    * `:session_mode` - `:strict` (wait for that worker), `:hint` (take another one when it is busy) or
+      `:fail_fast`
+    * `:owner` - a pid: the session ends with it
+    * `:progress` - any term: the reports of `krait.progress(term)` in Python come to the caller as
+      `{:krait_progress, progress, term}`
+    * `:demand` - streams only: how many items may be under way
     * `:priority` - `:high`, `:normal` or `:low`
     * `:retry` - how often to run the call again on another worker when the worker dies in it; only for
       calls that may run twice
@@ -60,6 +67,9 @@ defmodule Krait do
 
   @typedoc "A worker that a process holds: a pid of the node; monitor it, link to it, or exit it."
   @type lease :: pid
+
+  @typedoc "An open stream: a pid of the node; monitor it, link to it, or exit it."
+  @type stream :: pid
 
   @typedoc "A Python module or function."
   @type name :: atom | String.t()
@@ -162,6 +172,127 @@ defmodule Krait do
   def cast(pool, module, function, args \\ [], options \\ []) do
     wrap(:krait.cast(pool, module, function, args, options), pool: pool, call: {module, function})
   end
+
+  @doc """
+  Runs several calls on one worker, one after the other, in one round trip.
+
+  One that fails does not stop those behind it: each has its own result.
+
+      iex> Krait.batch(Krait.Demo, [{"math", "sqrt", [4.0]}, {"operator", "add", [20, 22]}])
+      {:ok, [ok: 2.0, ok: 42]}
+
+      iex> {:ok, [{:error, error}, {:ok, 3}]} =
+      ...>   Krait.batch(Krait.Demo, [{"math", "sqrt", [-1.0]}, {"builtins", "len", ["abc"]}])
+      iex> error.kind
+      :python
+  """
+  @spec batch(pool, [{name, name, list}], options) :: result([result(term)])
+  def batch(pool, calls, options \\ []) do
+    with {:ok, outcomes} <- wrap(:krait.batch(pool, calls, options), pool: pool) do
+      {:ok, Enum.zip_with(calls, outcomes, &outcome(&1, &2, pool))}
+    end
+  end
+
+  defp outcome({module, function, _}, outcome, pool),
+    do: wrap(outcome, pool: pool, call: {module, function})
+
+  @doc """
+  As `batch/3`, but returns the bare results and raises the first error.
+
+      iex> Krait.batch!(Krait.Demo, [{"math", "sqrt", [4.0]}, {"math", "floor", [2.5]}])
+      [2.0, 2]
+  """
+  @spec batch!(pool, [{name, name, list}], options) :: [term]
+  def batch!(pool, calls, options \\ []) do
+    case batch(pool, calls, options) do
+      {:ok, results} -> Enum.map(results, &ok!/1)
+      {:error, error} -> raise error
+    end
+  end
+
+  defp ok!({:ok, result}), do: result
+  defp ok!({:error, error}), do: raise(error)
+
+  @doc """
+  The items of a Python generator, or of anything that Python can iterate over, as a lazy enumerable.
+
+  Nothing happens until it is enumerated. Items come as they are wanted: at most `:demand` (16) of them
+  are under way, and Python's generator rests meanwhile. Whoever stops early closes the generator
+  (`finally` blocks run) and leaves no message behind. Errors are raised as `Krait.Error`.
+
+      iex> Krait.Demo |> Krait.stream("itertools", "count", [1]) |> Enum.take(3)
+      [1, 2, 3]
+
+      iex> Krait.Demo
+      ...> |> Krait.stream("builtins", "range", [10])
+      ...> |> Stream.chunk_every(4)
+      ...> |> Enum.map(&Enum.sum/1)
+      [6, 22, 17]
+
+  `open_stream/5` gives the messages themselves, for a process that lives on messages.
+  """
+  @spec stream(pool, name, name, list, options) :: Enumerable.t()
+  def stream(pool, module, function, args \\ [], options \\ []) do
+    Krait.Stream.new(pool, module, function, args, options)
+  end
+
+  @doc """
+  Opens a stream whose messages the calling process takes itself, a LiveView or a GenServer perhaps.
+
+  `{:krait_stream, stream, {:item, item}}` comes for each item, at most `:demand` (16) of them before
+  the first `ask/2`, and then exactly one `{:krait_stream, stream, :done}` or
+  `{:krait_stream, stream, {:error, reason}}`. It ends with the process that opened it.
+
+      iex> {:ok, stream} = Krait.open_stream(Krait.Demo, "builtins", "iter", ["ab"], demand: 1)
+      iex> receive do: ({:krait_stream, ^stream, message} -> message)
+      {:item, "a"}
+      iex> Krait.ask(stream, 5)
+      :ok
+      iex> for _ <- 1..2, do: receive(do: ({:krait_stream, ^stream, message} -> message))
+      [{:item, "b"}, :done]
+  """
+  @spec open_stream(pool, name, name, list, options) :: result(stream)
+  def open_stream(pool, module, function, args \\ [], options \\ []) do
+    wrap(:krait.stream(pool, module, function, args, options),
+      pool: pool,
+      call: {module, function}
+    )
+  end
+
+  @doc """
+  Asks an open stream for more items.
+  """
+  @spec ask(stream, pos_integer) :: :ok
+  defdelegate ask(stream, count), to: :krait
+
+  @doc """
+  Closes an open stream: its generator is closed, then `:done` comes.
+  """
+  @spec cancel(stream) :: :ok
+  defdelegate cancel(stream), to: :krait
+
+  @doc """
+  The sessions of a pool: `id`, `worker`, `calls`, `idle_ms` of each.
+
+      iex> {:ok, _} = Krait.call(Krait.Demo, "os", "getpid", [], session: {:user, 7})
+      iex> {:ok, sessions} = Krait.sessions(Krait.Demo)
+      iex> Enum.any?(sessions, &(&1.id == {:user, 7}))
+      true
+      iex> Krait.end_session(Krait.Demo, {:user, 7})
+      :ok
+  """
+  @spec sessions(pool) :: result([map])
+  def sessions(pool), do: wrap(:krait.sessions(pool), pool: pool)
+
+  @doc """
+  Ends a session when what runs in it is done; its next call starts it anew.
+
+      iex> {:error, error} = Krait.end_session(Krait.Demo, :never_begun)
+      iex> error.reason
+      {:no_session, :never_begun}
+  """
+  @spec end_session(pool, term) :: on_done
+  def end_session(pool, id), do: wrap(:krait.end_session(pool, id), pool: pool)
 
   @doc """
   Runs `fun` with a worker of its own: calls on the lease keep to one Python process.

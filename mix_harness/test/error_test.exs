@@ -28,6 +28,8 @@ defmodule Krait.ErrorTest do
     {{:circuit_open, 800}, ["keep failing to start", "800 ms"]},
     {{:session_lost, "s"}, ["session \"s\" is gone"]},
     {{:session_busy, "s"}, ["session \"s\" is busy"]},
+    {{:no_session, "s"}, ["no session \"s\""]},
+    {{:deadlock, "all wait"}, ["all wait", "no worker could ever serve", "option session"]},
     {{:invalid_checkout_type, :x}, ["no checkout of type :x", ":anonymous"]},
     {:not_owner, ["belongs to another process", "give_away"]},
     {:lease_closed, ["has ended", "Check out a new one"]},

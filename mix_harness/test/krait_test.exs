@@ -10,4 +10,5 @@ defmodule KraitTest do
   end
 
   doctest Krait
+  doctest Krait.Input
 end

@@ -48,6 +48,15 @@ defmodule Krait.Error.Message do
       "build it again"
   end
 
+  def text({:no_session, id}, _) do
+    "there is no session #{inspect(id)}: it never began, or it has ended"
+  end
+
+  def text({:deadlock, text}, _) do
+    "#{text}: no worker could ever serve this request. Call in the same session (option session), " <>
+      "or give the pool more workers (option size)"
+  end
+
   def text({:session_busy, id}, _) do
     "the worker that holds session #{inspect(id)} is busy, and the pool does not let calls wait for it"
   end

@@ -1,0 +1,18 @@
+# The guides as modules, so that their examples are doctests; `pool` in them is that of Krait.Guide.
+for path <- Path.wildcard(Path.expand("../../../docs/guides/*.md", __DIR__)) do
+  defmodule Module.concat(Krait.Guides, path |> Path.basename(".md") |> Macro.camelize()) do
+    @external_resource path
+    @moduledoc Regex.replace(~r/(?<![.\w])pool\b/, File.read!(path), "Krait.pool(Krait.Guide)")
+  end
+end
+
+defmodule Krait.GuideEcho do
+  @moduledoc "The process that the guide to calling back calls."
+  use GenServer
+
+  @impl true
+  def init(state), do: {:ok, state}
+
+  @impl true
+  def handle_call(request, _from, state), do: {:reply, [:echo, request], state}
+end
