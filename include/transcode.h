@@ -85,6 +85,12 @@ int transcode_term(const uint8_t *term, const char *root, const struct transcode
 		   struct buf *out, struct transcode_error *err)
 	__attribute__((warn_unused_result));
 
+/* Appends a value that transcode_term() has written in the form that equal terms have in common, to be
+ * compared byte by byte: the pairs of maps sorted, heads as short as can be. 0; -ENOMEM; -EBADMSG: it is
+ * something else. */
+int transcode_canonical(const uint8_t *data, size_t len, struct buf *out)
+	__attribute__((warn_unused_result));
+
 /* Appends one msgpack value of a worker, not trusted, as a term (no version byte). `used` (may be
  * NULL) gets the value's length. Paths begin with `root`. On any fault `out` is cut back to where it
  * was, `err` is set and -EINVAL returned. */
