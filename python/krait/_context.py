@@ -49,19 +49,17 @@ class Scope:
         "interrupted",
         "loop",
         "task",
+        "thread",
         "wake",
     )
 
     def __init__(self, frame: Any = None, began: float = 0.0) -> None:
         self.frame = frame  # the CALL or BATCH frame; None: it has ended
         self.began = began  # time.monotonic() when it arrived, if it has meta
-        self.refresh()
-
-    def refresh(self) -> None:
-        """What only some calls have, as it is when they begin."""
         self.element: Any = None  # of a batch: the [module, function, args, kwargs] that runs
         self.credit = 0  # of a stream: items that may be sent
         self.closing = False  # of a stream: CLOSE has come
+        self.thread = 0  # that runs it
         self.wake: Optional[Callable[[], None]] = None  # of a stream: told of both
         self.interrupted = 0  # its id: an INTERRUPT has come that was not raised yet
         self.cancelled = False  # its task was cancelled because of an INTERRUPT

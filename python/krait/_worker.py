@@ -65,7 +65,7 @@ def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
     receive, send, decode, resolve = channel.receive, channel.send, desk.decode, desk.resolve
     encode, failed = desk.answers.result, desk.answers.error
     flush_output, monotonic, running = _process.flush_output, time.monotonic, _context.running
-    open_, plain_types = desk.open, PLAIN_TYPES
+    open_, inner, plain_types = desk.open, desk.inner, PLAIN_TYPES
     frame = args = kwargs = meta = result = answer = None  # type: Any
     while True:
         data = receive()
@@ -113,9 +113,10 @@ def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
             answer = failed(call_id, error)
         running.frame = None
         flush_output()
-        if open_:
-            desk.end(call_id)
-        send(answer)
+        if open_ or inner:
+            desk.answer(call_id, answer)
+        else:
+            send(answer)
         frame = args = kwargs = meta = result = answer = None  # nor while none runs
 
 
