@@ -59,6 +59,7 @@ static void close_all(struct node *n)
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
 	node_connect_close(n);
+	node_callbacks_close(n);
 	epmd_close(n->epmd);
 	guard_close(n->guard);
 	close_handle(&n->listener);
@@ -72,6 +73,7 @@ static void close_all(struct node *n)
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
 	close_handle(&n->pool->timer);
+	close_handle(&n->pool->deadlock_timer);
 	if (n->resolvers > 0)
 		uv_stop(&n->loop);
 }
@@ -300,6 +302,7 @@ static void set_peer_options(struct node *n)
 static void init_handles(struct node *n)
 {
 	node_connect_init(n);
+	node_callbacks_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);

@@ -39,9 +39,10 @@ static struct callback_call *call_of(struct node_worker *w, uint64_t id)
 static bool enter(struct callback *c, struct node *n, const struct node_request *r)
 {
 	struct node_worker *w = c->worker;
+	struct node_holding *h = &c->h;
 
-	HASH_ADD(hh, n->holdings, h.id, sizeof c->h.id, &c->h);
-	if (c->h.hh.tbl == NULL)
+	HASH_ADD(hh, n->holdings, id, sizeof h->id, h);
+	if (h->hh.tbl == NULL)
 		return false;
 	if (c->kind == CALLBACK_SEND) {
 		list_append(&w->sends, &c->by_call);
@@ -335,15 +336,12 @@ void node_callbacks_forget_peer(struct books *b)
 	while (!list_empty(&b->callbacks))
 		callback_exit_atom(list_entry(b->callbacks.next, struct callback, by_peer),
 				   "noconnection");
-	while (!list_empty(&b->spawns))
-		callback_exit_atom(list_entry(b->spawns.next, struct callback, waiter.link),
-				   "noconnection");
 	node_callbacks_drained(n);
 	node_callbacks_settle(n->pool);
 }
 
 /* Somebody said exit(Pid, Reason) to the process that a peer sees, or one that is linked to it died. */
-void node_callback_down(struct node_holding *h)
+void node_callback_killed(struct node_holding *h)
 {
 	struct callback *c = of(h);
 

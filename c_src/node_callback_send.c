@@ -189,7 +189,9 @@ bool callback_keep(struct callback *c, struct span message)
 {
 	if (c->message != NULL)
 		return true;
-	if ((c->message = mem_dup(message.at, message.len)) == NULL)
+	c->message = (uint8_t *)mem_dup(message.len > 0 ? message.at : (const uint8_t *)"",
+					message.len);
+	if (c->message == NULL)
 		return false;
 	c->message_len = message.len;
 	c->queued = sizeof *c + message.len;

@@ -185,9 +185,11 @@ static void on_send(struct books *b, const struct dist_event *ev)
 			node_stream_message(b, ev, h);
 		else if (h != NULL && h->kind == HOLDING_RPC)
 			n->junk++; /* it runs a function that receives nothing */
+		else if (h != NULL && h->kind == HOLDING_CALLBACK)
+			node_callback_message(b, ev, h);
 		else if (h != NULL)
 			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
-		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))
+		else if (!node_is_own_pid(n, &ev->to_pid))
 			node_request_message(b, ev, TARGET_LEASE, NULL);
 	} else if (span_is(ev->name, "rex")) {
 		node_rpc_rex(b, ev);
@@ -303,7 +305,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_send(b, ev);
 		break;
 	case DIST_EV_OVERSIZE:
-		node_request_oversize(b, ev);
+		if (!node_callback_oversize(b, ev))
+			node_request_oversize(b, ev);
 		break;
 	case DIST_EV_MONITOR:
 		node_monitor(b, ev);
@@ -340,6 +343,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		books_mark_dirty(b);
 		break;
 	case DIST_EV_SPAWN_REPLY:
+		node_callback_spawned(b, ev);
+		break;
 	case DIST_EV_GROUP_LEADER:
 	case DIST_EV_CLOSED:
 	case DIST_EV_NONE:
@@ -371,8 +376,10 @@ static void on_drained(void *arg, struct peer *p)
 	struct books *b = peer_data(p);
 
 	(void)arg;
-	if (!b->forgotten)
-		node_stream_drained(b);
+	if (b->forgotten)
+		return;
+	node_callbacks_drained(b->node);
+	node_stream_drained(b);
 }
 
 const struct peer_callbacks node_peer_callbacks = {

@@ -64,6 +64,7 @@ static void interrupt(struct node_worker *w, uint64_t call_id)
 
 static void done(struct node_pool *p, struct node_request *r)
 {
+	node_callbacks_end_request(r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		p->answers[ANSWER_OK]++;
 		node_lease_granted(r);
@@ -139,21 +140,32 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 		perform(p, &action);
 }
 
+static void tell_failed(struct node_pool *p, uint64_t id)
+{
+	struct node_worker *w = node_worker_find(p, id);
+
+	p->dying = w;
+	step(p, &(struct pool_event){
+			.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+	p->dying = NULL;
+	if (w != NULL)
+		node_worker_gone(w);
+}
+
 void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 {
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
-	while (p->failed_count > 0) {
-		uint64_t id = p->failed_ids[--p->failed_count];
-		struct node_worker *w = node_worker_find(p, id);
+	for (;;) {
+		struct pool_event wait;
 
-		p->dying = w;
-		step(p, &(struct pool_event){
-				.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
-		p->dying = NULL;
-		if (w != NULL)
-			node_worker_gone(w);
+		if (p->failed_count > 0)
+			tell_failed(p, p->failed_ids[--p->failed_count]);
+		else if (node_callbacks_next_wait(p, &wait))
+			step(p, &wait);
+		else
+			break;
 	}
 	p->pumping = false;
 	if (!list_empty(&p->waiting))
@@ -206,6 +218,7 @@ struct node_pool *node_pool_new(struct node *n)
 					   .strings_utf8 = n->config->strings == STRINGS_UTF8,
 					   .session_mode = SESSION_STRICT };
 	list_init(&p->waiting);
+	list_init(&p->waits);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {
 		mem_free(p);
@@ -213,6 +226,7 @@ struct node_pool *node_pool_new(struct node *n)
 	}
 	uv_timer_init(&n->loop, &p->timer);
 	p->timer.data = p;
+	node_deadlock_init(p);
 	return p;
 }
 

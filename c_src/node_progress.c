@@ -16,6 +16,7 @@ void node_progress_frame(struct node_worker *w, const struct frame *frame)
 					  .strings_utf8 = true };
 	struct transcode_error err;
 	struct term_pid to;
+	struct span tag;
 	struct dist *d;
 	struct buf *out;
 	size_t start, used = 0;
@@ -24,13 +25,15 @@ void node_progress_frame(struct node_worker *w, const struct frame *frame)
 	if (r == NULL || r->progress_len == 0 || r->cast || r->books == NULL ||
 	    r->books->forgotten || peer_closing(r->books->peer))
 		return;
+	tag = (struct span){ r->data + r->tag_len + r->module_len + r->function_len,
+			     r->progress_len };
 	d = peer_dist(r->books->peer);
 	out = dist_output(d);
 	to = books_pid(r->books, &r->caller);
 	start = dist_begin_send(d, &to);
 	term_put_tuple(out, 3);
 	term_put_atom(out, "krait_progress");
-	term_put_raw(out, node_request_progress(r));
+	term_put_raw(out, tag);
 	if (transcode_value(frame->rest, frame->rest_len, "progress", &opts, out, &used, &err) != 0) {
 		dist_abort(d, start);
 		callback_fault_text("its progress report", &err, text, sizeof text);

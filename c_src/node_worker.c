@@ -362,6 +362,8 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 	w->id = id;
 	w->index = index;
 	w->pool = p;
+	list_init(&w->sends);
+	list_init(&w->throttled);
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	rc = p->forkserver == NULL ? node_pool_start_forkserver(p) : 0;
