@@ -41,8 +41,8 @@ static int compare(const void *x, const void *y)
 
 static size_t find(const struct state *s, const struct deadlock_process *process)
 {
-	const struct deadlock_process *at = bsearch(process, s->process, s->process_count,
-						    sizeof *s->process, compare);
+	const struct deadlock_process *at =
+		bsearch(process, s->process, s->process_count, sizeof *s->process, compare);
 
 	return at != NULL ? (size_t)(at - s->process) : NOBODY;
 }
@@ -84,7 +84,7 @@ static bool goes_on(struct state *s, bool unknown_on)
 		changed = false;
 		for (size_t i = 0; i < s->wait_count; i++) {
 			bool known = s->waits[i].process.peer != 0;
-			bool on = !known		    ? unknown_on
+			bool on = !known                    ? unknown_on
 				  : s->awaited[i] == NOBODY ? true
 							    : s->process_on[s->awaited[i]];
 

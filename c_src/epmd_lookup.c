@@ -101,7 +101,8 @@ static void on_connected(uv_connect_t *req, int status)
 	if (status == 0)
 		status = uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read);
 	if (status != 0)
-		finish(l, 0, status == UV_ECONNREFUSED ? "no epmd runs there" : uv_strerror(status));
+		finish(l, 0,
+		       status == UV_ECONNREFUSED ? "no epmd runs there" : uv_strerror(status));
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -39,8 +39,8 @@ static bool get_kind(const uint8_t **at, const uint8_t *end, struct said *s)
 		enum callback_kind kind;
 		bool ends;
 	} kinds[] = {
-		{ "call", CALLBACK_CALL, false },       { "send", CALLBACK_SEND, false },
-		{ "rpc", CALLBACK_RPC, false },         { "monitor", CALLBACK_MONITOR, false },
+		{ "call", CALLBACK_CALL, false },        { "send", CALLBACK_SEND, false },
+		{ "rpc", CALLBACK_RPC, false },          { "monitor", CALLBACK_MONITOR, false },
 		{ "demonitor", CALLBACK_MONITOR, true }, { "cancel", CALLBACK_CALL, true },
 	};
 	const char *text;
@@ -140,7 +140,8 @@ static int not_said(struct transcode_error *err, const char *where, const char *
 }
 
 /* [Module, Function, Args] of an rpc: as three terms, the first two atoms. */
-static int rpc_terms(struct node *n, struct span value, struct buf *out, struct transcode_error *err)
+static int rpc_terms(struct node *n, struct span value, struct buf *out,
+		     struct transcode_error *err)
 {
 	static const char *const roots[] = { "module", "function", "args" };
 	const uint8_t *at = value.at, *end = at + value.len;
@@ -167,7 +168,8 @@ static int rpc_terms(struct node *n, struct span value, struct buf *out, struct 
 	if (rc != 0)
 		return rc;
 	args = out->len;
-	if ((rc = to_term(n, (struct span){ at, (size_t)(end - at) }, roots[2], most, out, err)) != 0)
+	if ((rc = to_term(n, (struct span){ at, (size_t)(end - at) }, roots[2], most, out, err)) !=
+	    0)
 		return rc;
 	if (out->err == 0 && term_kind(out->data + args) != TERM_LIST &&
 	    term_kind(out->data + args) != TERM_NIL)

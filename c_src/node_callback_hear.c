@@ -89,8 +89,7 @@ void node_callback_spawned(struct books *b, const struct dist_event *ev)
 	struct callback *c = callback_find(b->node, node_own_ref(b->node, ev->ref));
 	struct term_pid pid;
 
-	if (c == NULL || c->books != b ||
-	    (c->kind != CALLBACK_RPC && c->kind != CALLBACK_WHEREIS))
+	if (c == NULL || c->books != b || (c->kind != CALLBACK_RPC && c->kind != CALLBACK_WHEREIS))
 		return;
 	if (term_pid(ev->reason, &pid)) {
 		c->pid = node_local_pid(&pid);

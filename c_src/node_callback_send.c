@@ -101,9 +101,9 @@ static int send_spawn(struct callback *c, struct span terms)
 	struct books *b = c->books;
 	struct node *n = b->node;
 	/* without a leader: a process that is no more, so that printing fails and does not wait */
-	struct term_pid ours = holding_pid(&c->h), leader = b->leader_known ?
-								    books_pid(b, &b->leader) :
-								    node_pid(n, node_id(n));
+	struct term_pid ours = holding_pid(&c->h), leader = b->leader_known
+								    ? books_pid(b, &b->leader)
+								    : node_pid(n, node_id(n));
 	struct buf *out = dist_output(dist_of(c)), ref = { 0 };
 	size_t start;
 
@@ -189,8 +189,8 @@ bool callback_keep(struct callback *c, struct span message)
 {
 	if (c->message != NULL)
 		return true;
-	c->message = (uint8_t *)mem_dup(message.len > 0 ? message.at : (const uint8_t *)"",
-					message.len);
+	c->message =
+		(uint8_t *)mem_dup(message.len > 0 ? message.at : (const uint8_t *)"", message.len);
 	if (c->message == NULL)
 		return false;
 	c->message_len = message.len;

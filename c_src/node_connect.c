@@ -28,7 +28,7 @@
 
 struct attempt {
 	struct node *node;
-	struct list link;    /* in node->attempts, in the order in which they began; or node->failed */
+	struct list link; /* in node->attempts, in the order in which they began; or node->failed */
 	struct list waiters; /* struct connect_waiter */
 	uint64_t until_us;   /* its deadline; or when it is forgotten that it failed */
 	struct resolve *resolve;
@@ -187,8 +187,9 @@ static bool ask_epmd(struct attempt *a)
 	struct node *n = a->node;
 	const char *at = strchr(a->name, '@');
 
-	a->lookup = epmd_lookup(&n->loop, (struct sockaddr *)&a->address, a->name,
-				(size_t)(at - a->name), n->config->handshake_timeout_ms, on_port, a);
+	a->lookup =
+		epmd_lookup(&n->loop, (struct sockaddr *)&a->address, a->name,
+			    (size_t)(at - a->name), n->config->handshake_timeout_ms, on_port, a);
 	return a->lookup != NULL;
 }
 

@@ -34,7 +34,8 @@ void node_progress_frame(struct node_worker *w, const struct frame *frame)
 	term_put_tuple(out, 3);
 	term_put_atom(out, "krait_progress");
 	term_put_raw(out, tag);
-	if (transcode_value(frame->rest, frame->rest_len, "progress", &opts, out, &used, &err) != 0) {
+	if (transcode_value(frame->rest, frame->rest_len, "progress", &opts, out, &used, &err) !=
+	    0) {
 		dist_abort(d, start);
 		callback_fault_text("its progress report", &err, text, sizeof text);
 		log_line(LOG_WARNING, w->object, "dropped: %s", text);

@@ -40,7 +40,7 @@ struct deadlock_ask {
 
 enum deadlock {
 	DEADLOCK_NONE,
-	DEADLOCK_FOUND,  /* *which is the ask that is to be refused: the newest one that is queued, of a
+	DEADLOCK_FOUND, /* *which is the ask that is to be refused: the newest one that is queued, of a
 	                    process that a slot waits for; *since_us: for so long nothing has changed */
 	DEADLOCK_UNCLEAR /* it hangs on processes that are not known */
 };

@@ -19,11 +19,11 @@
 
 #include "node_private.h"
 
-#define CALLBACKS_MAX      1024      /* of one worker, its monitors included */
-#define CALLBACK_DEST_MAX  8192      /* bytes of an address */
-#define CALLBACK_QUEUED    (1 << 20) /* bytes that a worker may have waiting for connections */
-#define CALLBACK_UNSENT    (4 << 20) /* with more waiting for its peer to read, a worker is not read */
-#define CALLBACK_DRAINED   (1 << 20) /* until there are no more than these */
+#define CALLBACKS_MAX     1024      /* of one worker, its monitors included */
+#define CALLBACK_DEST_MAX 8192      /* bytes of an address */
+#define CALLBACK_QUEUED   (1 << 20) /* bytes that a worker may have waiting for connections */
+#define CALLBACK_UNSENT   (4 << 20) /* with more waiting for its peer to read, a worker is not read */
+#define CALLBACK_DRAINED  (1 << 20) /* until there are no more than these */
 
 enum callback_kind {
 	CALLBACK_CALL,
@@ -39,8 +39,8 @@ enum callback_to { TO_NODE, TO_PID, TO_NAME };
 struct callback {
 	struct node_holding h; /* the process that its peer sees */
 	enum callback_kind kind;
-	uint64_t number;    /* the worker's id of it */
-	UT_hash_handle hh;  /* by number, in node_worker.callbacks */
+	uint64_t number;            /* the worker's id of it */
+	UT_hash_handle hh;          /* by number, in node_worker.callbacks */
 	struct node_worker *worker; /* NULL: SEND of a worker that is gone, WHEREIS */
 	struct callback_call *call; /* on whose behalf; NULL: SEND, WHEREIS */
 	struct list by_call;
@@ -53,9 +53,9 @@ struct callback {
 	struct local_pid pid; /* TO_PID; RPC, WHEREIS: of the process that was spawned, if it was */
 	char *name;           /* TO_NAME */
 	bool spawned, utf8, counted;
-	size_t queued; /* what it counts in its worker's queued_bytes */
+	size_t queued;        /* what it counts in its worker's queued_bytes */
 	bool resolved, asked; /* TO_NAME: `pid` is who has the name; that was asked */
-	uint64_t about; /* WHEREIS: the callback whose name it is; 0: `user`, for books.leader */
+	uint64_t about;   /* WHEREIS: the callback whose name it is; 0: `user`, for books.leader */
 	uint8_t *message; /* until it is sent */
 	size_t message_len;
 };
@@ -108,7 +108,7 @@ void callback_resolved(struct callback *c, const uint8_t *result); /* WHEREIS: a
 /* node_callback_wait.c */
 void callback_arm(struct callback *c, uint64_t timeout_ms);
 void callback_count(struct callback_call *k, int change); /* how many REPLYs it waits for */
-void callback_due(struct callback_call *k); /* the pool is to be told, or it is to be freed */
+void callback_due(struct callback_call *k);     /* the pool is to be told, or it is to be freed */
 void callback_release(struct callback_call *k); /* frees it if nothing is left of it */
 /* Does not read the worker for as long as too much of what it said waits to be sent; `b` (may be NULL):
  * the peer that was sent something. */
