@@ -176,7 +176,10 @@ static uint64_t rss_bytes(int os_pid)
 /* The call that the worker runs and who asked for it; nil where there is none. */
 static void put_call(const struct pool_worker *pw, struct buf *out)
 {
-	const struct node_request *r = pw->request != NULL ? node_request_of(pw->request) : NULL;
+	const struct pool_call *running = pool_worker_call(pw);
+	const struct node_request *r = running != NULL && running->request != NULL
+					       ? node_request_of(running->request)
+					       : NULL;
 	struct term_pid caller;
 
 	term_put_atom(out, "call");

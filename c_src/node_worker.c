@@ -299,11 +299,12 @@ static void on_line(void *arg, struct worker *io, bool is_stderr, const char *li
 {
 	struct node_worker *w = arg;
 	const struct pool_worker *pw = w->gone ? NULL : pool_worker(w->pool->pool, w->id);
+	const struct pool_call *call = pw != NULL ? pool_worker_call(pw) : NULL;
 	const char *stream = is_stderr ? "stderr" : "stdout";
 
 	(void)io;
-	if (pw != NULL && pw->call_id != 0)
-		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)pw->call_id,
+	if (call != NULL)
+		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)call->id,
 			 stream, (int)len, line);
 	else
 		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
