@@ -95,9 +95,11 @@ struct node_request *callback_request(const struct node_worker *w, uint64_t call
 {
 	const struct pool_worker *pw = pool_worker(w->pool->pool, w->id);
 
-	if (pw == NULL || call_id == 0 || pw->call_id != call_id || pw->request == NULL)
-		return NULL;
-	return node_request_of(pw->request);
+	for (unsigned i = 0; pw != NULL && i < pw->slots; i++)
+		for (unsigned d = 0; d < pw->slot[i].depth; d++)
+			if (pw->slot[i].call[d].id == call_id && pw->slot[i].call[d].request != NULL)
+				return node_request_of(pw->slot[i].call[d].request);
+	return NULL;
 }
 
 void callback_free(struct callback *c)
