@@ -76,6 +76,14 @@ def watch_many(dest: Any, count: int) -> Any:
     return len(monitors) - len(down), down[:1]
 
 
+def watch_too_many(dest: Any, count: int) -> Any:
+    """As watch_many, when the last one is known to be refused."""
+    monitors = [krait.monitor(dest) for _ in range(count)]
+    monitors[-1].wait(10)
+    down = [monitor.reason for monitor in monitors if monitor.is_down]
+    return len(monitors) - len(down), down[:1]
+
+
 async def gather(dest: Any, terms: list[Any]) -> list[Any]:
     calls = (krait.call(dest, (krait.Atom("echo"), term)) for term in terms)
     return list(await asyncio.gather(*calls))

@@ -12,7 +12,7 @@ defmodule Krait.Callee do
   @doc "The same on another BEAM, under a name."
   @spec start_on(pid, atom) :: pid
   def start_on(peer, name) do
-    {:ok, pid} = :peer.call(peer, GenServer, :start, [__MODULE__, nil, [name: name]])
+    {:ok, pid} = :peer.call(peer, GenServer, :start, [__MODULE__, self(), [name: name]])
     pid
   end
 
@@ -33,6 +33,10 @@ defmodule Krait.Callee do
     {:noreply, tell}
   end
 
+  # Terms without a form in Python.
+  def handle_call(:improper, _from, tell), do: {:reply, [1 | 2], tell}
+  def handle_call(:stop_improper, _from, tell), do: {:stop, [1 | 2], tell}
+
   def handle_call({:stop, reason}, _from, tell), do: {:stop, reason, tell}
 
   # Somebody else answers: from another process, and a moment later.
@@ -43,6 +47,11 @@ defmodule Krait.Callee do
 
   def handle_call({:ask, address, request}, _from, tell) do
     {:reply, GenServer.call(address, request, 20_000), tell}
+  end
+
+  def handle_call({:ask_later, address, request}, _from, tell) do
+    :gen_server.send_request(address, request)
+    {:reply, :asked, tell}
   end
 
   # What an input stream is: a process that is asked for its items.
