@@ -340,6 +340,8 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	w->id = id;
 	w->index = index;
 	w->pool = p;
+	list_init(&w->sends);
+	list_init(&w->throttled);
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	if (w->hh.tbl == NULL)
