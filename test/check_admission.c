@@ -141,15 +141,16 @@ static void give_away(struct peer *p, unsigned caller, const struct term_pid *le
 
 static void worker_says(struct worker *w, unsigned type, uint64_t id)
 {
-	uint8_t pid[5] = { 0xce }; /* msgpack's unsigned 32 bits */
+	uint8_t pid[6] = { 0xce }; /* msgpack's unsigned 32 bits; then no versions */
 	const struct frame hello = {
-		.type = type, .id = id, .count = 1, .rest = pid, .rest_len = 5
+		.type = type, .id = id, .count = 2, .rest = pid, .rest_len = 6
 	};
 	const struct frame result = {
 		.type = type, .id = id, .count = 1, .rest = (const uint8_t *)"\x07", .rest_len = 1
 	};
 
 	put_u32(pid + 1, NO_PID);
+	pid[5] = 0x80;
 	node_turn();
 	w->callbacks->on_frame(w->arg, w, type == FRAME_HELLO ? &hello : &result);
 	test_turn();
