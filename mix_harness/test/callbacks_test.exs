@@ -373,6 +373,21 @@ defmodule Krait.CallbacksTest do
       await_rest(node)
     end
 
+    test "is connected to when a lease is given to one of its processes" do
+      node = start_node(size: 1)
+      {peer, name} = start_peer()
+      heir = Callee.start_on(peer, :callee)
+      lease = lease!(node)
+      assert ask(lease, {:give_away, heir}) == :ok
+      assert ask(lease, :checkin) == {:error, :not_owner}
+      :peer.stop(peer)
+      await_rest(node)
+      again = lease!(node)
+      refute name in Node.list(:connected)
+      assert ask(again, {:give_away, heir}) == {:error, :noproc}
+      assert ask(again, :checkin) == :ok
+    end
+
     test "that knows another cookie, is gone, or never was: noconnection, soon and in words" do
       node = start_node(size: 2, lines: true, handshake_timeout: 2_000)
       {peer, gone} = start_peer()
