@@ -208,14 +208,14 @@ static int listen_on(struct node *n)
 	struct sockaddr *sa = (struct sockaddr *)&addr;
 	int len = sizeof addr, rc;
 
+	uv_tcp_init(&n->loop, &n->listener); /* whatever is wrong with the address, it will be closed */
+	n->listener.data = n;
 	if (uv_ip4_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in *)sa) != 0 &&
 	    uv_ip6_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in6 *)sa) != 0) {
 		log_line(LOG_ERROR, "listener", "--listen: found \"%s\", expected an IP address",
 			 n->config->listen);
 		return UV_EINVAL;
 	}
-	uv_tcp_init(&n->loop, &n->listener);
-	n->listener.data = n;
 	if ((rc = uv_tcp_bind(&n->listener, sa, 0)) != 0 ||
 	    (rc = uv_listen((uv_stream_t *)&n->listener, BACKLOG, on_connection)) != 0 ||
 	    (rc = uv_tcp_getsockname(&n->listener, sa, &len)) != 0) {
@@ -246,6 +246,8 @@ static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const c
 	switch (event) {
 	case EPMD_PUBLISHED:
 		n->creation = n->peer_options.dist.creation = creation;
+		if (n->stage != NODE_STARTING)
+			break; /* told to stop meanwhile */
 		n->stage = NODE_RUNNING;
 		log_line(LOG_INFO, "node", "%s listens on %s port %u, pool %s of %u workers",
 			 n->options->name, n->config->listen, n->port, n->config->pool,
@@ -401,6 +403,7 @@ int node_run(const struct node_options *options)
 	node_pool_free(n->pool);
 	buf_free(&n->scratch);
 	buf_free(&n->names);
+	buf_free(&n->session_key);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

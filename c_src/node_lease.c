@@ -89,7 +89,7 @@ void node_lease_ended(struct pool_lease *pl)
 	struct buf out = { 0 };
 
 	put_reason(l, &out);
-	holding_ended(&l->h, (struct span){ out.data, out.len });
+	holding_ended(&l->h, answer_reason(&out));
 	if (l->giving != NULL) {
 		struct reply_to to = reply_to_request(l->giving);
 

@@ -137,7 +137,7 @@ static void send_noproc(struct books *b, const struct dist_event *ev)
 	struct span why;
 
 	term_put_atom(&reason, "noproc");
-	why = (struct span){ reason.data, reason.len };
+	why = answer_reason(&reason);
 	if (ev->to_is_pid)
 		dist_send_down(peer_dist(b->peer), &ev->to_pid, &ev->from, ev->ref, why);
 	else

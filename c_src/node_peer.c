@@ -108,8 +108,7 @@ static void on_link(struct books *b, const struct dist_event *ev)
 	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
-	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from,
-		       (struct span){ reason.data, reason.len });
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, answer_reason(&reason));
 	buf_free(&reason);
 	books_mark_dirty(b);
 }
@@ -222,7 +221,7 @@ static void forget(struct books *b)
 	b->forgotten = true;
 	list_remove(&b->dirty_link);
 	term_put_atom(&noconnection, "noconnection");
-	why = (struct span){ noconnection.data, noconnection.len };
+	why = answer_reason(&noconnection);
 	while (!list_empty(&b->watches))
 		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
 	node_callbacks_forget_peer(b);

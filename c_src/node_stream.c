@@ -41,7 +41,8 @@ struct node_stream *node_stream_new(struct node_pool *p, const struct books *hom
 	list_init(&s->stalled);
 	s->owner_pool = p;
 	s->timeout_us = req->timeout_ms == REQUEST_INFINITY ? POOL_NEVER : req->timeout_ms * 1000;
-	s->credit = s->window = node_stream_first(req);
+	s->credit = node_stream_first(req);
+	s->window = STREAM_FIRST;
 	s->asked = req->demand - s->credit;
 	s->head_room = (uint32_t)room;
 	return s;

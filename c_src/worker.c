@@ -209,7 +209,7 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 			  int *error)
 {
 	struct worker *w = mem_zalloc(sizeof *w);
-	int channel[2], out[2], err[2];
+	int channel[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
 
 	*error = -ENOMEM;
 	if (w == NULL)

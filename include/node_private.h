@@ -22,6 +22,7 @@
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
+ *   node_hello.c    the first thing that a worker says
  *   node_forkserver.c  the fork server, and what it says of workers
  *   node_status.c   status and workers, written
  *
@@ -176,8 +177,9 @@ struct node_request {
 	bool cast, frame_on_heap, strings_utf8;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
 	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
-	 * one after the other, are the function), the tag of progress */
-	uint16_t module_len, progress_len;
+	 * one after the other, are the function), the tag of progress, the session's id; then its key,
+	 * which pool.session_key points at */
+	uint16_t module_len, progress_len, session_len;
 	uint32_t function_len;
 	uint8_t data[];
 };
@@ -241,6 +243,7 @@ struct node_worker {
 	uint64_t forkserver_id; /* which instance forked it */
 	int os_pid;             /* 0: not forked yet */
 	bool ready;             /* said HELLO */
+	enum gil { GIL_UNKNOWN, GIL_ON, GIL_OFF } gil; /* as HELLO told it; off: free-threaded */
 	bool exited;            /* reported; never signalled again */
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
@@ -269,8 +272,10 @@ struct node_pool {
 	struct forkserver *forkserver; /* NULL: none runs */
 	uint64_t forkserver_id;
 	bool forkserver_ready;
+	bool free_threaded; /* that has been logged */
 	unsigned forkservers_open; /* handles not yet closed */
 	struct list waiting;       /* AWAIT_READY requests */
+	struct list orphans;       /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
@@ -324,6 +329,7 @@ struct node {
 	struct buf scratch; /* frames under construction */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
+	struct buf session_key; /* of the request that is being admitted */
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
@@ -400,6 +406,8 @@ bool node_request_hear_of_caller(struct books *b, struct node_request *r,
 				 const struct envelope *env);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node *n, const struct request *req, struct transcode_error *err);
+/* The id of its session as its caller gave it; empty: it has none. */
+struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
@@ -411,11 +419,12 @@ struct reply_to {
 	struct span tag, alias;
 };
 struct reply_to reply_to_request(const struct node_request *r);
+struct reply_to reply_to_origin(const struct origin *o);
 struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
 bool answer_end(const struct reply_to *to, size_t mark);
-void answer_raw(const struct reply_to *to, struct span reply);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
@@ -486,13 +495,27 @@ void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
 
 /* node_session.c */
-/* The request's session: its key into node_request, and a fresh record if one is needed. False: no
- * memory. */
+/* Whether the request may have the session and the owner that it names; else the Reason. */
+bool node_session_may(struct node_pool *p, const struct request *req,
+		      const struct node_lease *lease, struct buf *reason);
+/* A session's id as msgpack, appended. 0, or -EINVAL with `err` set. */
+int node_session_pack(struct node *n, const uint8_t *id, struct buf *out,
+		      struct transcode_error *err);
+/* What the request's session is compared by, into node->session_key (empty: it has none). A CALL or BATCH
+ * frame has been made. 0, or -EINVAL with `err` set. */
+int node_session_key(struct node *n, const struct request *req, struct transcode_error *err);
+/* A fresh record for the request if one is needed, and the session's owner. False: no memory. */
 bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req);
+/* The id of the session that the lease was checked out with, a term; NULL: none. */
+const uint8_t *node_session_of_lease(const struct node_lease *lease);
 struct pool_session *node_session_record(struct node_session *s); /* NULL of NULL */
 void node_session_free(struct node_session *s); /* a record that the pool never had */
 void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
 void node_session_owner_down(struct node_session *s);
+/* A call of it runs, or a lease in it was granted. NULL: nothing. */
+void node_session_begins(struct pool_session *s);
+/* The next session that has begun when its owner was dead, to be ended; NULL: none. */
+struct pool_session *node_session_next_orphan(struct node_pool *p);
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
 void node_session_put_id(const struct node_request *r, struct buf *out); /* as its caller gave it */
 void node_sessions(struct node_pool *p, const struct origin *o);
@@ -588,6 +611,9 @@ void node_worker_broken(struct node_worker *w, const char *killed_for, const cha
 void node_worker_never_started(struct node_worker *w);
 void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len);
 void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
+
+/* node_hello.c */
+void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
 /* node_forkserver.c */
 int node_pool_start_forkserver(struct node_pool *p);

@@ -4,6 +4,8 @@
 
 #include "node_private.h"
 
+#define STREAM_FIRST 4u /* the first window: how long its items are is not known yet */
+
 struct node_stream {
 	struct node_holding
 		h; /* found by its pid, and by the id in its worker's frames, while open */

@@ -5,7 +5,7 @@ defmodule Krait.CallbacksTest do
   alias Krait.{Callee, LightPeer}
 
   defp back(function, args, options \\ []),
-    do: {:call, :krait_callbacks, function, args, options}
+    do: {:call, :krait_back, function, args, options}
 
   defp outcome(node, dest, request, timeout \\ 5),
     do: ask(node, back(:outcome, [dest, request, timeout]))
@@ -549,14 +549,14 @@ defmodule Krait.CallbacksTest do
             [7, 5, "id", "call", callee, 1, nil, nil]
           ] do
         expression = "#{sleep(20)} if c.raw_frames([f]) else 0"
-        run = "(lambda c, f: #{expression})(__import__('krait_callbacks'), f)"
+        run = "(lambda c, f: #{expression})(__import__('krait_back'), f)"
 
         assert {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}} =
                  ask(node, {:call, :builtins, :eval, [run, %{"f" => frame}]}),
                inspect(frame)
       end
 
-      run = "(lambda c: #{sleep(20)} if c.raw_duplicate(d) else 0)(__import__('krait_callbacks'))"
+      run = "(lambda c: #{sleep(20)} if c.raw_duplicate(d) else 0)(__import__('krait_back'))"
 
       assert {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}} =
                ask(node, {:call, :builtins, :eval, [run, %{"d" => callee}]})

@@ -2,10 +2,17 @@ defmodule Krait.StreamsTest do
   # Section 4 of the contract: a generator's items, one at a time, under the client's control.
   use Krait.Case, async: true
 
-  alias Krait.Chaos
+  alias Krait.{Chaos, LightPeer}
 
   defp stream!(to, function, args \\ [], options \\ []) do
     assert {:ok, stream} = ask(to, {:stream, "krait_generators", function, args, options})
+    stream
+  end
+
+  # A generator that has not begun has no `finally` to run: its first item is here.
+  defp begun!(to, function, args \\ [], options \\ []) do
+    stream = stream!(to, function, args, options)
+    assert [_] = take(stream, 1)
     stream
   end
 
@@ -61,7 +68,7 @@ defmodule Krait.StreamsTest do
 
     pid =
       spawn(fn ->
-        stream = stream!(node, function, args, options)
+        stream = begun!(node, function, args, options)
         send(parent, {:opened, self(), stream})
         receive do: ({:exit, reason} -> exit(reason))
       end)
@@ -81,7 +88,7 @@ defmodule Krait.StreamsTest do
     test "come in order, then done, once, and the worker is free" do
       node = start_node(size: 1)
       before = os_pids(node)
-      stream = stream!(node, "count", [1000], demand: 1000)
+      stream = stream!(node, "count", [1000], demand: 1001)
       ref = Process.monitor(stream)
       assert rest(stream) == {Enum.to_list(0..999), :done}
       # Either it was still there or it was not: never silence.
@@ -114,7 +121,7 @@ defmodule Krait.StreamsTest do
 
     test "of large and small sizes stay whole" do
       node = start_node(size: 1)
-      stream = stream!(node, "blocks", [40, 3_000_000], demand: 40)
+      stream = stream!(node, "blocks", [40, 3_000_000], demand: 41)
       {items, :done} = rest(stream)
 
       for {item, i} <- Enum.with_index(items) do
@@ -205,8 +212,9 @@ defmodule Krait.StreamsTest do
       for bad <- [0, -1, 1_000_000_001, 2 ** 70, 1.0, "1", :infinity, [], {1}] do
         stream = stream!(node, "forever", [], demand: 2)
         ref = monitor(node, stream)
+        assert take(stream, 2) == [0, 1]
         send(stream, {:ask, bad})
-        assert {[0, 1], {:error, {:bad_request, expected}} = error} = rest(stream)
+        assert {[], {:error, {:bad_request, expected}} = error} = rest(stream)
         assert expected =~ "{ask, N}, N an integer from 1 to 1000000000"
         assert_down(ref, elem(error, 1))
         assert_line(node, "closed")
@@ -219,7 +227,7 @@ defmodule Krait.StreamsTest do
 
   describe "before it is open a stream is a request:" do
     test "what is wrong with it is the answer" do
-      node = start_node(size: 1, allow: "krait_generators,krait_faults")
+      node = start_node(size: 1, allow: ["krait_generators", "krait_faults"])
       open = &ask(node, {:stream, "krait_generators", &1, &2})
       assert {:error, {:no_function, "krait_generators", "nowhere"}} = open.("nowhere", [])
       assert {:error, {:python, %{type: "TypeError"}}} = open.("not_iterable", [])
@@ -266,6 +274,32 @@ defmodule Krait.StreamsTest do
       assert ask(node, :ping) == :pong
       refute_received {:krait_stream, _, _}
       assert %{abandoned: 1} = totals(node)
+    end
+
+    test "a caller who gave up just as it was opened is not sent its end" do
+      node = start_node(size: 1, lines: true)
+      {:ok, peer} = LightPeer.connect(node.name)
+      request = {:stream, "krait_generators", "told", [100], [demand: 1]}
+      # It does not read, so nothing has told the node that the opening was heard.
+      opened = LightPeer.request(peer, :default, request)
+      assert_line(node, "resumed 0")
+      :ok = LightPeer.give_up(peer, opened)
+      assert_line(node, "closed")
+      await_rest(node)
+      assert %{abandoned: 1} = totals(node)
+      again = LightPeer.request(peer, :default, :ping)
+      assert ends(peer, again.ref) == []
+      LightPeer.close(peer)
+    end
+
+    # What comes until the answer to a request, of ends of streams.
+    defp ends(peer, ref, seen \\ []) do
+      case LightPeer.receive_message(peer, 5_000) do
+        {:ok, _, {[:alias | ^ref], :pong}} -> seen
+        {:ok, _, {:krait_stream, _, {:item, _}}} -> ends(peer, ref, seen)
+        {:ok, _, {:krait_stream, _, ending}} -> ends(peer, ref, [ending | seen])
+        {:ok, _, _} -> ends(peer, ref, seen)
+      end
     end
 
     test "the death of its worker is the answer, or is retried" do
@@ -332,8 +366,9 @@ defmodule Krait.StreamsTest do
             {"twice", 0, "item.good[0].a", :duplicate_key},
             {"twice", 40, "item.good[0].a", :duplicate_key}
           ] do
-        stream = stream!(node, function, [at], demand: 1000)
+        stream = stream!(node, function, [at], demand: 0)
         ref = monitor(node, stream)
+        send(stream, {:ask, 1000})
         assert {items, {:error, {:unencodable, where, said} = reason}} = rest(stream)
         assert items == Enum.to_list(0..(at - 1)//1)
         assert where == path
@@ -347,7 +382,7 @@ defmodule Krait.StreamsTest do
     end
 
     test "when an item is too large" do
-      node = start_node(size: 1, max_result: 100_000)
+      node = start_node(size: 1, max_result_bytes: 100_000)
       stream = stream!(node, "blocks", [3, 1_000_000])
       assert {[], {:error, {:too_large, _, 100_000}}} = rest(stream)
       await_rest(node)
@@ -401,7 +436,7 @@ defmodule Krait.StreamsTest do
 
     test "by an exit signal, and that is its reason", %{node: node, before: before} do
       for {reason, seen} <- [{:shutdown, :shutdown}, {{:my, "own"}, {:my, "own"}}, {:kill, :killed}] do
-        stream = stream!(node, "forever")
+        stream = begun!(node, "forever")
         ref = monitor(node, stream)
         Process.exit(stream, reason)
         assert {_, :done} = rest(stream)
@@ -418,7 +453,7 @@ defmodule Krait.StreamsTest do
     end
 
     test "by the end of a linked process", %{node: node, before: before} do
-      stream = stream!(node, "forever")
+      stream = begun!(node, "forever")
       ref = monitor(node, stream)
       parent = self()
 
@@ -472,7 +507,7 @@ defmodule Krait.StreamsTest do
 
     test "by a linked process' BEAM, and its owner hears done", %{node: node, before: before} do
       {peer, name} = start_peer()
-      stream = stream!(node, "forever")
+      stream = begun!(node, "forever")
       ref = monitor(node, stream)
       :peer.cast(peer, Chaos, :hold_link, [stream, node.pool, self()])
       assert_receive :linked, 10_000
@@ -488,7 +523,7 @@ defmodule Krait.StreamsTest do
     test "that takes too long costs the worker, and its owner hears so" do
       node = start_node(size: 1, lines: true, interrupt_grace: 200)
       before = os_pids(node)
-      stream = stream!(node, "stubborn", ["hang"])
+      stream = begun!(node, "stubborn", ["hang"])
       ref = monitor(node, stream)
       send(stream, {:cancel})
       assert {_, {:error, {:timeout, :call} = reason}} = rest(stream)
@@ -515,7 +550,7 @@ defmodule Krait.StreamsTest do
             {"bad_finally", [], "the finally has failed"},
             {"stubborn", ["yield"], "generator ignored GeneratorExit"}
           ] do
-        stream = stream!(node, function, args)
+        stream = begun!(node, function, args)
         send(stream, {:cancel})
         assert {_, {:error, {:python, %{message: ^text}}}} = rest(stream)
       end
@@ -632,7 +667,7 @@ defmodule Krait.StreamsTest do
     test "it can be cancelled, and the lease goes on" do
       node = start_node(size: 1, lines: true)
       lease = lease!(node)
-      stream = stream!(lease, "forever")
+      stream = begun!(lease, "forever")
       send(stream, {:cancel})
       assert {_, :done} = rest(stream)
       assert_line(node, "closed")
@@ -643,7 +678,7 @@ defmodule Krait.StreamsTest do
     test "it ends with the lease" do
       node = start_node(size: 1, lines: true)
       lease = lease!(node)
-      stream = stream!(lease, "forever")
+      stream = begun!(lease, "forever")
       ref = monitor(node, stream)
       Process.exit(lease, :shutdown)
       assert {_, ending} = rest(stream)
@@ -696,7 +731,8 @@ defmodule Krait.StreamsTest do
 
       for kind <- ["two", "none"] do
         stream = stream!(node, "bad_item", [kind])
-        assert {[0], {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}}} = rest(stream)
+        # What it had sent before it was killed may still come.
+        assert {[0 | _], {:error, {:worker_exit, %{exit: {:killed, :bad_frame}}}}} = rest(stream)
       end
 
       for {kind, what} <- [{"corrupt", :corrupt}, {"atom", :invalid_atom}] do
@@ -722,14 +758,12 @@ defmodule Krait.StreamsTest do
     end
 
     test "by an end without an opening gives a clear error" do
-      node = start_node(size: 1)
-
       for kind <- ["result", "pong"] do
+        node = start_node(size: 1)
+
         assert {:error, {:unencodable, "result", :not_a_stream}} =
                  ask(node, {:stream, "krait_generators", "never_opened", [kind]})
       end
-
-      eventually(py(node, "1") == {:ok, 1})
     end
 
     test "by an item before the opening loses that item" do
@@ -741,35 +775,77 @@ defmodule Krait.StreamsTest do
 
   describe "a consumer that does not read" do
     # A peer that is stopped: its kernel's buffers fill, then what the node has for it waits.
-    test "costs no memory, whatever it has asked for, and holds up nobody" do
-      node = start_node(size: 2)
-      memory = Chaos.rss(node.os_pid)
+    setup do
+      node = start_node(size: 2, lines: true)
       {peer, _} = start_peer()
       os_pid = :peer.call(peer, :os, :getpid, []) |> List.to_integer()
 
-      for {function, args} <- [{"blocks", [2000, 100_000]}, {"grows", [1_000_000]}] do
-        request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
-        :peer.cast(peer, Chaos, :hold_stream, [node.pool, request, self()])
-        assert_receive {:stream, _}, 10_000
-      end
-
-      TestNode.signal(os_pid, "STOP")
-      # The node stands still, its workers too; then it is asked again and again.
-      eventually(still?(node))
-      Chaos.assert_memory_bounded(node, memory)
-      for _ <- 1..100, do: assert(ask(node, :ping) == :pong)
-      TestNode.signal(os_pid, "KILL")
-      await_rest(node)
-      assert py(node, "1") == {:ok, 1}
+      %{
+        node: node,
+        before: os_pids(node),
+        memory: Chaos.rss(node.os_pid),
+        peer: peer,
+        os_pid: os_pid
+      }
     end
 
+    defp hold(node, peer, function, args) do
+      request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
+      :peer.cast(peer, Chaos, :hold_stream, [node.pool, request, self()])
+      assert_receive {:stream, stream}, 10_000
+      stream
+    end
+
+    # The node stands still: whatever could go on has gone on.
     defp still?(node) do
       before = Proc.cpu_ms(node.os_pid)
       receive do: (:never -> :ok), after: (300 -> :ok)
       Proc.cpu_ms(node.os_pid) == before
     end
+
+    test "costs no memory, whatever it has asked for, and holds up nobody", context do
+      %{node: node, before: before, memory: memory, peer: peer, os_pid: os_pid} = context
+      held = hold(node, peer, "grows", [1_000_000])
+      other = hold(node, peer, "blocks", [1_000_000, 100_000])
+      TestNode.signal(os_pid, "STOP")
+      eventually(still?(node))
+      Chaos.assert_memory_bounded(node, memory)
+      for _ <- 1..100, do: assert(ask(node, :ping) == :pong)
+      # Whoever closes them need not wait for that peer, and nor need their workers.
+      send(held, {:cancel})
+      Process.exit(other, :shutdown)
+      await_rest(node)
+      assert os_pids(node) == before
+      TestNode.signal(os_pid, "KILL")
+      assert py(node, "1") == {:ok, 1}
+    end
+
+    test "misses nothing when it reads again", %{node: node, peer: peer, os_pid: os_pid} do
+      for {function, args} <- [{"grows", [1_000_000, 10_300]}, {"blocks", [3_000, 100_000]}] do
+        request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
+        :peer.cast(peer, Chaos, :count_stream, [node.pool, request, self()])
+        assert_receive :begun, 10_000
+      end
+
+      TestNode.signal(os_pid, "STOP")
+      eventually(still?(node))
+      TestNode.signal(os_pid, "CONT")
+      assert_receive {:counted, 10_300, :done}, 20_000
+      assert_receive {:counted, 3_000, :done}, 20_000
+      await_rest(node)
+    end
+
+    test "costs its stream when it is gone", %{node: node, peer: peer, os_pid: os_pid} = context do
+      hold(node, peer, "grows", [1_000_000])
+      TestNode.signal(os_pid, "STOP")
+      eventually(still?(node))
+      TestNode.signal(os_pid, "KILL")
+      await_rest(node)
+      assert os_pids(node) == context.before
+    end
   end
 
+  @tag :large
   test "a million small items and a gigabyte of large ones leave memory as it was" do
     node = start_node(size: 1)
     [os_pid] = os_pids(node)
@@ -785,19 +861,14 @@ defmodule Krait.StreamsTest do
       late = {Chaos.rss(node.os_pid), Chaos.rss(os_pid)}
       assert rest(stream) == {[], :done}
 
-      IO.puts(
-        "#{function}: node #{mb(elem(early, 0))} -> #{mb(elem(late, 0))}, " <>
-          "worker #{mb(elem(early, 1))} -> #{mb(elem(late, 1))}"
-      )
-
-      assert elem(late, 0) - elem(early, 0) < 16_000_000
+      # AddressSanitizer keeps what was freed for a while.
+      allowed = if Chaos.sanitized?(node), do: 300_000_000, else: 16_000_000
+      assert elem(late, 0) - elem(early, 0) < allowed
       assert elem(late, 1) - elem(early, 1) < 16_000_000
     end
 
     await_rest(node)
   end
-
-  defp mb(bytes), do: "#{Float.round(bytes / 1.0e6, 1)} MB"
 
   # Reads so many items, and asks for as many as it has read.
   defp drink(_, 0, _), do: :ok

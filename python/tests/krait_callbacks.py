@@ -1,156 +1,323 @@
-"""Functions that call back: what callbacks_test.exs makes workers do."""
+"""Functions that call back, for the suites of Krait. Put this folder on the workers' path."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Iterable, Optional
+import threading
+from typing import Any
 
 import krait
-from krait import _context
-
-Timeout = Optional[float]
 
 
-def _outcome(function: Callable[..., Any], *args: Any) -> Any:
-    """What became of it, as a term."""
+def call(dest: Any, request: Any, *timeout: Any) -> Any:
+    return krait.call(dest, request, *timeout)
+
+
+def call_twice(dest: Any) -> Any:
+    return [krait.call(dest, 1), krait.call(dest, 2)]
+
+
+def send(dest: Any, term: Any) -> Any:
+    return krait.send(dest, term)
+
+
+def rpc(*args: Any, **kwargs: Any) -> Any:
+    return krait.rpc(*args, **kwargs)
+
+
+def caught(dest: Any) -> Any:
+    """What a call back raises, as a value."""
     try:
-        return (krait.Atom("ok"), function(*args))
+        return krait.call(dest, "request")
     except krait.Exit as error:
-        return (krait.Atom("exit"), error.reason)
-    except krait.Timeout:
-        return krait.Atom("timeout")
-    except RuntimeError as error:
-        return (krait.Atom("refused"), str(error))
+        return ["exit", error.reason]
+    except krait.Timeout as error:
+        return ["timeout", isinstance(error, TimeoutError)]
 
 
-def call(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
-    return krait.call(dest, request, timeout)
+def wrong(*args: Any) -> Any:
+    """What a call back with wrong arguments raises; nothing may have been sent."""
+    try:
+        return krait.call(*args)
+    except (TypeError, ValueError, krait.EncodeError) as error:
+        return [type(error).__name__, str(error)]
 
 
-def outcome(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
-    return _outcome(krait.call, dest, request, timeout)
+def call_object() -> Any:
+    return krait.call("server", {"a": object()})
 
 
-def told(dest: Any, request: Any) -> Any:
-    """As `outcome`, printed: for calls whose answer nobody hears."""
-    result = _outcome(krait.call, dest, request, None)
-    print(f"told: {result[0] if isinstance(result, tuple) else result}", flush=True)
-    return result
+def survives(dest: Any) -> Any:
+    try:
+        krait.call(dest, "first", None)
+    except KeyboardInterrupt:
+        return ["interrupted", krait.call(dest, "second", None)]
 
 
-def rpc(module: str, function: str, args: Any, node: Optional[str] = None, timeout: Timeout = 5.0) -> Any:
-    return _outcome(krait.rpc, module, function, args, timeout, node)
+def call_then_hang(dest: Any) -> Any:
+    value = krait.call(dest, "request", None)
+    print("begun", flush=True)
+    while True:
+        pass
+    return value
 
 
-def send(dest: Any, terms: list[Any]) -> int:
-    for term in terms:
-        krait.send(dest, term)
-    return len(terms)
-
-
-def flood(dest: Any, count: int, size: int) -> str:
-    payload = b"x" * size
-    for n in range(count):
-        krait.send(dest, (n, payload))
-    return "flooded"
-
-
-def watch(dest: Any, ready: Any, timeout: Timeout = 10.0) -> Any:
-    """The reason that a process ended for; `ready` is told when it is watched."""
+def watch(dest: Any) -> Any:
+    """Waits for the end of a process."""
     monitor = krait.monitor(dest)
-    krait.send(ready, krait.Atom("watched"))
-    return monitor.wait(timeout)
+    reason = monitor.wait()
+    return [reason, monitor.is_down, monitor.reason, monitor.wait(0)]
 
 
-def watch_no_more(dest: Any, then: Any) -> Any:
+def watch_a_little(dest: Any) -> Any:
+    monitor = krait.monitor(dest)
+    try:
+        return monitor.wait(0.01)
+    except krait.Timeout:
+        return [monitor.is_down, monitor.reason]
+
+
+def poll_down(dest: Any) -> Any:
+    """Sees the end of a process without waiting for it."""
+    monitor = krait.monitor(dest)
+    while not monitor.is_down:
+        pass
+    return monitor.reason
+
+
+def unwatch(dest: Any) -> Any:
     monitor = krait.monitor(dest)
     monitor.cancel()
-    return krait.call(*then)
+    monitor.cancel()
+    try:
+        monitor.wait()
+    except RuntimeError as error:
+        return [str(error), monitor.is_down]
 
 
-def watch_many(dest: Any, count: int) -> Any:
-    """How many of them are up; the reason of the first that is not."""
-    monitors = [krait.monitor(dest) for _ in range(count)]
-    krait.call(dest, (krait.Atom("echo"), 1))
-    down = [monitor.reason for monitor in monitors if monitor.is_down]
-    return len(monitors) - len(down), down[:1]
+kept: list[krait.Monitor] = []
 
 
-def watch_too_many(dest: Any, count: int) -> Any:
-    """As watch_many, when the last one is known to be refused."""
-    monitors = [krait.monitor(dest) for _ in range(count)]
-    monitors[-1].wait(10)
-    down = [monitor.reason for monitor in monitors if monitor.is_down]
-    return len(monitors) - len(down), down[:1]
+def keep_monitor(dest: Any) -> None:
+    kept.append(krait.monitor(dest))
 
 
-async def gather(dest: Any, terms: list[Any]) -> list[Any]:
-    calls = (krait.call(dest, (krait.Atom("echo"), term)) for term in terms)
-    return list(await asyncio.gather(*calls))
+def kept_monitor() -> Any:
+    try:
+        kept[0].wait()
+    except RuntimeError as error:
+        return [str(error), kept[0].is_down]
 
 
-async def outcomes(dest: Any, count: int, timeout: Timeout) -> dict[str, int]:
-    """How often each outcome came, of as many calls at once."""
-    request = (krait.Atom("hold"), 0)
-    results = await asyncio.gather(
-        *(krait.call(dest, request, timeout) for _ in range(count)), return_exceptions=True
-    )
-    counts: dict[str, int] = {}
-    for result in results:
-        counts[type(result).__name__] = counts.get(type(result).__name__, 0) + 1
-    return counts
+def progress(*terms: Any) -> str:
+    for term in terms:
+        krait.progress(term)
+    return "done"
 
 
-async def first(dests: list[Any]) -> Any:
-    """The first answer; the other calls are cancelled."""
-    request = (krait.Atom("hold"), krait.Atom("first"))
-    calls = [asyncio.ensure_future(krait.call(dest, request, 20)) for dest in dests]
-    done, late = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-    for other in late:
-        other.cancel()
-    return done.pop().result()
+def progress_object() -> Any:
+    try:
+        krait.progress({"a": object()})
+    except krait.EncodeError as error:
+        return [error.kind, *error.details]
+    return "silent"
 
 
-def progress(reports: list[Any], result: Any = None) -> Any:
-    for report in reports:
-        krait.progress(report)
-    return result
+def about_itself(dest: Any = None) -> Any:
+    """Which call runs, before, and after having called back."""
+    first = krait.current_call()
+    if dest is not None:
+        krait.call(dest, "request", None)
+    second = krait.current_call()
+    assert first is not None and second is not None
+    return [first.id, second.id, second.function]
 
 
-def progress_flood(count: int, size: int) -> str:
-    for _ in range(count):
-        krait.progress(b"x" * size)
-    return "flooded"
+def session_after_call(dest: Any) -> Any:
+    krait.session()["n"] = krait.session().get("n", 0) + 1
+    krait.call(dest, "request", None)
+    return [krait.session().id, krait.session()["n"]]
 
 
-def items(source: Iterable[Any], ahead: Optional[int] = None) -> Any:
+def recurse(depth: int) -> Any:
+    return krait.call("server", depth, None)
+
+
+def hang() -> None:
+    print("begun", flush=True)
+    while True:
+        pass
+
+
+def input_items(items: Any, ahead: int | None = None) -> Any:
     if ahead is not None:
-        source.ahead = ahead  # type: ignore[attr-defined]
-    return _outcome(list, source)
+        items.ahead = ahead
+    return list(items)
 
 
-def kind(value: Any) -> str:
-    return type(value).__name__
+def input_pid(items: krait.Input) -> Any:
+    return [items.pid, repr(items).startswith("<krait.Input <krait.Pid")]
 
 
-def raw(*frame: Any) -> Any:
-    """Says to the node what no library would, then waits to be told off."""
-    engine = _context.engine
-    assert engine is not None
-    engine.send(engine.answers.plain(*frame))
-    return engine
+def input_doubled(items: krait.Input) -> Any:
+    for item in items:
+        yield 2 * item
 
 
-def raw_frames(frames: list[list[Any]], mine: int = 2) -> str:
-    """Frames as they are; the word "id" in place `mine` stands for the id of this call."""
-    scope = _context.current()
-    assert scope is not None
-    for frame in frames:
-        raw(*(scope.id if part == "id" else part for part in frame))
-    return "said"
+def input_twice(items: krait.Input) -> Any:
+    """After its end it stays at its end."""
+    return [list(items), list(items)]
 
 
-def raw_duplicate(dest: Any) -> str:
-    """Two calls of one id."""
-    frame = [7, 77, "id", "call", dest, (krait.Atom("hold"), 0), None]
-    return raw_frames([frame, frame])
+async def input_async(items: krait.Input) -> Any:
+    return [item async for item in items]
+
+
+async def input_plainly(items: krait.Input) -> Any:
+    return list(items)
+
+
+# Threads
+
+
+class Waiting(threading.Thread):
+    """Calls back; the outcome is kept."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(daemon=True)
+        self.args = args
+        self.outcome: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.outcome = krait.call(*self.args)
+        except BaseException as error:
+            self.outcome = [type(error).__name__, str(error)]
+
+
+threads: list[Waiting] = []
+
+
+def in_threads(dest: Any, count: int) -> Any:
+    """Several threads wait at a time, the main one for them."""
+    waiting = [Waiting(dest, i, None) for i in range(count)]
+    for thread in waiting:
+        thread.join()
+    return [thread.outcome for thread in waiting]
+
+
+def all_wait(dest: Any, count: int) -> Any:
+    """The main thread waits for the node as well."""
+    waiting = [Waiting(dest, i, None) for i in range(count)]
+    own = krait.call(dest, "main", None)
+    for thread in waiting:
+        thread.join()
+    return [own, [thread.outcome for thread in waiting]]
+
+
+def leave_waiting(dest: Any) -> None:
+    """A thread that still waits when the call ends."""
+    asked = threading.Event()
+    threads.append(Waiting(dest, "left", None))
+    asked.set()
+    krait.call(dest, "main", None)
+
+
+def left() -> Any:
+    threads[-1].join()
+    return threads[-1].outcome
+
+
+def late_thread() -> Any:
+    """A thread that asks when no call runs any more."""
+
+    def run() -> None:
+        while krait.current_call() is not None:
+            pass
+        try:
+            krait.call("server", 1)
+        except RuntimeError as error:
+            print(error, flush=True)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+# Coroutines
+
+
+async def async_call(dest: Any, request: Any) -> Any:
+    return await krait.call(dest, request, None)
+
+
+async def async_about_itself(dest: Any = None) -> Any:
+    first = krait.current_call()
+    if dest is not None:
+        await krait.call(dest, "request", None)
+    second = krait.current_call()
+    assert first is not None and second is not None
+    return [first.id, second.id, second.function]
+
+
+async def gathered(dest: Any, count: int) -> Any:
+    return await asyncio.gather(*(krait.call(dest, i, None) for i in range(count)), return_exceptions=True)
+
+
+async def async_caught(dest: Any) -> Any:
+    try:
+        return await krait.call(dest, "request")
+    except krait.Exit as error:
+        return ["exit", error.reason]
+    except krait.Timeout:
+        return ["timeout"]
+
+
+async def impatient(dest: Any) -> Any:
+    """Gives up before the node does."""
+    try:
+        await asyncio.wait_for(krait.call(dest, "request", None), 0.01)
+    except asyncio.TimeoutError:
+        return await krait.call(dest, "again", None)
+
+
+async def async_watch(dest: Any) -> Any:
+    monitor = krait.monitor(dest)
+    try:
+        await monitor.wait(0.01)
+    except krait.Timeout:
+        pass
+    return [await monitor.wait(), monitor.is_down]
+
+
+async def ends_before(dest: Any) -> Any:
+    """Ends though a task of it still waits."""
+
+    async def wait() -> None:
+        try:
+            await krait.call(dest, "left", None)
+        except RuntimeError as error:
+            left_behind.append(str(error))
+
+    left_behind.append(asyncio.ensure_future(wait()))
+    await asyncio.sleep(0)
+    return "done"
+
+
+left_behind: list[Any] = []
+
+
+async def what_was_left() -> Any:
+    await left_behind[0]
+    return left_behind[1:]
+
+
+def own_loop(dest: Any) -> Any:
+    """A plain function with a loop of its own."""
+    return asyncio.run(gathered(dest, 2))
+
+
+async def async_session(dest: Any) -> Any:
+    session = krait.session()
+    session["n"] = session.get("n", 0) + 1
+    await krait.call(dest, "request", None)
+    return [krait.session().id, session["n"]]
