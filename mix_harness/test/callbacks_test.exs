@@ -659,6 +659,25 @@ defmodule Krait.CallbacksTest do
       await_rest(node)
     end
 
+    test "run what the waiting call's own session asks for inside of it, sixteen deep" do
+      node = start_node(size: 1)
+      callee = Callee.start()
+      session = [session: "nested", timeout: 10_000]
+      request = {:ask, node.pool, eval("'inside'", session)}
+      assert ask(node, back(:call, [callee, request, nil], session)) == {:ok, {:ok, "inside"}}
+      nest = fn depth -> ask(node, back(:nest, [callee, node.pool, depth, "nested"], session)) end
+      assert nest.(16) == {:ok, Enum.to_list(16..1)}
+      # Of another session, or none, it would never be served.
+      for options <- [[session: "other"], []] do
+        request = {:ask, node.pool, eval("'inside'", options)}
+
+        assert {:ok, {:error, {:deadlock, _}}} =
+                 ask(node, back(:call, [callee, request, nil], session))
+      end
+
+      await_rest(node)
+    end
+
     test "may ask without waiting, and are served when there is a worker" do
       node = start_node(size: 1)
       callee = Callee.start()
