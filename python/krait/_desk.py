@@ -166,6 +166,12 @@ class Desk(Engine):
             self._interrupt.release(was)
 
     def send(self, body: Body) -> None:
+        if not self._is_main():
+            # From now on the worker's loop does not send alone. If it does so just now, then for a call
+            # that has ended before this.
+            self.open[0] = _NEVER
+            if running.frame is None and not self.inner:
+                raise RuntimeError("the call on whose behalf this is has ended")
         self.held(self.channel.send, body)
 
     def meant(self, scope: Scope, error: BaseException) -> BaseException:
@@ -332,6 +338,7 @@ class Desk(Engine):
                     if frame is not None:
                         works.append(frame)
                         self.inner.add(frame[1])
+                        self.open[-frame[1]] = _NEVER
             if self.channel.pending:
                 self._nudge()
             for frame in works:
@@ -377,7 +384,7 @@ class Desk(Engine):
             if frame[0] == END_SESSION:
                 self.sessions.end(frame[2])
                 self.send(self.pong(frame[1]))
-                self.inner.discard(frame[1])
+                self._left(frame[1])
                 return
             answers = Answers(self.settings)
             scope = Scope(frame, time.monotonic())
@@ -403,7 +410,11 @@ class Desk(Engine):
         _process.flush_output()
         self.end(call_id)
         self.send(body)
-        self.inner.discard(call_id)
+        self._left(call_id)
+
+    def _left(self, id_: int) -> None:
+        self.inner.discard(id_)
+        self.open.pop(-id_, None)
         if not self._is_main():
             self._nudge()  # the main thread may wait for just that
 
@@ -411,7 +422,8 @@ class Desk(Engine):
         """The node is gone: nothing that is waited for will come."""
         self._gone = True
         for wait in list(self.open.values()):
-            wait.finish(LOST, None)
+            if wait is not _NEVER:
+                wait.finish(LOST, None)
         for scope in list(self.scopes.values()):
             scope.closing = True
             if scope.wake is not None:
@@ -426,6 +438,9 @@ class Desk(Engine):
     def last(self) -> None:
         super().last()
         self._loops.close()
+
+
+_NEVER = Wait(0, -1)  # beside what is waited for: a reason why the worker's loop is not alone
 
 
 class _Seat:
