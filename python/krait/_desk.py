@@ -12,10 +12,7 @@ breaks in the middle of a call: the process ends there, as it would between call
 
 from __future__ import annotations
 
-import math
 import os
-import select
-import socket
 import threading
 import time
 import weakref
@@ -34,6 +31,7 @@ from krait._failure import write_stderr
 from krait._frames import END_SESSION, INTERRUPT, PING
 from krait._interrupt import Interrupt, beside
 from krait._perform import complete, perform
+from krait._seat import Seat
 from krait._settings import Settings
 from krait._stream import pump
 
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 INTERRUPT_BYTES = 16  # the longest INTERRUPT frame is shorter
 INNER_MAX = 16  # frame.h: how deep calls within calls may be
-WAKEUP_BYTES = 4096
 
 
 class Desk(Engine):
@@ -62,7 +59,7 @@ class Desk(Engine):
         self._loops = Loops(self)
         self._reading = threading.Lock()
         self._seats = threading.local()
-        self._all_seats: weakref.WeakSet[_Seat] = weakref.WeakSet()
+        self._all_seats: weakref.WeakSet[Seat] = weakref.WeakSet()
         self._watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._waits_in: Any = weakref.WeakKeyDictionary()  # loop: waits
         self.inner: set[int] = set()  # calls within calls, by id
@@ -356,11 +353,11 @@ class Desk(Engine):
     def _is_main(self) -> bool:
         return threading.get_ident() == self._main
 
-    def _seat(self) -> _Seat:
+    def _seat(self) -> Seat:
         try:
-            seat: _Seat = self._seats.seat
+            seat: Seat = self._seats.seat
         except AttributeError:
-            seat = self._seats.seat = _Seat(self.channel)
+            seat = self._seats.seat = Seat(self.channel)
             self._all_seats.add(seat)
         return seat
 
@@ -441,41 +438,6 @@ class Desk(Engine):
 
 
 _NEVER = Wait(0, -1)  # beside what is waited for: a reason why the worker's loop is not alone
-
-
-class _Seat:
-    """Where a thread waits: for the channel, or for another thread that read what it waits for."""
-
-    __slots__ = ("__weakref__", "_bell", "_cord", "_poll", "thread")
-
-    def __init__(self, channel: Channel) -> None:
-        self.thread = threading.get_ident()
-        self._bell, self._cord = socket.socketpair()
-        self._bell.setblocking(False)
-        self._cord.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(channel.sock, select.POLLIN)
-        self._poll.register(self._bell, select.POLLIN)
-
-    def poll(self, seconds: float | None) -> bool:
-        """Whether there may be something."""
-        ready = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
-        if len(ready) > 1 or (ready and ready[0][0] == self._bell.fileno()):
-            self._bell.recv(WAKEUP_BYTES)
-        return bool(ready)
-
-    def wake(self) -> None:
-        """From any thread; from its own there is no need."""
-        if threading.get_ident() != self.thread:
-            try:
-                self._cord.send(b".")
-            except OSError:  # it was told often enough, or its thread is just ending
-                pass
-
-    def __del__(self) -> None:
-        # Sockets, for another thread may be in wake() just now: a number might be another file by then.
-        self._bell.close()
-        self._cord.close()
 
 
 beside.add(Desk.guarded.__code__)
