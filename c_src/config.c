@@ -1,5 +1,5 @@
 /* config.c - the table of options and the reading of it; see config.h. */
-#include "config.h"
+#include "config_private.h"
 
 #include "mem.h"
 
@@ -7,25 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum type {
-	T_TEXT,  /* char * */
-	T_LIST,  /* struct config_list, comma-separated, may be repeated */
-	T_PATHS, /* struct config_list, colon-separated, may be repeated */
-	T_UINT,  /* uint64_t within min..max */
-	T_TIME,  /* uint64_t within min..max, or "infinity" */
-	T_ENUM,  /* uint64_t, the index of the word in `words` */
-	T_FLAG   /* uint64_t, no value */
-};
-
-struct option {
-	const char *name, *unit, *words;
-	enum type type;
-	size_t at;
-	const char *initial;
-	uint64_t min, max;
-	const char *help;
-};
 
 #define AT(member) offsetof(struct config, member)
 #define KIB        UINT64_C(1024)
@@ -77,8 +58,11 @@ static const struct option table[] = {
 	  "serve rpc and erpc of other nodes, under --allow as all calls" },
 	{ "start-method", NULL, "fork|spawn", T_ENUM, AT(start_method), "fork", 0, 0,
 	  "fork from a preloaded Python, or start each worker afresh" },
+	{ "slots", "N", NULL, T_UINT, AT(slots), "1", 1, CONFIG_SLOTS_MAX,
+	  "calls that a worker holds at once: async functions on its event loop, others on threads" },
 	{ "abandon", NULL, "kill|interrupt|finish", T_ENUM, AT(abandon), "kill", 0, 0,
-	  "what happens to a call whose caller is gone or whose time is up" },
+	  "what happens to a call whose caller is gone or whose time is up; with slots over 1 `interrupt` "
+	  "is the default, and `kill` is refused" },
 	{ "interrupt-grace", "ms", NULL, T_UINT, AT(interrupt_grace_ms), "1000", 1, DAY_MS,
 	  "how long an interrupted call may take to end before its worker is killed" },
 	{ "call-timeout", "ms", NULL, T_TIME, AT(call_timeout_ms), "60000", 1, 365 * DAY_MS,
@@ -89,6 +73,13 @@ static const struct option table[] = {
 	  "requests that may wait; the next one hears `overloaded` at once" },
 	{ "queue-bytes", "bytes", NULL, T_UINT, AT(queue_bytes), "1073741824", 0, 1024 * GIB,
 	  "payload that may wait; the next request hears `overloaded` at once" },
+	{ "session-mode", NULL, "strict|hint|fail_fast", T_ENUM, AT(session_mode), "strict", 0, 0,
+	  "what a call does whose session's worker is busy: wait for it, take another, or fail; unless "
+	  "it says otherwise" },
+	{ "session-ttl", "ms", NULL, T_TIME, AT(session_ttl_ms), "1800000", 1, 365 * DAY_MS,
+	  "how long a session lasts that nobody uses" },
+	{ "max-sessions", "N", NULL, T_UINT, AT(max_sessions), "10000", 0, 1000000,
+	  "sessions at once; one more ends the one that was idle longest. 0: none are allowed" },
 	{ "strings", NULL, "utf8|bytes", T_ENUM, AT(strings), "utf8", 0, 0,
 	  "what a binary becomes in Python: `str` if it is UTF-8, or always `bytes`" },
 	{ "max-depth", "N", NULL, T_UINT, AT(max_depth), "256", 1, 400,
@@ -115,6 +106,11 @@ static const struct option table[] = {
 /* clang-format on */
 
 #define OPTIONS (sizeof table / sizeof table[0])
+
+const struct option *config_option(size_t index)
+{
+	return index < OPTIONS ? &table[index] : NULL;
+}
 
 static void *field(struct config *c, const struct option *o)
 {
@@ -244,6 +240,24 @@ static int set(struct config *c, const struct option *o, const char *value, char
 	return -EINVAL;
 }
 
+/* A killed worker takes along whatever else it holds. */
+static int check_abandon(struct config *c, bool given, char *error, size_t size)
+{
+	enum { KILL, INTERRUPT }; /* the words in the table */
+
+	if (c->slots == 1)
+		return 0;
+	if (!given)
+		c->abandon = INTERRUPT;
+	if (c->abandon != KILL)
+		return 0;
+	snprintf(error, size,
+		 "--abandon: found \"kill\" with --slots %llu, expected interrupt|finish: a killed "
+		 "worker would take its other calls along",
+		 (unsigned long long)c->slots);
+	return -EINVAL;
+}
+
 /* What concerns more than one option. */
 static int check(const struct config *c, char *error, size_t size)
 {
@@ -293,6 +307,7 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 				 size_t error_size)
 {
 	int rc = set_defaults(c, error, error_size);
+	bool abandon_given = false;
 
 	for (int i = 1; i < argc && rc == 0; i++) {
 		const char *arg = argv[i], *value;
@@ -326,9 +341,12 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 			return CONFIG_WRONG;
 		}
 		rc = set(c, o, value, error, error_size);
+		abandon_given = abandon_given || o->at == AT(abandon);
 	}
 	if (rc == 0)
 		rc = check(c, error, error_size);
+	if (rc == 0)
+		rc = check_abandon(c, abandon_given, error, error_size);
 	return verdict(rc);
 }
 
@@ -345,57 +363,4 @@ void config_free(struct config *c)
 		}
 	}
 	*c = (struct config){ 0 };
-}
-
-static void put_text(struct buf *out, const char *text)
-{
-	buf_put(out, text, strlen(text));
-}
-
-/* The value that an option takes, such as "ms" or "fork|spawn". */
-static const char *value_of(const struct option *o)
-{
-	return o->words != NULL ? o->words : o->unit != NULL ? o->unit : "";
-}
-
-void config_help(struct buf *out)
-{
-	char line[512];
-
-	put_text(out, "usage: krait --name NAME@HOST [OPTION...]\n\n"
-		      "A node that gives a BEAM cluster a pool of Python workers.\n\n");
-	for (size_t i = 0; i < OPTIONS; i++) {
-		const struct option *o = &table[i];
-		char head[96];
-
-		snprintf(head, sizeof head, "--%s %s", o->name, value_of(o));
-		snprintf(line, sizeof line, "  %-42s %s%s%s%s\n", head, o->help,
-			 o->initial != NULL ? " [" : "", o->initial != NULL ? o->initial : "",
-			 o->initial != NULL ? "]" : "");
-		put_text(out, line);
-	}
-	put_text(out, "  --help, --help-markdown, --version\n\n"
-		      "exit status: 0 stopped, 1 failure, 2 wrong usage, 3 name already taken\n");
-}
-
-void config_help_markdown(struct buf *out)
-{
-	char line[512];
-
-	put_text(out, "| option | value | default | meaning |\n| --- | --- | --- | --- |\n");
-	for (size_t i = 0; i < OPTIONS; i++) {
-		const struct option *o = &table[i];
-		char value[96];
-		size_t n = 0;
-
-		for (const char *p = value_of(o); *p != '\0' && n < sizeof value - 2; p++) {
-			if (*p == '|')
-				value[n++] = '\\';
-			value[n++] = *p;
-		}
-		value[n] = '\0';
-		snprintf(line, sizeof line, "| `--%s` | %s | %s | %s |\n", o->name, value,
-			 o->initial != NULL ? o->initial : "", o->help);
-		put_text(out, line);
-	}
 }

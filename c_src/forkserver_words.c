@@ -45,7 +45,7 @@ void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *
 
 	msgpack_pack_array(pk, 2);
 	pack_text(pk, "setup");
-	msgpack_pack_map(pk, 11);
+	msgpack_pack_map(pk, 12);
 	pack_text(pk, "node");
 	pack_text(pk, o->node);
 	pack_text(pk, "node_pid");
@@ -62,6 +62,8 @@ void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *
 	msgpack_pack_uint64(pk, c->max_depth);
 	pack_text(pk, "max_result_bytes");
 	msgpack_pack_uint64(pk, c->max_result_bytes);
+	pack_text(pk, "slots");
+	msgpack_pack_uint64(pk, c->slots);
 	pack_text(pk, "utf8");
 	if (c->strings == STRINGS_UTF8)
 		msgpack_pack_true(pk);

@@ -80,8 +80,3 @@ void heap_remove(struct heap *h, struct heap_node *n)
 		h->root->prev = h->root->next = NULL;
 	*n = (struct heap_node){ 0 };
 }
-
-struct heap_node *heap_min(const struct heap *h)
-{
-	return h->root;
-}

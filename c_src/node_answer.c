@@ -163,6 +163,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 					  .max_bytes = p->config->max_result_bytes,
 					  .strings_utf8 = true };
 	struct transcode_error err;
+	bool begun = out->err == 0; /* else the message has no head, and nothing may follow it */
 	size_t start = out->len;
 
 	term_put_tuple(out, 2);
@@ -170,7 +171,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 	if (transcode_value(frame->rest, frame->rest_len, "result", &opts, out, NULL, &err) == 0)
 		return ANSWER_OK;
 	out->len = start;
-	if (err.fault == TRANSCODE_NO_MEMORY)
+	if (err.fault == TRANSCODE_NO_MEMORY && begun)
 		out->err = 0;
 	answer_put_error(out);
 	answer_put_fault(out, &err);

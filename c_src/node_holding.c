@@ -155,6 +155,9 @@ void holding_down(struct node_holding *h, struct span reason)
 	case HOLDING_RPC:
 		node_rpc_down(h);
 		break;
+	case HOLDING_CALLBACK:
+		node_callback_killed(h);
+		break;
 	}
 }
 
@@ -163,7 +166,7 @@ void holding_down_atom(struct node_holding *h, const char *atom)
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, atom);
-	holding_down(h, (struct span){ reason.data, reason.len });
+	holding_down(h, answer_reason(&reason));
 	buf_free(&reason);
 }
 

@@ -8,6 +8,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,14 +18,6 @@ struct node_request *node_request_of(struct pool_request *r)
 	return list_entry(r, struct node_request, pool);
 }
 
-struct reply_to reply_to_origin(const struct origin *o)
-{
-	return (struct reply_to){ .books = o->cast ? NULL : o->books,
-				  .caller = o->caller,
-				  .tag = o->env->tag,
-				  .alias = o->env->alias };
-}
-
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind)
 {
@@ -32,8 +25,8 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 
 	if (o->form != REPLY_GEN)
 		node_rpc_refuse(o, reason);
-	else if (reason->err == 0)
-		answer_error(&to, (struct span){ reason->data, reason->len });
+	else
+		answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
 }
 
@@ -117,22 +110,45 @@ static bool make_frame(struct node *n, uint64_t id, const struct request *req, s
 	return false;
 }
 
+/* What the session is compared by, if there is one; else the Reason. */
+static bool make_key(struct node *n, const struct request *req, struct buf *reason,
+		     enum answer_kind *kind)
+{
+	struct transcode_error err;
+
+	n->session_key.len = 0;
+	if (req == NULL || node_session_key(n, req, &err) == 0)
+		return true;
+	answer_put_fault(reason, &err);
+	*kind = answer_fault_kind(err.fault);
+	return false;
+}
+
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease)
 {
 	struct node *n = p->node;
+	struct request on_lease;
 	struct node_request *r;
 	struct buf reason = { 0 };
 	enum answer_kind kind = ANSWER_BAD_REQUEST;
 	uint64_t id = node_id(n);
 
-	if (!make_frame(n, id, req, &reason, &kind)) {
+	if (node_session_may(p, req, lease, &reason) && lease != NULL) {
+		on_lease = *req; /* the worker is told the session of the lease */
+		on_lease.session = node_session_of_lease(lease);
+		req = &on_lease;
+	}
+	if (reason.len > 0 || !make_frame(n, id, req, &reason, &kind) ||
+	    !make_key(n, lease == NULL ? req : NULL, &reason, &kind)) {
 		node_request_refuse(p, o, &reason, kind);
 		buf_free(&reason);
 		return;
 	}
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    (req->verb == VERB_STREAM &&
+	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
+	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
 		no_memory(p, o);
@@ -146,12 +162,21 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 
 static void submit_checkout(struct node_pool *p, const struct origin *o, const struct request *req)
 {
+	enum answer_kind kind = ANSWER_BAD_REQUEST;
+	struct buf reason = { 0 };
 	uint64_t id = node_id(p->node);
-	struct node_lease *lease = node_lease_new(p, id);
-	struct node_request *r =
-		lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
+	struct node_lease *lease;
+	struct node_request *r;
 
-	if (r == NULL || !node_request_hear_of_caller(o->books, r, o->env)) {
+	if (!node_session_may(p, req, NULL, &reason) || !make_key(p->node, req, &reason, &kind)) {
+		node_request_refuse(p, o, &reason, kind);
+		buf_free(&reason);
+		return;
+	}
+	lease = node_lease_new(p, id);
+	r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
+	if (r == NULL || !node_session_admit(p, r, req) ||
+	    !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
 		if (lease != NULL)
@@ -178,7 +203,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 		snprintf(expected, sizeof expected,
 			 "{await_ready, N}, N from 0 to the pool's size %u", size);
 		request_put_bad(&reason, expected);
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 		return;
 	}
@@ -213,7 +238,7 @@ void node_await_check(struct node_pool *p)
 			term_put_tuple(&reason, 2);
 			term_put_atom(&reason, "start_failed");
 			term_put_binary(&reason, p->detail, p->detail_len);
-			answer_error(&to, (struct span){ reason.data, reason.len });
+			answer_error(&to, answer_reason(&reason));
 			buf_free(&reason);
 		} else if (draining) {
 			answer_error_atom(&to, "draining");
@@ -248,9 +273,10 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 	struct buf reason = { 0 };
 	struct node_request *r;
 
+	assert(lease != NULL); /* it is a sentence for leases only */
 	if (lease->giving != NULL) {
 		request_put_bad(&reason, "one give_away at a time");
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
 		   !node_request_hear_of_caller(o->books, r, o->env)) {
@@ -355,6 +381,7 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	struct request req;
 	struct origin o;
 
+	assert(b != NULL);
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {
@@ -408,6 +435,7 @@ void node_request_abandon(struct node_request *r)
 		node_request_free(r);
 	} else if (r->verb == VERB_GIVE_AWAY) {
 		r->lease->giving = NULL;
+		list_remove(&r->lease->heir_waiter.link);
 		watch_free(r->lease->heir, true);
 		r->lease->heir = NULL;
 		r->lease->heir_probe_id = 0;

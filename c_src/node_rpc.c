@@ -77,8 +77,7 @@ static void refuse_spawn(struct books *b, const struct dist_event *ev, const cha
 	struct buf result = { 0 };
 
 	term_put_atom(&result, why);
-	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from, 0,
-			      (struct span){ result.data, result.len });
+	dist_send_spawn_reply(peer_dist(b->peer), ev->ref, &ev->from, 0, answer_reason(&result));
 	buf_free(&result);
 	books_mark_dirty(b);
 }
@@ -216,15 +215,15 @@ void node_rpc_refuse(const struct origin *o, struct buf *reason)
 {
 	struct buf out = { 0 };
 
-	if (reason->err != 0) {
-		out.err = reason->err;
-	} else if (o->form == REPLY_RPC) {
-		rpc_put_refusal(shape_of(o->rpc), o->env->tag, &o->mfa,
-				(struct span){ reason->data, reason->len }, &out);
-	} else {
-		node_rex_refuse(o, (struct span){ reason->data, reason->len });
+	if (o->form != REPLY_RPC) {
+		node_rex_refuse(o, answer_reason(reason));
 		return;
 	}
+	if (reason->err != 0)
+		out.err = reason->err;
+	else
+		rpc_put_refusal(shape_of(o->rpc), o->env->tag, &o->mfa,
+				(struct span){ reason->data, reason->len }, &out);
 	if (o->rpc != NULL)
 		end(o->rpc, &out);
 	buf_free(&out);

@@ -156,7 +156,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE,
 						 .worker_id = w->id,
 						 .failed = !w->ready,
-						 .not_begun = w->unread });
+						 .not_begun = w->unread && p->limits.slots == 1 });
 	p->dying = NULL;
 }
 
@@ -221,23 +221,6 @@ void node_worker_know_pid(struct node_worker *w, int os_pid)
 
 /* ---- frames and lines ---- */
 
-static void on_hello(struct node_worker *w, const struct frame *frame)
-{
-	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
-	uint64_t pid;
-
-	if (w->ready || !frame_get_uint(&at, end, &pid)) {
-		node_worker_broken(w, "bad_frame", "a HELLO that is not one");
-		return;
-	}
-	w->ready = true;
-	if (w->os_pid == 0) /* its HELLO has overtaken the fork server's word */
-		node_worker_know_pid(w, (int)pid);
-	log_line(LOG_DEBUG, w->object, "ready");
-	node_pool_event(w->pool,
-			&(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
-}
-
 /* Remembers what went wrong in a call, for `workers`. */
 static void note_error(struct node_worker *w, const struct frame *frame)
 {
@@ -262,7 +245,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		return;
 	switch (frame->type) {
 	case FRAME_HELLO:
-		on_hello(w, frame);
+		node_worker_hello(w, frame);
 		return;
 	case FRAME_ERROR:
 		note_error(w, frame);
@@ -271,9 +254,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
-		node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_OPENED,
-							 .worker_id = w->id,
-							 .call_id = frame->id });
+		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
 		node_stream_item(w, frame);
@@ -296,16 +277,17 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	p->frame = NULL;
 }
 
-/* A line that the worker printed, with the call that it was running. */
+/* A line that the worker printed, with the call that it was running if that is clear. */
 static void on_line(void *arg, struct worker *io, bool is_stderr, const char *line, size_t len)
 {
 	struct node_worker *w = arg;
 	const struct pool_worker *pw = w->gone ? NULL : pool_worker(w->pool->pool, w->id);
+	const struct pool_call *call = pw != NULL ? pool_worker_call(pw) : NULL;
 	const char *stream = is_stderr ? "stderr" : "stdout";
 
 	(void)io;
-	if (pw != NULL && pw->call_id != 0)
-		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)pw->call_id,
+	if (call != NULL)
+		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)call->id,
 			 stream, (int)len, line);
 	else
 		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
@@ -346,26 +328,47 @@ static void fail_start(struct node_worker *w, int rc)
 	w->pool->failed_ids[w->pool->failed_count++] = w->id;
 }
 
-void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
+/* A worker with its pipes, in the table; NULL, and a negative errno in *rc. */
+static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[3],
+				       int *rc)
 {
 	struct node_worker *w = mem_zalloc(sizeof *w);
-	int fds[3], rc = -ENOMEM;
 
-	if (w != NULL)
-		w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
-				   &worker_callbacks, w, fds, &rc);
-	if (w == NULL || w->io == NULL) {
-		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
-		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
-		mem_free(w);
-		p->failed_ids[p->failed_count++] = id;
-		return;
-	}
+	*rc = -ENOMEM;
+	if (w == NULL)
+		return NULL;
 	w->id = id;
 	w->index = index;
 	w->pool = p;
+	list_init(&w->sends);
+	list_init(&w->throttled);
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
+	if (w->hh.tbl == NULL)
+		goto err0;
+	w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
+			   &worker_callbacks, w, fds, rc);
+	if (w->io == NULL)
+		goto err1;
+	return w;
+err1:
+	HASH_DELETE(hh, p->workers, w);
+err0:
+	mem_free(w);
+	return NULL;
+}
+
+void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
+{
+	int fds[3], rc;
+	struct node_worker *w = make_worker(p, id, index, fds, &rc);
+
+	if (w == NULL) {
+		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
+		p->failed_ids[p->failed_count++] = id;
+		return;
+	}
 	rc = p->forkserver == NULL ? node_pool_start_forkserver(p) : 0;
 	w->forkserver_id = p->forkserver_id;
 	if (rc == 0) {

@@ -1,27 +1,21 @@
-/* pool_check.c - proves the invariants of the pool by walking everything it holds.
+/* pool_check.c - proves the invariants of the pool by walking everything it holds: requests, heaps.
  *
  * The numbers are those of DESIGN's section 4. 6 (faults stay with those who made them) is a matter of
  * behaviour over time: check_pool_model.c holds the pool against a model for that; 7 likewise. */
-#include "pool_private.h"
+#include "pool_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HOLDS(condition, ...)                                      \
-	do {                                                       \
-		if (!(condition))                                  \
-			broken(#condition, __LINE__, __VA_ARGS__); \
-	} while (0)
-
-static _Noreturn void broken(const char *condition, int line, const char *what, uint64_t id)
+_Noreturn void check_broken(const char *condition, const char *file, int line, const char *what,
+			    uint64_t id)
 {
-	fprintf(stderr, "pool_check:%d: %s %llu: broken: %s\n", line, what, (unsigned long long)id,
+	fprintf(stderr, "%s:%d: %s %llu: broken: %s\n", file, line, what, (unsigned long long)id,
 		condition);
 	abort();
 }
 
-/* A heap in order, `expected` nodes in all. */
-static void check_heap(const struct heap *h, unsigned expected, const char *name)
+void check_heap(const struct heap *h, unsigned expected, const char *name)
 {
 	const struct heap_node *n = h->root, *child;
 	unsigned count = 0;
@@ -49,254 +43,162 @@ static void check_heap(const struct heap *h, unsigned expected, const char *name
 	HOLDS(count == expected, name, count);
 }
 
-/* A timer is set exactly when there is a deadline, and to it. */
-static bool timer_is(const struct heap_node *timer, uint64_t at_us)
+bool check_timer(const struct heap_node *timer, uint64_t at_us)
 {
 	return at_us == POOL_NEVER ? !timer->queued : timer->queued && timer->key == at_us;
 }
 
-/* ---- requests ---- */
+/* What the walk has seen. */
+struct seen {
+	unsigned queued, running, waits, runs;
+	size_t bytes;
+};
 
-static void check_waiting(const struct pool_request *r, uint64_t *last_arrival)
+static void check_waiting(const struct pool_request *r, struct seen *seen)
 {
 	uint64_t until =
 		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
 
-	HOLDS(r->state == REQUEST_QUEUED && r->worker == NULL, "waiting request", r->id);
-	HOLDS(r->arrival > *last_arrival, "order of request", r->id); /* 4 */
-	HOLDS(timer_is(&r->timer, until), "deadline of waiting request", r->id);
-	*last_arrival = r->arrival;
+	HOLDS(r->state == REQUEST_QUEUED && r->slot == NULL, "waiting request", r->id);
+	HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "waiting request", r->id);
+	HOLDS((r->session_key != NULL) == (r->session != NULL), "waiting request", r->id);
+	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
+	seen->queued++;
+	seen->bytes += r->bytes;
+	seen->waits += r->timer.queued;
 }
 
-static void check_running(const struct pool_worker *w)
+/* One line of those who may be served in any slot, or in any of one worker. */
+static void check_line(const struct list *line, unsigned priority, const struct pool_worker *of,
+		       struct seen *seen)
 {
-	const struct pool_request *r = w->request;
+	const struct list *at;
+	uint64_t arrival = 0;
 
-	HOLDS(r->state == REQUEST_RUNNING && r->worker == w, "running request", r->id);
-	HOLDS(r->worker_id == w->id, "running request", r->id);
-	HOLDS(timer_is(&r->timer, r->deadline_us), "deadline of running request", r->id);
-	HOLDS(r->kind == (w->lease != NULL ? POOL_LEASE_CALL : POOL_CALL), "running request",
+	for (at = line->next; at != line; at = at->next) {
+		const struct pool_request *r = list_entry(at, struct pool_request, link);
+		const struct pool_session *sn = r->session;
+
+		check_waiting(r, seen);
+		HOLDS(r->kind != POOL_LEASE_CALL && r->priority == priority, "request", r->id);
+		HOLDS(r->arrival > arrival, "order of request", r->id); /* 4 */
+		arrival = r->arrival;
+		if (of != NULL)
+			HOLDS(sn->worker == of && !sn->ending && !session_movable(r), "pinned",
+			      r->id);
+		else if (sn != NULL)
+			HOLDS(sn->first == r || (sn->worker != NULL && session_movable(r)),
+			      "request with a session", r->id);
+	}
+}
+
+/* Those who wait behind the first of their session, or for its end, are in no line. */
+static void check_behind(const struct pool *p, struct seen *seen)
+{
+	const struct list *at, *of;
+
+	for (of = p->sessions.next; of != &p->sessions; of = of->next) {
+		const struct pool_session *sn = list_entry(of, struct pool_session, link);
+
+		for (at = sn->waiting.next; at != &sn->waiting; at = at->next) {
+			const struct pool_request *r =
+				list_entry(at, struct pool_request, by_session);
+
+			HOLDS(r->session == sn, "request of a session", r->id);
+			if (sn->first == r || (sn->worker != NULL && !sn->ending))
+				continue;
+			check_waiting(r, seen);
+			HOLDS(list_empty(&r->link), "request behind", r->id);
+		}
+	}
+}
+
+static void check_running(const struct pool_slot *s, unsigned depth)
+{
+	const struct pool_request *r = s->call[depth].request;
+	const struct pool_worker *w = s->worker;
+
+	HOLDS(r->state == REQUEST_RUNNING || r->state == REQUEST_STREAMING, "running", r->id);
+	HOLDS(r->slot == s && r->worker_id == w->id && r->id == s->call[depth].id, "running",
 	      r->id);
-	HOLDS(w->lease == NULL || w->lease->id == r->lease_id, "running request", r->id);
+	HOLDS(r->state == REQUEST_RUNNING || r->stream, "running", r->id);
+	HOLDS(!r->closing || r->state == REQUEST_STREAMING, "running", r->id);
+	HOLDS(check_timer(&r->timer, r->deadline_us), "deadline of running request", r->id);
+	HOLDS(r->kind != POOL_CHECKOUT && r->spare == NULL, "running", r->id);
+	if (w->state == WORKER_STOPPING)
+		return;
+	HOLDS(s->lease == NULL || depth > 0 || r->lease_id == s->lease->id, "leased call", r->id);
+	HOLDS(r->kind == POOL_CALL || (s->lease != NULL && s->lease->id == r->lease_id),
+	      "call of a lease", r->id);
+	HOLDS(r->kind == POOL_LEASE_CALL || r->session != NULL || depth == 0, "inner call", r->id);
+	HOLDS(r->session == NULL || r->session == s->session, "call in a session", r->id);
 }
 
 static void check_requests(const struct pool *p)
 {
-	unsigned queued = 0, running = 0, waits = 0, runs = 0;
-	size_t bytes = 0;
+	struct seen seen = { 0 };
 	uint64_t sum = p->queued + p->running;
-	struct list *at, *next, *head, *lease;
+	const struct list *at, *of;
 
-	for (unsigned i = 0; i < PRIORITIES; i++) {
-		uint64_t arrival = 0;
+	for (unsigned i = 0; i < PRIORITIES; i++)
+		check_line(&p->queue[i], i, NULL, &seen);
+	for (unsigned i = 0; i < p->config.slots; i++)
+		HOLDS(seen.queued == 0 || list_empty(&p->offered[i]), "free slot for requests",
+		      seen.queued); /* 3 */
+	HOLDS(seen.queued == 0 || !requests_hopeless(p), "open circuit for requests", seen.queued);
+	check_behind(p, &seen);
+	for (of = p->leases.next; of != &p->leases; of = of->next) {
+		const struct pool_lease *l = list_entry(of, struct pool_lease, link);
 
-		list_each (at, next, &p->queue[i]) {
+		for (at = l->waiting.next; at != &l->waiting; at = at->next) {
 			const struct pool_request *r = list_entry(at, struct pool_request, link);
 
-			check_waiting(r, &arrival);
-			HOLDS(r->kind != POOL_LEASE_CALL && r->priority == i, "request", r->id);
-			HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "request", r->id);
-			queued++;
-			bytes += r->bytes;
-			waits += r->timer.queued;
-			HOLDS(p->count[WORKER_IDLE] == 0, "idle worker for request", r->id); /* 3 */
-			HOLDS(!requests_hopeless(p), "open circuit for request", r->id);
-		}
-	}
-	list_each (lease, head, &p->leases) {
-		const struct pool_lease *l = list_entry(lease, struct pool_lease, link);
-		uint64_t arrival = 0;
-
-		list_each (at, next, &l->waiting) {
-			const struct pool_request *r = list_entry(at, struct pool_request, link);
-
-			check_waiting(r, &arrival);
+			check_waiting(r, &seen);
 			HOLDS(r->kind == POOL_LEASE_CALL && r->lease_id == l->id, "request", r->id);
-			queued++;
-			bytes += r->bytes;
-			waits += r->timer.queued;
-			HOLDS(l->worker->state != WORKER_LEASED, "leased worker for",
-			      r->id); /* 3 */
+			HOLDS(l->slot->state != WORKER_LEASED && !slot_nestable(p, l->slot),
+			      "leased slot for", r->id); /* 3 */
 		}
 	}
-	list_each (at, next, &p->workers) {
-		const struct pool_worker *w = list_entry(at, struct pool_worker, all);
+	for (of = p->workers.next; of != &p->workers; of = of->next) {
+		const struct pool_worker *w = list_entry(of, struct pool_worker, all);
 
-		if (w->request != NULL) {
-			check_running(w);
-			running++;
-			runs += w->request->timer.queued;
-		}
+		for (unsigned i = 0; i < PRIORITIES; i++)
+			check_line(&w->pinned[i], i, w, &seen);
+		for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
+			for (unsigned i = 0; i < s->depth; i++) {
+				if (s->call[i].request == NULL)
+					continue;
+				check_running(s, i);
+				seen.running++;
+				seen.runs += s->call[i].request->timer.queued;
+			}
 	}
-	list_each (at, next, &p->done) {
+	for (at = p->done.next; at != &p->done; at = at->next) {
 		const struct pool_request *r = list_entry(at, struct pool_request, link);
 
-		HOLDS(r->state == REQUEST_DONE && r->worker == NULL && !r->timer.queued, "done",
+		HOLDS(r->state == REQUEST_DONE && r->slot == NULL && !r->timer.queued, "done",
 		      r->id);
+		HOLDS(r->session == NULL && r->spare == NULL, "done", r->id);
 	}
-	HOLDS(queued == p->queued && running == p->running, "requests, queued", queued);
-	HOLDS(bytes == p->queued_bytes, "queued bytes", bytes);
-	check_heap(&p->waits, waits, "waits");
-	check_heap(&p->runs, runs, "runs");
+	HOLDS(seen.queued == p->queued, "queued requests", seen.queued);
+	HOLDS(seen.running == p->running, "running requests", seen.running);
+	HOLDS(seen.bytes == p->queued_bytes, "queued bytes", seen.bytes);
+	check_heap(&p->waits, seen.waits, "waits");
+	check_heap(&p->runs, seen.runs, "runs");
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		sum += p->totals.outcome[i];
 	HOLDS(p->totals.received == sum, "received", p->totals.received); /* 5 */
-}
-
-/* ---- workers ---- */
-
-/* What a worker may hold, and which timer it has, by its state (2). */
-static void check_worker(const struct pool *p, const struct pool_worker *w)
-{
-	bool free = w->request == NULL && w->lease == NULL && w->call_id == 0;
-	bool timer = w->timer.queued;
-	uint64_t interrupt = pool_in(p, p->config.interrupt_grace_us);
-	uint64_t stop = pool_in(p, p->config.stop_grace_us);
-
-	HOLDS(w->lease == NULL || w->lease->worker == w, "lease of worker", w->id);
-	HOLDS(w->lease == NULL || lease_find(p, w->lease->id) == w->lease, "lease of", w->id);
-	HOLDS(!w->interrupted || w->state == WORKER_BUSY, "worker", w->id);
-	HOLDS(worker_find(p, w->id) == w, "worker", w->id);
-	HOLDS(w->id <= p->last_worker_id && w->since_us <= p->now_us, "worker", w->id);
-	switch (w->state) {
-	case WORKER_STARTING:
-		HOLDS(free, "starting worker", w->id);
-		HOLDS(timer || pool_in(p, p->config.start_timeout_us) == POOL_NEVER, "starting",
-		      w->id);
-		break;
-	case WORKER_IDLE:
-		HOLDS(free && !timer, "idle worker", w->id);
-		break;
-	case WORKER_LEASED:
-		HOLDS(w->lease != NULL && w->request == NULL, "leased worker", w->id);
-		HOLDS(w->call_id == 0 && !timer, "leased worker", w->id);
-		break;
-	case WORKER_BUSY:
-		HOLDS(w->call_id != 0 && !(w->call_id & PROBE_BIT), "busy worker", w->id);
-		HOLDS(w->request == NULL || w->request->id == w->call_id, "busy worker", w->id);
-		HOLDS(!w->interrupted || w->request == NULL, "interrupted worker", w->id);
-		HOLDS(timer == (w->interrupted && interrupt != POOL_NEVER), "busy worker", w->id);
-		break;
-	case WORKER_PROBING:
-		HOLDS(w->call_id & PROBE_BIT && w->request == NULL, "probing worker", w->id);
-		HOLDS(timer || interrupt == POOL_NEVER, "probing worker", w->id);
-		break;
-	case WORKER_STOPPING:
-		HOLDS(w->call_id == 0 && w->stop_phase <= 2, "stopping worker", w->id);
-		HOLDS(free || w->stop_phase == 2, "stopping worker", w->id);
-		HOLDS(w->stop_phase < 2 ? timer || stop == POOL_NEVER : !timer || !free,
-		      "stopping worker", w->id);
-		break;
-	case WORKER_GONE:
-	case WORKER_STATES:
-		HOLDS(false, "worker", w->id);
-	}
-}
-
-/* The action that is due fits the state. */
-static void check_action(const struct pool_worker *w)
-{
-	static const unsigned fits[WORKER_STATES] = {
-		[WORKER_STARTING] = BIT(POOL_START),
-		[WORKER_BUSY] = BIT(POOL_RUN) | BIT(POOL_INTERRUPT),
-		[WORKER_PROBING] = BIT(POOL_PROBE),
-		[WORKER_STOPPING] = BIT(POOL_END) | BIT(POOL_TERMINATE) | BIT(POOL_KILL),
-	};
-
-	if (list_empty(&w->act))
-		return;
-	HOLDS(fits[w->state] & BIT(w->pending), "action of worker", w->id);
-	HOLDS(w->pending != POOL_RUN || w->request != NULL, "action of worker", w->id);
-}
-
-static void check_workers(const struct pool *p)
-{
-	unsigned all = 0, serving = 0, timers = 0, hashed = 0;
-	uint64_t last_id = 0, last_ready = 0;
-	unsigned next_index = 0;
-	struct list *at, *next;
-
-	for (unsigned state = 0; state < WORKER_STATES; state++) {
-		unsigned count = 0;
-
-		list_each (at, next, &p->in[state]) { /* 1 */
-			const struct pool_worker *w = list_entry(at, struct pool_worker, link);
-
-			HOLDS(w->state == state, "worker", w->id);
-			check_worker(p, w);
-			check_action(w);
-			timers += w->timer.queued;
-			count++;
-		}
-		HOLDS(count == p->count[state], worker_state_name(state), count);
-		all += count;
-	}
-	check_heap(&p->timers, timers, "timers");
-	list_each (at, next, &p->workers) {
-		const struct pool_worker *w = list_entry(at, struct pool_worker, all);
-
-		HOLDS(w->id > last_id, "order of worker", w->id);
-		last_id = w->id;
-		all--;
-	}
-	HOLDS(all == 0 && p->count[WORKER_GONE] == 0, "workers", all);
-	list_each (at, next, &p->by_index) {
-		const struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
-
-		HOLDS(w->state != WORKER_STOPPING && w->index >= next_index, "index of", w->id);
-		next_index = w->index + 1;
-		serving++;
-	}
-	HOLDS(serving == pool_ready(p) + p->count[WORKER_STARTING], "workers by index", serving);
-	list_each (at, next, &p->trials) {
-		const struct pool_worker *w = list_entry(at, struct pool_worker, trial);
-
-		HOLDS(w->state != WORKER_STARTING && w->state != WORKER_STOPPING, "trial", w->id);
-		HOLDS(w->ready_us >= last_ready && w->calls == 0, "trial of worker", w->id);
-		last_ready = w->ready_us;
-	}
-	for (unsigned i = 0; i < POOL_HASH; i++)
-		for (const struct pool_worker *w = p->worker_hash[i]; w != NULL; w = w->hash_next)
-			hashed++;
-	HOLDS(hashed == serving + p->count[WORKER_STOPPING], "hashed workers", hashed);
-	/* Whoever is missing is due: now that the step is over, only the breaker or memory may delay. */
-	HOLDS(p->stopping || serving >= p->config.size || p->start_at_us != POOL_NEVER ||
-		      p->breaker.probing,
-	      "missing workers, size", p->config.size);
-}
-
-static void check_leases(const struct pool *p)
-{
-	unsigned count = 0, hashed = 0;
-	struct list *at, *next;
-
-	list_each (at, next, &p->leases) {
-		const struct pool_lease *lease = list_entry(at, struct pool_lease, link);
-
-		HOLDS(lease_find(p, lease->id) == lease, "lease", lease->id);
-		HOLDS(lease->worker != NULL && lease->worker->lease == lease, "lease", lease->id);
-		HOLDS(lease->worker_id == lease->worker->id, "lease", lease->id);
-		count++;
-	}
-	HOLDS(count == p->lease_count, "leases", count);
-	for (unsigned i = 0; i < POOL_HASH; i++)
-		for (const struct pool_lease *l = p->lease_hash[i]; l != NULL; l = l->hash_next)
-			hashed++;
-	HOLDS(hashed == count, "hashed leases", hashed);
-	list_each (at, next, &p->ended) {
-		const struct pool_lease *lease = list_entry(at, struct pool_lease, link);
-
-		HOLDS(lease->worker == NULL && list_empty(&lease->waiting), "lease", lease->id);
-	}
 }
 
 void pool_check(const struct pool *p)
 {
 	check_workers(p);
 	check_leases(p);
+	check_sessions(p);
 	check_requests(p);
 	if (p->stopping) {
-		HOLDS(p->queued + p->running + p->lease_count == 0, "stopping, queued", p->queued);
+		HOLDS(p->queued + p->running + p->lease_count + p->session_count == 0,
+		      "stopping, queued", p->queued);
 		HOLDS(list_empty(&p->by_index), "stopping, ready", pool_ready(p));
 	}
 	if (p->draining && !p->drain_told)

@@ -1,10 +1,10 @@
-/* pool_request.c - requests of the pool: admission, queues, deadlines, hand-out.
+/* pool_request.c - requests of the pool: admission, queues, deadlines, their end.
  *
- * The happy path: request_submit() finds an idle worker and runs the call there, or queues it;
- * requests_serve() gives it the next worker that comes free; the answer ends it (request_done()).
- * What can go wrong: it is refused (draining, overloaded, circuit open, lease closed), its time is up
- * while it waits or runs, its caller is gone, its worker dies (again, if it may run twice). Each way
- * goes through request_move(), and to DONE exactly once. */
+ * The happy path: request_submit() finds a free slot and serves it there (pool_serve.c), or queues it;
+ * serve_all() gives it the next slot that comes free; the answer ends it (request_done()).
+ * What can go wrong: it is refused (draining, overloaded, circuit open, lease closed, session lost or
+ * busy), its time is up while it waits or runs, its caller is gone, its worker dies (again, if it may
+ * run twice). Each way goes through request_move(), and to DONE exactly once. */
 #include "pool_private.h"
 
 #include <assert.h>
@@ -12,14 +12,19 @@
 static const unsigned legal[] = {
 	[REQUEST_NEW] = BIT(REQUEST_QUEUED) | BIT(REQUEST_RUNNING) | BIT(REQUEST_DONE),
 	[REQUEST_QUEUED] = BIT(REQUEST_RUNNING) | BIT(REQUEST_DONE),
-	[REQUEST_RUNNING] = BIT(REQUEST_QUEUED) | BIT(REQUEST_DONE),
+	[REQUEST_RUNNING] = BIT(REQUEST_QUEUED) | BIT(REQUEST_STREAMING) | BIT(REQUEST_DONE),
+	[REQUEST_STREAMING] = BIT(REQUEST_DONE),
 	[REQUEST_DONE] = 0,
 };
 
-/* The only one that changes a request's state; keeps the counts, the bytes and the deadlines. `at`: the
- * link before which it goes, for QUEUED and DONE. */
-static void request_move(struct pool *p, struct pool_request *r, enum request_state to,
-			 struct list *at)
+static bool runs(enum request_state state)
+{
+	return state == REQUEST_RUNNING || state == REQUEST_STREAMING;
+}
+
+/* The only one that changes a request's state; keeps the counts, the bytes and the deadlines. It is in
+ * no list afterwards. */
+static void request_move(struct pool *p, struct pool_request *r, enum request_state to)
 {
 	uint64_t until =
 		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
@@ -30,11 +35,13 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 		p->queued--;
 		p->queued_bytes -= r->bytes;
 		heap_remove(&p->waits, &r->timer);
-	} else if (r->state == REQUEST_RUNNING) {
+		if (r->session != NULL)
+			session_unwait(r);
+	} else if (runs(r->state)) {
 		p->running--;
-		heap_remove(&p->runs, &r->timer);
+		if (to != REQUEST_STREAMING)
+			heap_remove(&p->runs, &r->timer);
 	}
-	r->state = to;
 	if (to == REQUEST_QUEUED) {
 		p->queued++;
 		p->queued_bytes += r->bytes;
@@ -43,63 +50,103 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 		p->running++;
 		r->started_us = p->now_us;
 		heap_set(&p->runs, &r->timer, r->deadline_us);
+	} else if (to == REQUEST_STREAMING) {
+		p->running++;
 	} else {
 		r->done_us = p->now_us;
 	}
-	if (at != NULL)
-		list_insert_before(&r->link, at);
+	r->state = to;
 }
 
-/* The worker that runs it does so no longer. */
+/* The call in which it runs; NULL: it does not run. */
+static struct pool_call *call_of(const struct pool_request *r)
+{
+	struct pool_call *c = r->slot != NULL ? r->slot->call : NULL;
+
+	while (c != NULL && c->request != r)
+		c++;
+	return c;
+}
+
+/* The call in which it runs is nobody's any more. */
 static void part(struct pool *p, struct pool_request *r)
 {
-	struct pool_worker *w = r->worker;
+	struct pool_slot *s = r->slot;
 
-	if (w == NULL)
+	if (s == NULL)
 		return;
-	r->worker = NULL;
-	w->request = NULL;
-	worker_disowned(p, w);
+	call_of(r)->request = NULL;
+	r->slot = NULL;
+	worker_disowned(p, s->worker);
 }
 
 void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outcome)
 {
-	request_move(p, r, REQUEST_DONE, &p->done);
+	request_move(p, r, REQUEST_DONE);
+	list_append(&p->done, &r->link);
+	p->due |= BIT(POOL_DONE);
 	r->outcome = outcome;
 	p->totals.outcome[outcome]++;
 	part(p, r);
+	if (r->session_key != NULL)
+		session_quit(p, r);
 }
 
-void request_run(struct pool *p, struct pool_request *r, struct pool_worker *w)
+void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
-	assert(w->request == NULL && w->call_id == 0);
-	request_move(p, r, REQUEST_RUNNING, NULL);
+	struct pool_worker *w = s->worker;
+
+	assert(s->depth < POOL_NEST_MAX);
+	request_move(p, r, REQUEST_RUNNING);
 	if (r->worker_id == 0)
 		histogram_add(&p->wait_us, p->now_us - r->arrived_us);
-	r->worker = w;
+	r->slot = s;
 	r->worker_id = w->id;
-	w->request = r;
-	w->call_id = r->id;
-	worker_move(p, w, WORKER_BUSY);
-	worker_act(p, w, POOL_RUN);
+	s->call[s->depth++] = (struct pool_call){ .id = r->id, .request = r };
+	w->last_call_id = r->id;
+	if (s->session != NULL)
+		s->session->calls++;
+	if (s->state != WORKER_BUSY)
+		slot_move(p, s, WORKER_BUSY);
+	slot_act(p, s, POOL_RUN);
 }
 
-/* An idle worker begins to serve a call or a checkout. */
-static void serve(struct pool *p, struct pool_request *r, struct pool_worker *w)
+/* ---- queues ---- */
+
+static struct pool_request *waiting(struct list *at)
 {
-	if (r->kind == POOL_CHECKOUT)
-		lease_grant(p, r, w);
-	else
-		request_run(p, r, w);
+	return list_entry(at, struct pool_request, link);
 }
 
-/* The most recently used: its caches are warm, and the others can be swapped out. */
-static struct pool_worker *idle_worker(const struct pool *p)
+/* In order of arrival: mostly last; who waits again is rather in front. */
+static void queue(struct list *line, struct pool_request *r)
 {
-	if (list_empty(&p->in[WORKER_IDLE]))
-		return NULL;
-	return list_entry(p->in[WORKER_IDLE].prev, struct pool_worker, link);
+	struct list *at = line;
+
+	if (!list_empty(line) && waiting(line->prev)->arrival > r->arrival)
+		for (at = line->next; waiting(at)->arrival < r->arrival;)
+			at = at->next;
+	list_insert_before(&r->link, at);
 }
+
+void request_line_up(struct pool *p, struct pool_request *r)
+{
+	const struct pool_session *sn = r->session;
+
+	list_remove(&r->link);
+	if (sn == NULL || sn->first == r) {
+		queue(&p->queue[r->priority], r);
+		return;
+	}
+	if (sn->worker == NULL || sn->ending)
+		return; /* behind the first, or until it has ended */
+	queue(session_movable(r) ? &p->queue[r->priority] : &sn->worker->pinned[r->priority], r);
+	for (unsigned i = 0; i < sn->worker->slots; i++)
+		if (sn->worker->slot[i].session == sn)
+			slot_look(p, &sn->worker->slot[i]);
+}
+
+/* ---- admission ---- */
 
 static bool overloaded(const struct pool *p, const struct pool_request *r)
 {
@@ -112,14 +159,31 @@ static bool overloaded(const struct pool *p, const struct pool_request *r)
 
 bool requests_hopeless(const struct pool *p)
 {
-	return breaker_state(&p->breaker) != BREAKER_CLOSED && pool_ready(p) == 0;
+	return p->serving == 0 && breaker_state(&p->breaker) != BREAKER_CLOSED;
 }
 
-/* Why a request that has just arrived is not admitted; OUTCOME_OK: it is. */
-static enum pool_outcome verdict(const struct pool *p, const struct pool_request *r,
-				 const struct pool_lease *on)
+/* Why its session does not admit a request that has just arrived; OUTCOME_OK: it does. */
+static enum pool_outcome session_verdict(const struct pool *p, const struct pool_request *r,
+					 const struct pool_session *sn, bool at_once)
 {
-	bool at_once = on != NULL ? on->worker->state == WORKER_LEASED : idle_worker(p) != NULL;
+	const struct pool_session *evicted;
+
+	if (sn == NULL)
+		return session_room(p, &evicted) ? OUTCOME_OK : OUTCOME_OVERLOADED;
+	if (sn->lost && r->session_mode != SESSION_HINT)
+		return OUTCOME_SESSION_LOST;
+	if (r->session_mode == SESSION_FAIL_FAST && !at_once)
+		return OUTCOME_SESSION_BUSY;
+	return OUTCOME_OK;
+}
+
+/* Why a request that has just arrived is not admitted; OUTCOME_OK: it is. `at_once`: there is a slot for
+ * it. */
+static enum pool_outcome verdict(const struct pool *p, const struct pool_request *r,
+				 const struct pool_lease *on, const struct pool_session *sn,
+				 bool at_once)
+{
+	enum pool_outcome refusal = OUTCOME_OK;
 
 	if (p->stopping)
 		return OUTCOME_DRAINING;
@@ -131,104 +195,144 @@ static enum pool_outcome verdict(const struct pool *p, const struct pool_request
 		return OUTCOME_TIMEOUT_QUEUE;
 	if (on == NULL && requests_hopeless(p))
 		return OUTCOME_CIRCUIT_OPEN;
-	if (!at_once && overloaded(p, r))
+	if (r->session_key != NULL)
+		refusal = session_verdict(p, r, sn, at_once);
+	if (refusal == OUTCOME_OK && !at_once && overloaded(p, r))
 		return OUTCOME_OVERLOADED;
-	return OUTCOME_OK;
+	return refusal;
 }
 
-void request_submit(struct pool *p, struct pool_request *r, struct pool_lease *lease)
+void request_submit(struct pool *p, const struct pool_event *ev)
 {
+	struct pool_request *r = ev->request;
 	struct pool_lease *on = r->kind == POOL_LEASE_CALL ? lease_find(p, r->lease_id) : NULL;
-	struct pool_worker *w = idle_worker(p);
-	enum pool_outcome refusal = verdict(p, r, on);
+	struct pool_session *sn = NULL;
+	struct pool_slot *s;
+	enum pool_outcome refusal;
 
 	assert(r->state == REQUEST_NEW && r->id != 0 && !(r->id & PROBE_BIT));
-	assert((r->kind == POOL_CHECKOUT) == (lease != NULL));
+	assert((r->kind == POOL_CHECKOUT) == (ev->lease != NULL));
 	r->arrived_us = p->now_us;
 	r->arrival = ++p->totals.received;
-	r->lease = lease;
+	r->lease = ev->lease;
 	list_init(&r->link);
-	if (refusal != OUTCOME_OK) {
-		request_done(p, r, refusal);
-	} else if (on != NULL && on->worker->state == WORKER_LEASED) {
-		request_run(p, r, on->worker);
-	} else if (on != NULL) {
-		request_move(p, r, REQUEST_QUEUED, &on->waiting);
-	} else if (w != NULL) {
-		serve(p, r, w);
-	} else {
-		request_move(p, r, REQUEST_QUEUED, &p->queue[r->priority]);
+	if (r->session_key != NULL) {
+		assert(r->kind != POOL_LEASE_CALL);
+		r->spare = ev->session;
+		list_init(&r->by_session);
+		sn = session_find(p, r->session_key, r->session_key_len);
+		assert(r->spare != NULL || (sn != NULL && r->session_mode != SESSION_HINT));
 	}
+	s = serve_place(p, r, on, sn);
+	refusal = verdict(p, r, on, sn, s != NULL);
+	if (refusal != OUTCOME_OK) {
+		if (refusal == OUTCOME_SESSION_LOST)
+			session_told(p, sn);
+		request_done(p, r, refusal);
+		return;
+	}
+	if (r->session_key != NULL) {
+		session_join(p, r, sn);
+		s = serve_place(p, r, on, r->session); /* an eviction may have taken it */
+	}
+	if (s != NULL) {
+		serve(p, r, s);
+		return;
+	}
+	request_move(p, r, REQUEST_QUEUED);
+	if (on != NULL)
+		list_append(&on->waiting, &r->link);
+	else
+		request_line_up(p, r);
+	if (r->session != NULL)
+		session_wait(r);
+	if (on != NULL)
+		slot_look(p, on->slot);
 }
 
-/* Ends a request whose caller is gone or whose time is up. */
-static void cut(struct pool *p, struct pool_request *r, enum pool_outcome outcome, bool timed_out)
+/* ---- ends ---- */
+
+void request_cut(struct pool *p, struct pool_request *r, enum pool_outcome outcome, bool timed_out)
 {
-	struct pool_worker *w = r->worker;
+	struct pool_slot *s = r->slot;
+	struct pool_call *c = call_of(r);
+	bool streaming = r->state == REQUEST_STREAMING;
 
 	request_done(p, r, outcome);
-	if (w != NULL)
-		worker_orphaned(p, w, r->abandon, timed_out);
-}
-
-void request_abandon(struct pool *p, struct pool_request *r)
-{
-	assert(r->state == REQUEST_QUEUED || r->state == REQUEST_RUNNING);
-	cut(p, r, OUTCOME_ABANDONED, false);
+	if (c != NULL)
+		call_orphaned(p, s, c, r, streaming, timed_out);
 }
 
 void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun)
 {
-	struct list *queue = &p->queue[r->priority], *at = queue->next;
+	bool again = r->kind == POOL_CALL && r->state == REQUEST_RUNNING &&
+		     (r->retry > 0 || not_begun) && r->deadline_us > p->now_us;
+	enum pool_outcome outcome = OUTCOME_WORKER_EXIT;
 
-	if (r->kind != POOL_CALL || (r->retry == 0 && !not_begun) || r->deadline_us <= p->now_us) {
-		request_done(p, r, OUTCOME_WORKER_EXIT);
+	part(p, r);
+	if (again && r->session_key != NULL && !session_rejoin(p, r, not_begun)) {
+		again = false;
+		if (not_begun && r->session_mode != SESSION_HINT)
+			outcome = OUTCOME_SESSION_LOST; /* it might as well have waited */
+	}
+	if (!again) {
+		request_done(p, r, outcome);
 		return;
 	}
-	part(p, r);
 	if (!not_begun) {
 		r->retry--;
 		p->totals.retries++;
 	}
 	r->queue_deadline_us = POOL_NEVER; /* it was about the first wait */
-	/* In front, but behind those of its kind that came before: at most one per worker. */
-	while (at != queue && list_entry(at, struct pool_request, link)->arrival < r->arrival)
-		at = at->next;
-	request_move(p, r, REQUEST_QUEUED, at);
+	request_move(p, r, REQUEST_QUEUED);
+	request_line_up(p, r);
+	if (r->session != NULL)
+		session_wait(r);
 }
 
 void requests_expire(struct pool *p)
 {
 	while (heap_due(&p->waits, p->now_us))
-		cut(p, heap_entry(heap_min(&p->waits), struct pool_request, timer),
-		    OUTCOME_TIMEOUT_QUEUE, true);
+		request_cut(p, heap_entry(heap_min(&p->waits), struct pool_request, timer),
+			    OUTCOME_TIMEOUT_QUEUE, true);
 	while (heap_due(&p->runs, p->now_us))
-		cut(p, heap_entry(heap_min(&p->runs), struct pool_request, timer),
-		    OUTCOME_TIMEOUT_CALL, true);
-}
-
-/* The next in line, NULL when nobody waits. */
-static struct pool_request *first_waiting(const struct pool *p)
-{
-	for (unsigned i = 0; i < PRIORITIES; i++)
-		if (!list_empty(&p->queue[i]))
-			return list_entry(p->queue[i].next, struct pool_request, link);
-	return NULL;
+		request_cut(p, heap_entry(heap_min(&p->runs), struct pool_request, timer),
+			    OUTCOME_TIMEOUT_CALL, true);
 }
 
 void requests_done(struct pool *p, enum pool_outcome outcome)
 {
 	struct pool_request *r;
 
-	while ((r = first_waiting(p)) != NULL)
+	while ((r = serve_first(p->queue)) != NULL)
 		request_done(p, r, outcome);
 }
 
-void requests_serve(struct pool *p)
-{
-	struct pool_request *r;
-	struct pool_worker *w;
+/* ---- streams ---- */
 
-	while ((w = idle_worker(p)) != NULL && (r = first_waiting(p)) != NULL)
-		serve(p, r, w);
+void request_opened(struct pool *p, struct pool_request *r)
+{
+	request_move(p, r, REQUEST_STREAMING);
+	list_append(&p->opened, &r->link);
+	p->due |= BIT(POOL_OPENED);
+}
+
+void request_extend(struct pool *p, struct pool_request *r, uint64_t deadline_us)
+{
+	assert(runs(r->state));
+	if (r->closing)
+		return; /* its deadline is the grace of the close */
+	r->deadline_us = deadline_us;
+	heap_set(&p->runs, &r->timer, deadline_us);
+}
+
+void request_close(struct pool *p, struct pool_request *r)
+{
+	assert(r->state == REQUEST_STREAMING);
+	if (r->closing || r->slot->worker->state == WORKER_STOPPING)
+		return;
+	r->closing = true;
+	r->deadline_us = pool_in(p, p->config.interrupt_grace_us);
+	heap_set(&p->runs, &r->timer, r->deadline_us);
+	call_close(p, r->slot, call_of(r));
 }

@@ -1,55 +1,86 @@
 /* pool_worker.c - workers of the pool: from the decision to start one until it is gone.
  *
- * The happy path: workers_start() decides a start while the breaker allows; HELLO (worker_ready()) makes
- * it idle; it serves; pool_worker_free() after each answer.
+ * The happy path: workers_start() decides a start (pool_size.c); HELLO (worker_ready()) makes its slots
+ * idle; they serve (pool_slot.c).
  * What can go wrong: it does not say HELLO in time or dies before (a failed start); it dies or breaks
- * the protocol while it serves (its call is lost with it, its lease ends); its call loses its owner
- * (worker_orphaned(): it proves itself clean or is killed). A stop is polite first, then SIGTERM, then
- * SIGKILL; what is stopping never serves again. */
+ * the protocol while it serves (its calls are lost with it, its leases end, its sessions are lost). A
+ * stop is polite first, then SIGTERM, then SIGKILL; what is stopping never serves again. */
 #include "pool_private.h"
 
 #include "mem.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum { PHASE_ASKED, PHASE_SIGTERM, PHASE_SIGKILL };
 
 static const unsigned legal[WORKER_STATES] = {
 	[WORKER_STARTING] = BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_IDLE] =
-		BIT(WORKER_LEASED) | BIT(WORKER_BUSY) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_LEASED] =
-		BIT(WORKER_BUSY) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_BUSY] = BIT(WORKER_LEASED) | BIT(WORKER_IDLE) | BIT(WORKER_PROBING) |
-			BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
-	[WORKER_PROBING] =
-		BIT(WORKER_LEASED) | BIT(WORKER_IDLE) | BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
+	[WORKER_IDLE] = BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
+	[WORKER_LEASED] = BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
+	[WORKER_BUSY] = BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
+	[WORKER_PROBING] = BIT(WORKER_STOPPING) | BIT(WORKER_GONE),
 	[WORKER_STOPPING] = BIT(WORKER_GONE),
 	[WORKER_GONE] = 0,
 };
 
-/* The only one that changes a worker's state. */
+static bool serves(enum worker_state state)
+{
+	return state != WORKER_STARTING && state != WORKER_STOPPING && state != WORKER_GONE;
+}
+
+/* Takes it out of the counts of its state, or puts it in. */
+static void count(struct pool *p, const struct pool_worker *w, int by)
+{
+	if (!serves(w->state)) {
+		p->count[w->state] += (unsigned)by;
+		return;
+	}
+	p->serving += (unsigned)by;
+	for (unsigned i = WORKER_IDLE; i <= WORKER_PROBING; i++)
+		p->count[i] += (unsigned)by * w->in[i];
+}
+
+/* The only one that changes a worker's state; slot_move() that of one slot while it serves. */
 void worker_move(struct pool *p, struct pool_worker *w, enum worker_state to)
 {
 	assert(legal[w->state] & BIT(to));
-	list_remove(&w->link);
-	p->count[w->state]--;
+	count(p, w, -1);
+	memset(w->in, 0, sizeof w->in);
+	for (unsigned i = 0; i < w->slots; i++) {
+		w->slot[i].state = to;
+		w->slot[i].since_us = p->now_us;
+	}
+	w->in[to] = w->slots;
 	w->state = to;
 	w->since_us = p->now_us;
-	p->count[to]++;
-	list_append(&p->in[to], &w->link);
+	count(p, w, 1);
+	worker_offer(p, w);
+}
+
+void worker_offer(struct pool *p, struct pool_worker *w)
+{
+	unsigned idle = w->retiring ? 0 : w->in[WORKER_IDLE];
+
+	list_remove(&w->offered);
+	if (idle == 0)
+		return;
+	list_append(&p->offered[w->slots - idle], &w->offered);
+	if (w->session_count > 0 && serve_first(w->pinned) != NULL && list_empty(&w->hungry))
+		list_append(&p->hungry, &w->hungry);
 }
 
 void worker_act(struct pool *p, struct pool_worker *w, enum pool_action_type type)
 {
 	list_remove(&w->act);
 	list_append(&p->act[type], &w->act);
+	p->due |= BIT(type);
 	w->pending = type;
 }
 
 struct pool_worker *worker_find(const struct pool *p, uint64_t worker_id)
 {
-	struct pool_worker *w = p->worker_hash[pool_slot(worker_id)];
+	struct pool_worker *w = p->worker_hash[pool_chain(worker_id)];
 
 	while (w != NULL && w->id != worker_id)
 		w = w->hash_next;
@@ -58,24 +89,32 @@ struct pool_worker *worker_find(const struct pool *p, uint64_t worker_id)
 
 /* ---- the end of a worker ---- */
 
+/* Whether somebody still has to hear what became of it. */
 static bool owned(const struct pool_worker *w)
 {
-	return w->request != NULL || w->lease != NULL;
+	for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
+		if (s->lease != NULL)
+			return true;
+		for (unsigned i = 0; i < s->depth; i++)
+			if (s->call[i].request != NULL)
+				return true;
+	}
+	return false;
 }
 
 static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
 {
-	static const enum pool_action_type act[] = { POOL_END, POOL_TERMINATE, POOL_KILL };
+	static const enum pool_action_type acts[] = { POOL_END, POOL_TERMINATE, POOL_KILL };
 
 	w->stop_phase = phase;
 	if (phase == PHASE_SIGKILL)
 		p->totals.kills++;
-	/* After SIGKILL there is nothing left to do but to tell its owner, if its exit is not
+	/* After SIGKILL there is nothing left to do but to tell its owners, if its exit is not
 	 * reported: a process in the kernel's hands can take its time. */
 	heap_set(&p->timers, &w->timer,
 		 phase < PHASE_SIGKILL || owned(w) ? pool_in(p, p->config.stop_grace_us)
 						   : POOL_NEVER);
-	worker_act(p, w, act[phase]);
+	worker_act(p, w, acts[phase]);
 }
 
 void worker_disowned(struct pool *p, struct pool_worker *w)
@@ -84,8 +123,7 @@ void worker_disowned(struct pool *p, struct pool_worker *w)
 		heap_remove(&p->timers, &w->timer);
 }
 
-/* The start is a success after all. */
-static void trial_passed(struct pool *p, struct pool_worker *w)
+void worker_proved(struct pool *p, struct pool_worker *w)
 {
 	if (!list_empty(&w->trial)) {
 		list_remove(&w->trial);
@@ -93,24 +131,31 @@ static void trial_passed(struct pool *p, struct pool_worker *w)
 	}
 }
 
-static void leave(struct pool *p, struct pool_worker *w, unsigned phase)
+/* It serves nobody any more (its state says so already): nothing is due in its slots, its sessions are
+ * lost, and a call that it was not even sent goes to another. */
+static void withdraw(struct pool *p, struct pool_worker *w)
 {
-	trial_passed(p, w);
 	list_remove(&w->by_index);
-	w->call_id = 0;
-	w->interrupted = w->timed_out = false;
-	worker_move(p, w, WORKER_STOPPING);
-	stop_phase(p, w, phase);
+	list_remove(&w->hungry);
+	p->retiring -= w->retiring;
+	w->retiring = false;
+	sessions_lost(p, w);
+	for (struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
+		bool unsent = s->depth == 1 && s->call[0].request != NULL && !list_empty(&s->act) &&
+			      s->pending == POOL_RUN;
+
+		slot_quiet(p, s);
+		if (unsent && s->call[0].request->kind == POOL_CALL)
+			request_lost_worker(p, s->call[0].request, true);
+	}
 }
 
-/* Kills a worker that nobody's call runs on; its lease ends. */
-static void put_down(struct pool *p, struct pool_worker *w, bool timed_out)
+void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how)
 {
-	assert(w->request == NULL);
-	if (w->lease != NULL)
-		lease_end(p, w->lease, timed_out ? LEASE_TIMEOUT : LEASE_WORKER_GONE,
-			  OUTCOME_LEASE_CLOSED);
-	leave(p, w, PHASE_SIGKILL);
+	worker_proved(p, w);
+	worker_move(p, w, WORKER_STOPPING);
+	withdraw(p, w);
+	stop_phase(p, w, how == POOL_KILL ? PHASE_SIGKILL : PHASE_ASKED);
 }
 
 static void start_failed(struct pool *p, const struct pool_worker *w)
@@ -119,10 +164,18 @@ static void start_failed(struct pool *p, const struct pool_worker *w)
 	breaker_failed(&p->breaker, w->started_us, p->now_us, p->random);
 }
 
+static bool interrupted(const struct pool_worker *w)
+{
+	for (unsigned i = 0; i < w->slots; i++)
+		if (w->slot[i].interrupted)
+			return true;
+	return false;
+}
+
 /* It dies by itself while it serves or starts: was it fit to serve at all? */
 static void judge(struct pool *p, struct pool_worker *w)
 {
-	bool early = w->calls == 0 && !w->interrupted && p->now_us - w->ready_us < EARLY_DEATH_US;
+	bool early = w->calls == 0 && !interrupted(w) && p->now_us - w->ready_us < EARLY_DEATH_US;
 
 	if (w->state == WORKER_STARTING) {
 		start_failed(p, w);
@@ -130,17 +183,25 @@ static void judge(struct pool *p, struct pool_worker *w)
 		list_remove(&w->trial);
 		start_failed(p, w);
 	} else {
-		trial_passed(p, w);
+		worker_proved(p, w);
 	}
 }
 
 /* What it held is lost with it. */
 static void bereave(struct pool *p, struct pool_worker *w, bool not_begun)
 {
-	if (w->request != NULL)
-		request_lost_worker(p, w->request, not_begun);
-	if (w->lease != NULL)
-		lease_end(p, w->lease, LEASE_WORKER_GONE, OUTCOME_LEASE_CLOSED);
+	for (struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
+		for (unsigned i = 0; i < s->depth; i++) {
+			struct pool_request *r = s->call[i].request;
+
+			if (r != NULL && i == 0)
+				request_lost_worker(p, r, not_begun && r->id == w->last_call_id);
+			else if (r != NULL)
+				request_done(p, r, OUTCOME_WORKER_EXIT);
+		}
+		if (s->lease != NULL)
+			lease_end(p, s->lease, LEASE_WORKER_GONE, OUTCOME_LEASE_CLOSED);
+	}
 }
 
 void worker_broken(struct pool *p, struct pool_worker *w)
@@ -148,61 +209,45 @@ void worker_broken(struct pool *p, struct pool_worker *w)
 	if (w->state == WORKER_STOPPING)
 		return; /* it closes its channel because it was asked to */
 	judge(p, w);
-	/* Its call and its lease hear of it with its exit, which tells more: how it died, and its
+	/* Its calls and its leases hear of it with its exit, which tells more: how it died, and its
 	 * last words. */
-	leave(p, w, PHASE_SIGKILL);
+	worker_leave(p, w, POOL_KILL);
 }
 
 void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun)
 {
-	struct pool_worker **slot = &p->worker_hash[pool_slot(w->id)];
+	struct pool_worker **chain = &p->worker_hash[pool_chain(w->id)];
+	bool stopping = w->state == WORKER_STOPPING;
 
 	p->totals.exits++;
-	if (w->state != WORKER_STOPPING)
+	if (!stopping)
 		judge(p, w);
+	worker_move(p, w, WORKER_GONE);
+	if (!stopping)
+		withdraw(p, w);
 	bereave(p, w, not_begun);
 	heap_remove(&p->timers, &w->timer);
-	list_remove(&w->by_index);
 	list_remove(&w->trial);
+	list_remove(&w->act);
 	list_remove(&w->all);
-	while (*slot != w)
-		slot = &(*slot)->hash_next;
-	*slot = w->hash_next;
-	worker_move(p, w, WORKER_GONE);
+	list_append(&p->gone, &w->all);
+	while (*chain != w)
+		chain = &(*chain)->hash_next;
+	*chain = w->hash_next;
 }
 
 void workers_reap(struct pool *p)
 {
-	while (!list_empty(&p->in[WORKER_GONE])) {
-		struct pool_worker *w =
-			list_entry(p->in[WORKER_GONE].next, struct pool_worker, link);
+	while (!list_empty(&p->gone)) {
+		struct pool_worker *w = list_entry(p->gone.next, struct pool_worker, all);
 
-		list_remove(&w->link);
-		list_remove(&w->act);
+		list_remove(&w->all);
 		p->count[WORKER_GONE]--;
 		mem_free(w);
 	}
 }
 
-/* ---- its work ---- */
-
-void pool_worker_free(struct pool *p, struct pool_worker *w)
-{
-	/* Those that still start are surplus before those that can serve. */
-	unsigned ready = pool_ready(p) + (w->state == WORKER_STARTING);
-
-	w->call_id = 0;
-	w->interrupted = w->timed_out = false;
-	heap_remove(&p->timers, &w->timer);
-	if (w->lease != NULL) {
-		worker_move(p, w, WORKER_LEASED);
-		lease_next(p, w->lease);
-	} else if (ready > p->config.size) {
-		leave(p, w, PHASE_ASKED);
-	} else {
-		worker_move(p, w, WORKER_IDLE);
-	}
-}
+/* ---- how it comes and goes ---- */
 
 void worker_ready(struct pool *p, struct pool_worker *w)
 {
@@ -213,80 +258,18 @@ void worker_ready(struct pool *p, struct pool_worker *w)
 		list_append(&p->trials, &w->trial);
 	else
 		breaker_ok(&p->breaker);
-	pool_worker_free(p, w);
+	heap_remove(&p->timers, &w->timer);
+	worker_move(p, w, WORKER_IDLE);
+	/* Those that still start are surplus before those that can serve. */
+	worker_surplus(p, w);
 }
-
-static void probe(struct pool *p, struct pool_worker *w)
-{
-	w->call_id = PROBE_BIT | ++p->last_probe_id;
-	w->interrupted = false;
-	heap_set(&p->timers, &w->timer, pool_in(p, p->config.interrupt_grace_us));
-	worker_move(p, w, WORKER_PROBING);
-	worker_act(p, w, POOL_PROBE);
-}
-
-void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id)
-{
-	struct pool_request *r = w->request;
-
-	if (w->state == WORKER_STOPPING && r != NULL && r->id == call_id) {
-		/* The last words of one that ended by itself: its caller gets them, it gets nobody. */
-		w->calls++;
-		p->early_deaths = 0;
-		histogram_add(&p->call_us, p->now_us - r->started_us);
-		request_done(p, r, OUTCOME_OK);
-		return;
-	}
-	if (call_id == 0 || call_id != w->call_id) {
-		p->totals.late++;
-		return;
-	}
-	if (w->state == WORKER_BUSY) {
-		w->calls++;
-		p->early_deaths = 0;
-		trial_passed(p, w);
-	}
-	if (r != NULL) {
-		histogram_add(&p->call_us, p->now_us - r->started_us);
-		request_done(p, r, OUTCOME_OK);
-	}
-	if (w->interrupted)
-		probe(p, w);
-	else
-		pool_worker_free(p, w);
-}
-
-void worker_orphaned(struct pool *p, struct pool_worker *w, enum pool_abandon how, bool timed_out)
-{
-	if (w->state == WORKER_STOPPING)
-		return;
-	assert(w->state == WORKER_BUSY && !w->interrupted);
-	switch (how) {
-	case ABANDON_KILL:
-		put_down(p, w, timed_out);
-		break;
-	case ABANDON_INTERRUPT:
-		w->interrupted = true;
-		w->timed_out = timed_out;
-		p->totals.interrupts++;
-		heap_set(&p->timers, &w->timer, pool_in(p, p->config.interrupt_grace_us));
-		worker_act(p, w, POOL_INTERRUPT);
-		break;
-	case ABANDON_FINISH:
-		break;
-	}
-}
-
-/* ---- time ---- */
 
 static void expire(struct pool *p, struct pool_worker *w)
 {
 	heap_remove(&p->timers, &w->timer);
 	if (w->state == WORKER_STARTING) {
 		start_failed(p, w);
-		leave(p, w, PHASE_SIGKILL);
-	} else if (w->state != WORKER_STOPPING) {
-		put_down(p, w, w->timed_out); /* it did not react to the interrupt */
+		worker_leave(p, w, POOL_KILL);
 	} else if (w->stop_phase < PHASE_SIGKILL) {
 		stop_phase(p, w, w->stop_phase + 1);
 	} else {
@@ -303,95 +286,6 @@ void workers_expire(struct pool *p)
 
 		if (p->now_us - w->ready_us < EARLY_DEATH_US)
 			break;
-		trial_passed(p, w);
-	}
-}
-
-/* ---- how many ---- */
-
-/* A new worker at the lowest index that is free. NULL: no memory. */
-static struct pool_worker *worker_new(struct pool *p)
-{
-	struct pool_worker *w = mem_zalloc(sizeof *w), **slot;
-	struct list *at = p->by_index.next;
-
-	if (w == NULL)
-		return NULL;
-	w->id = ++p->last_worker_id;
-	while (at != &p->by_index &&
-	       list_entry(at, struct pool_worker, by_index)->index == w->index) {
-		w->index++;
-		at = at->next;
-	}
-	list_init(&w->by_index);
-	list_insert_before(&w->by_index, at);
-	list_init(&w->act);
-	list_init(&w->trial);
-	list_append(&p->workers, &w->all);
-	slot = &p->worker_hash[pool_slot(w->id)];
-	w->hash_next = *slot;
-	*slot = w;
-	w->state = WORKER_STARTING;
-	w->started_us = w->since_us = p->now_us;
-	p->count[WORKER_STARTING]++;
-	list_append(&p->in[WORKER_STARTING], &w->link);
-	return w;
-}
-
-void workers_start(struct pool *p)
-{
-	struct pool_worker *w;
-
-	p->start_at_us = POOL_NEVER;
-	while (!p->stopping && pool_ready(p) + p->count[WORKER_STARTING] < p->config.size) {
-		if (p->now_us < p->no_memory_until_us) {
-			p->start_at_us = p->no_memory_until_us;
-			return;
-		}
-		if (!breaker_may_start(&p->breaker, p->now_us, &p->start_at_us))
-			return;
-		if ((w = worker_new(p)) == NULL) {
-			p->start_at_us = p->no_memory_until_us = pool_in(p, NO_MEMORY_RETRY_US);
-			return;
-		}
-		p->start_at_us = POOL_NEVER;
-		breaker_start(&p->breaker, p->now_us);
-		p->totals.starts++;
-		heap_set(&p->timers, &w->timer, pool_in(p, p->config.start_timeout_us));
-		worker_act(p, w, POOL_START);
-	}
-}
-
-void workers_resize(struct pool *p, unsigned size)
-{
-	struct list *at = p->by_index.prev;
-
-	p->config.size = size;
-	/* Idle ones leave at once, those with the highest index first; who serves leaves when it
-	 * comes free. */
-	while (at != &p->by_index && pool_ready(p) > size) {
-		struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
-
-		at = at->prev;
-		if (w->state == WORKER_IDLE)
-			leave(p, w, PHASE_ASKED);
-	}
-}
-
-void workers_stop(struct pool *p)
-{
-	struct list *at, *next;
-
-	list_each (at, next, &p->workers) {
-		struct pool_worker *w = list_entry(at, struct pool_worker, all);
-
-		if (w->request != NULL)
-			request_done(p, w->request, OUTCOME_DRAINING);
-		if (w->lease != NULL)
-			lease_end(p, w->lease, LEASE_WORKER_GONE, OUTCOME_DRAINING);
-		if (w->state == WORKER_STARTING || w->state == WORKER_BUSY)
-			leave(p, w, PHASE_SIGKILL);
-		else if (w->state != WORKER_STOPPING)
-			leave(p, w, PHASE_ASKED);
+		worker_proved(p, w);
 	}
 }

@@ -260,6 +260,7 @@ static const struct row {
 	{ "give_away", "{give_away, Pid}", VERB_GIVE_AWAY, TARGET_LEASE, 2, 2, parse_give_away },
 	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1,
 	  2, parse_ping },
+	{ "ping", "ping", VERB_PING, TARGET_STREAM, 1, 1, NULL },
 	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY,
 	  TARGET_NODE | TARGET_POOL, 1, 2, parse_await },
 	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },

@@ -152,7 +152,8 @@ static const struct row {
 	{ "retry", RUNS, take_retry, "an integer from 0 to 100" },
 	{ "strings", RUNS, take_strings, "utf8 or bytes" },
 	{ "traceparent", RUNS, take_traceparent, "a binary of 1 to 512 bytes" },
-	{ "demand", STREAMS, take_demand, "an integer from 0 to 1000000: items before the first ask" },
+	{ "demand", STREAMS, take_demand,
+	  "an integer from 0 to 1000000: items before the first ask" },
 	{ "progress", RUNS, take_progress, "a term of at most 1024 bytes: the tag of the reports" },
 };
 
@@ -168,7 +169,7 @@ static int bad_option(struct buf *reason, const uint8_t *key, const char *expect
 /* No such option: which ones there are. */
 static int unknown_option(struct buf *reason, const uint8_t *key, enum request_verb verb)
 {
-	const char *what = verb == VERB_CALL   ? "call"
+	const char *what = verb == VERB_CALL     ? "call"
 			   : verb == VERB_STREAM ? "stream"
 			   : verb == VERB_BATCH  ? "batch"
 						 : "checkout";
@@ -193,7 +194,8 @@ static int take_option(const uint8_t *key, const uint8_t *value, struct request 
 	return unknown_option(reason, key, out->verb);
 }
 
-int request_take_options(const uint8_t *opts, struct request *out, struct buf *reason)
+/* Every option, from a map or a keyword list. */
+static int take_all(const uint8_t *opts, struct request *out, struct buf *reason)
 {
 	static const char form[] = "options as a map or a keyword list";
 	const uint8_t *at, *pair;
@@ -220,4 +222,17 @@ int request_take_options(const uint8_t *opts, struct request *out, struct buf *r
 		at = term_skip(at);
 	}
 	return at == NULL || term_kind(at) == TERM_NIL ? 0 : request_bad(reason, form);
+}
+
+int request_take_options(const uint8_t *opts, struct request *out, struct buf *reason)
+{
+	int rc = take_all(opts, out, reason);
+
+	if (rc != 0 || !out->has_owner || out->session != NULL)
+		return rc;
+	term_put_tuple(reason, 3);
+	term_put_atom(reason, "bad_option");
+	term_put_atom(reason, "owner");
+	term_put_text(reason, "an owner only together with a session, which ends with it");
+	return reason->err != 0 ? reason->err : -EINVAL;
 }

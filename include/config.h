@@ -13,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_LIST_MAX 64
-#define CONFIG_INFINITY UINT64_MAX /* of a time in milliseconds */
+#define CONFIG_LIST_MAX  64
+#define CONFIG_SLOTS_MAX 64
+#define CONFIG_INFINITY  UINT64_MAX /* of a time in milliseconds */
 
 /* A list of texts, owned by the config. */
 struct config_list {
@@ -47,8 +48,11 @@ struct config {
 	struct config_list pythonpath, preload, allow, expose;
 	uint64_t rpc; /* a flag */
 	uint64_t start_method; /* enum start_method */
+	uint64_t slots;
 	uint64_t abandon;      /* enum pool_abandon: its order is that of the words in the table */
-	uint64_t strings;      /* enum config_strings */
+	uint64_t session_mode; /* enum pool_session_mode, likewise */
+	uint64_t session_ttl_ms, max_sessions;
+	uint64_t strings; /* enum config_strings */
 	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms,
 		stop_grace_ms;
 	uint64_t queue_limit, queue_bytes;

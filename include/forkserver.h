@@ -9,7 +9,7 @@
  *                      "method" "fork"|"spawn", "preload" array of str (modules), "expose" array of
  *                      [name, module, attr] of str, "allow" array of str (patterns; empty: all),
  *                      "max_depth" int, "max_result_bytes" int, "path" array of str (put in front
- *                      of sys.path), "utf8" bool
+ *                      of sys.path), "slots" int (calls that a worker holds at once), "utf8" bool
  *   ["start", worker_id int, index int]  with three descriptors by SCM_RIGHTS: the worker's channel
  *                      (a stream socket), and the write ends of its stdout and its stderr
  *   ["reap", os_pid int]  the node will not signal that process again: wait for it now

@@ -15,8 +15,8 @@
  *          +---------+--------+---------+--> stopping -> gone      that the signal hit nobody else)
  *
  * Requests: queued -> running -> done; a stream goes queued -> running -> streaming -> done. done is told
- * by exactly one POOL_DONE action per request, with exactly one outcome. The owner of a request's memory is the node: it lends it with POOL_SUBMIT and
- * gets it back with POOL_DONE.
+ * by exactly one POOL_DONE action per request, with exactly one outcome. The owner of a request's memory
+ * is the node: it lends it with POOL_SUBMIT and gets it back with POOL_DONE.
  *
  * Abandon: when the caller of a running call is gone, or its time is up, the request is done at once,
  * but the worker does not serve anybody before it is clean:
@@ -26,12 +26,14 @@
  *     finish     it stays busy until it answers; the answer is dropped
  *
  * A stream that is not wanted any more is closed first, whatever `abandon` says: POOL_CLOSE; the worker
- * answers when the generator is closed, or is killed after interrupt_grace.
+ * answers when the generator is closed, or is killed after interrupt_grace. One whose deadline passes
+ * hangs, and is treated as `abandon` says (finish: it is closed, without a grace).
  *
  * Slots: a worker is one Python process that holds up to `slots` calls at once; each call is in one slot,
  * and it is the slot that is idle, leased, busy or probing. A worker starts, stops and dies as a whole.
  * A lease is one slot. Everything that is said of workers here holds for slots; with slots = 1 there is
- * no difference.
+ * no difference. When a worker is killed for what one slot does, its other calls and leases hear of it
+ * with POOL_WORKER_GONE, as with a death (`retry` applies), or stop_grace later.
  *
  * Sessions: a session lives in one worker (in its process), from the first request that names it until
  * it is ended, evicted, expired, or lost with its worker. Its requests are pinned: they wait for a slot
@@ -45,11 +47,16 @@
  * fail_fast request does, once; then it starts anew. `retry` does not apply to requests with a session
  * (but hint), since what they rely on is lost. An end is carried out by the worker (POOL_END_SESSION ->
  * POOL_WORKER_ANSWER) before it serves again, as a probe is, with interrupt_grace; a worker that is
- * asked to leave ends its sessions itself.
+ * asked to leave ends its sessions itself. Where a session starts anew for those who wait, that is after
+ * its old worker has ended it or is gone; the record, and so the token, stay the same.
  *
  * Re-entrant calls: a worker that waits for a process of a peer (POOL_WORKER_WAITS) runs requests of the
  * session of the call that waits at once, inside of it (a stack of calls in one slot, at most
- * POOL_NEST_MAX deep). When such a call ends the one below goes on.
+ * POOL_NEST_MAX deep); for calls of a lease the same. A free slot of the worker comes first. When such
+ * a call ends the one below goes on. One that nobody wants any more is left to finish, whatever `abandon`
+ * says (a stream is closed, without a grace): the call below did nothing wrong. What happens to the
+ * outermost happens to the worker; those inside of a call that was told to stop end as they may, or with
+ * the worker (WORKER_EXIT; they never run again).
  *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
@@ -90,8 +97,8 @@ enum pool_kind {
 
 enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST };
 
-#define POOL_NEST_MAX     16
-#define POOL_SLOTS_MAX    64
+#define POOL_NEST_MAX  16
+#define POOL_SLOTS_MAX 64
 
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
 enum pool_outcome {
@@ -123,7 +130,7 @@ struct pool_request {
 	size_t bytes;               /* its payload, for queue_bytes_limit */
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
-	bool stream;                /* CALL, LEASE_CALL: what it returns is iterated */
+	bool stream;               /* CALL, LEASE_CALL: what it returns is iterated */
 	enum pool_session_mode session_mode;
 	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
 	size_t session_key_len;
@@ -135,14 +142,15 @@ struct pool_request {
 		REQUEST_STREAMING, /* it has been opened: counts as running */
 		REQUEST_DONE
 	} state;
-	bool closing;           /* streaming, and POOL_CLOSE was said */
+	bool closing;                 /* streaming, and POOL_CLOSE was said */
 	struct pool_session *session; /* which it belongs to */
 	struct pool_session *spare;   /* a fresh record that it brought along */
 	enum pool_outcome outcome;
-	uint64_t arrival; /* its number in the order of arrival */
-	struct list link; /* in a queue, a lease's queue, or the done list */
+	uint64_t arrival;       /* its number in the order of arrival */
+	struct list link;       /* in a queue, a lease's queue, or the opened or the done list */
+	struct list by_session; /* in its session's, while it waits */
 	struct heap_node timer;
-	struct pool_worker *worker; /* while running */
+	struct pool_slot *slot;   /* while running */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
 	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
 	uint64_t arrived_us, started_us, done_us;
@@ -153,10 +161,10 @@ struct pool_request {
 struct pool_lease {
 	uint64_t id;
 	/* ---- the pool's ---- */
-	struct pool_worker *worker; /* NULL before and after */
-	uint64_t worker_id;         /* likewise, but kept when it has ended */
-	struct list waiting;        /* its calls that wait for the running one, in order */
-	struct list link;           /* in the pool's leases, or in the ended list */
+	struct pool_slot *slot; /* NULL before and after */
+	uint64_t worker_id;     /* likewise, but kept when it has ended */
+	struct list waiting;    /* its calls that wait for the running one, in order */
+	struct list link;       /* in the pool's leases, or in the ended list */
 	struct pool_lease *hash_next;
 	enum pool_lease_end {
 		LEASE_CHECKED_IN,
@@ -169,53 +177,94 @@ struct pool_lease {
 /* One session. The node allocates it for the first request that names it, with room for the key, and
  * gets it back with POOL_SESSION_ENDED: once for each that it gave. */
 struct pool_session {
-	uint64_t token; /* its id towards the worker; never reused */
-	uint64_t ttl_us; /* ends when it was idle for so long; POOL_NEVER: never */
+	uint64_t token;     /* its id towards the worker; never reused */
+	uint64_t ttl_us;    /* ends when it was idle for so long; POOL_NEVER: never */
 	const uint8_t *key; /* the session's name as the node compares it: bytes of a term */
 	size_t key_len;
 	/* ---- the pool's ---- */
 	struct pool_worker *worker; /* NULL: none yet, or lost */
 	uint64_t worker_id;         /* where it is or was */
 	uint64_t calls;             /* begun */
-	unsigned users;             /* requests and leases that wait for it or run in it */
+	unsigned users;             /* requests that wait for it or run in it */
+	unsigned slots;             /* that run calls of it, or are leased in it */
+	bool known;                 /* pool_session_find() finds it */
 	bool lost;                  /* its worker is gone, and nobody has heard of it yet */
-	uint64_t idle_since_us;
+	bool ending; /* it ends when its calls are done; `told`: POOL_END_SESSION was said */
+	bool told;
+	uint64_t idle_since_us; /* nobody has used it since */
 	enum pool_session_end {
-		SESSION_ENDED,   /* POOL_SESSION_END */
+		SESSION_ENDED,   /* POOL_SESSION_END, or a stop */
 		SESSION_EVICTED, /* the longest idle, when there were max_sessions */
 		SESSION_EXPIRED,
-		SESSION_LOST, /* with its worker, and that was told or nobody asked in time */
+		SESSION_LOST,   /* with its worker, and that was told or nobody asked in time */
 		SESSION_UNUSED, /* no request of it ever ran, or the record was not needed */
 		SESSION_MOVED,  /* hint: it lives on elsewhere, with another record */
 	} end;
 	struct heap_node timer;
-	struct list waiting; /* requests: pinned ones, or those behind its first */
+	struct list waiting;        /* its requests that wait, by priority and arrival */
+	struct pool_request *first; /* of those, when it has no worker: the others are behind it */
 	struct list link, by_worker;
+	struct list order; /* among those that nobody uses, or of its worker's that are to end */
+	uint32_t hash;
 	struct pool_session *hash_next;
 };
 
-/* One worker, read-only outside pool.c. */
+/* One call of a slot. */
+struct pool_call {
+	uint64_t id;
+	struct pool_request *request; /* NULL: nobody waits for it any more */
+	bool waits;                   /* for a process of a peer */
+	bool close_due;               /* POOL_CLOSE is to be said */
+};
+
+/* One place for calls in a worker, read-only outside the pool. */
+struct pool_slot {
+	struct pool_worker *worker;
+	enum worker_state state; /* STARTING, STOPPING, GONE as the worker is */
+	unsigned depth;          /* calls under way: one, or a stack of re-entrant ones */
+	uint64_t probe_id;       /* of a PING or END_SESSION under way; 0: none */
+	struct pool_lease *lease;
+	struct pool_session *session; /* of its calls or its lease */
+	struct pool_session *ends;    /* the one that the worker is told to end */
+	bool interrupted;             /* its first call was told to stop */
+	bool closing;                 /* its first call is a stream that nobody wants any more */
+	bool timed_out;               /* either, because the call's time was up */
+	uint64_t since_us;            /* when it came into its state */
+	struct heap_node timer;       /* grace of an interrupt, a probe, a close */
+	/* an action that is due, and its place in the list of those */
+	unsigned pending;
+	struct list act, closes, nests;
+	struct pool_call call[POOL_NEST_MAX]; /* the first, and those inside of it */
+};
+
+/* One worker, read-only outside the pool. */
 struct pool_worker {
 	uint64_t id;    /* never reused */
 	unsigned index; /* 0 .. size-1 (of its start), unique among those not stopping */
+	/* STARTING, STOPPING, GONE; or what its slots are: BUSY if one of them is, or else PROBING,
+	 * LEASED, IDLE */
 	enum worker_state state;
-	struct list link;
-	struct heap_node timer;       /* start deadline, grace of an interrupt, of a stop */
-	struct pool_request *request; /* what it runs for somebody; NULL when that one is gone */
-	uint64_t call_id; /* the call it runs, 0: none; outlives `request` when abandoned */
-	struct pool_lease *lease;
-	bool interrupted;                        /* busy, and told to stop what it does */
-	bool timed_out;                          /* interrupted because its call's time was up */
-	unsigned stop_phase;                     /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
+	struct heap_node timer; /* start deadline, grace of a stop */
+	unsigned stop_phase;    /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
+	bool retiring; /* surplus: takes nobody any more, and leaves when all its slots are free */
 	uint64_t started_us, ready_us, since_us; /* since: when it came into its state */
 	uint64_t calls;                          /* answered */
+	uint64_t last_call_id;                   /* the call that it was sent last */
+	/* its sessions, those of them that it must be told to end, and the requests that wait for one */
+	struct list sessions, ends, pinned[PRIORITIES];
+	unsigned session_count, pinned_count;
 	/* an action that is due, and its place in the list of those */
 	unsigned pending;
 	struct list act;
-	struct list all;      /* in the list of all, by id */
+	struct list all;      /* in the list of all, by id; or of those that are gone */
 	struct list by_index; /* in the list of those that are not stopping, by index */
 	struct list trial;    /* ready, but whether its start was a success is not clear yet */
+	struct list offered;  /* has a free slot: in the list of those with as many others */
+	struct list hungry;   /* has a free slot and pinned requests */
 	struct pool_worker *hash_next;
+	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
+	unsigned slots;
+	struct pool_slot slot[];
 };
 
 struct pool_config {
@@ -241,15 +290,16 @@ enum pool_event_type {
 	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call. Taken from a worker
 	                       that is BROKEN as well: its last words, read after its end was known */
 	POOL_WORKER_OPENED, /* worker_id, call_id: the stream's function has returned */
-	POOL_WORKER_WAITS,  /* worker_id, call_id, waits: the call waits for a process of a peer, or no more */
+	POOL_WORKER_WAITS, /* worker_id, call_id, waits: the call waits for a process of a peer, or no more */
 	POOL_EXTEND, /* request (running or streaming), deadline_us: its new deadline. A stream has one
 	                while its worker owes it an item */
 	POOL_CLOSE_STREAM, /* request (streaming): its caller, who lives, does not want more: the worker
 	                closes the generator, then it is done with OUTCOME_OK; or after interrupt_grace
-	                with OUTCOME_TIMEOUT_CALL, and the worker is killed */
+	                with OUTCOME_TIMEOUT_CALL, and the worker is killed (not for an inner call) */
 	POOL_REFUSE,       /* request (queued): done with OUTCOME_DEADLOCK */
-	POOL_SESSION_END,  /* session: end_session, or its owner is gone. Takes effect when the calls that
-	                run in it are done; those that wait for it start it anew */
+	POOL_SESSION_END, /* session: end_session, or its owner is gone. Takes effect when the calls that
+	                run in it are done; those that wait for it start it anew.
+	                     Nothing happens to one that ends already, or that has not begun */
 	POOL_WORKER_GONE, /* worker_id: every process and descriptor of it is gone, or it never was.
 	                       `failed`: the start failed (never said HELLO) */
 	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and
@@ -277,20 +327,22 @@ struct pool_event {
 	uint64_t random; /* any 64 random bits, for the jitter of back-off */
 };
 
+/* In the order in which those of one step are told: ends, so that a replacement finds room; then who waits
+ * for an answer; then work. */
 enum pool_action_type {
-	POOL_START,     /* start a process for worker_id (index) */
-	POOL_RUN,       /* send the request's frame to worker_id */
-	POOL_PROBE,     /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
-	POOL_INTERRUPT, /* SIGINT to worker_id; with slots: cancel call_id */
-	POOL_CLOSE,     /* send CLOSE for call_id to worker_id */
-	POOL_END_SESSION, /* send END_SESSION `session` with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
+	POOL_KILL,      /* SIGKILL to worker_id's group */
 	POOL_END,       /* close worker_id's channel: please leave */
 	POOL_TERMINATE, /* SIGTERM to its group */
-	POOL_KILL,      /* SIGKILL to its group */
-	POOL_DONE, /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
-	POOL_OPENED,       /* request: it is streaming now; its caller is to be told so */
-	POOL_LEASE_ENDED,  /* lease: `end` */
+	POOL_INTERRUPT, /* SIGINT to worker_id; with slots: cancel call_id */
+	POOL_CLOSE,     /* send CLOSE for call_id to worker_id */
+	POOL_DONE,   /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
+	POOL_OPENED, /* request: it is streaming now; its caller is to be told so */
+	POOL_LEASE_ENDED,   /* lease: `end` */
 	POOL_SESSION_ENDED, /* session: `end`; nothing points at it any more */
+	POOL_START,         /* start a process for worker_id (index) */
+	POOL_RUN,           /* send the request's frame to worker_id */
+	POOL_PROBE,         /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
+	POOL_END_SESSION, /* send END_SESSION `session` with call_id to worker_id; PONG likewise */
 	POOL_DRAINED,     /* once per POOL_DRAIN */
 };
 
@@ -358,6 +410,8 @@ bool pool_all_wait(const struct pool *p);
 struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev);
 /* Walks the living workers (not GONE), by id: the one after `prev`, NULL: the first, and at the end. */
 struct pool_worker *pool_worker_after(const struct pool *p, const struct pool_worker *prev);
+/* What the worker runs: its only call, of re-entrant ones the innermost; NULL: none, or several. */
+const struct pool_call *pool_worker_call(const struct pool_worker *w);
 const struct breaker *pool_breaker(const struct pool *p);
 /* Milliseconds until the circuit lets the next start through, at least 1; 0: it is closed. */
 uint64_t pool_retry_after_ms(const struct pool *p, uint64_t now_us);

@@ -1,15 +1,21 @@
 /* pool_private.h - what the rooms of the pool share; nobody else includes it.
  *
- *   pool.c          one step, one action, the questions
- *   pool_request.c  requests: admission, queues, deadlines, hand-out
- *   pool_lease.c    leases: grant, their calls that wait, their end
- *   pool_worker.c   workers: worker_move(), starts, answers, deaths, stops
- *   pool_check.c    the invariants
+ *   pool.c           one step, one action
+ *   pool_ask.c       the questions
+ *   pool_request.c   requests: admission, queues, deadlines, their end
+ *   pool_serve.c     who is served next, and where: hand-out
+ *   pool_session.c   sessions: where each lives, who waits for it
+ *   pool_session_end.c   how they end, and are lost
+ *   pool_lease.c     leases: grant, their calls that wait, their end
+ *   pool_slot.c      slots: slot_move(), calls and their answers, what becomes of orphaned ones
+ *   pool_worker.c    workers: worker_move(), HELLO, deaths, stops
+ *   pool_size.c      how many workers: starts, sizes
+ *   pool_check*.c    the invariants
  *
  * A step goes through its phases in this order (pool_step()), which settles every race the same way:
- * the event, then queued requests whose time is up, running ones, workers' timers, starts, refusals
- * because the circuit is open, hand-out of idle workers. So an answer that arrives with the deadline
- * still counts, and nothing is handed out to a request that has expired. */
+ * the event, then queued requests whose time is up, running ones, slots' and workers' timers, sessions
+ * that expire, starts, refusals because the circuit is open, hand-out of free slots. So an answer that
+ * arrives with the deadline still counts, and nothing is handed out to a request that has expired. */
 #ifndef KRAIT_POOL_PRIVATE_H
 #define KRAIT_POOL_PRIVATE_H
 
@@ -18,6 +24,8 @@
 /* Chains of a fixed table: no allocation that could fail. Ids are counted, so they spread evenly; a
  * pool of 1000 workers has chains of 4. */
 #define POOL_HASH 256
+/* Sessions have names, and there may be tens of thousands. */
+#define POOL_SESSION_HASH 1024
 
 #define POOL_ACTIONS (POOL_DRAINED + 1)
 #define BIT(n)       (1u << (n))
@@ -39,10 +47,15 @@ struct pool {
 	bool draining, stopping;
 	bool drain_told; /* POOL_DRAINED was decided for the last POOL_DRAIN */
 
+	unsigned count[WORKER_STATES]; /* of slots; STARTING, STOPPING, GONE: of workers */
+	unsigned serving, retiring;    /* workers */
+	/* Workers with a free slot, by the number of their others; the last was used most recently. */
+	struct list offered[POOL_SLOTS_MAX];
+	struct list hungry; /* workers with a free slot and pinned requests */
 	struct list
-		in[WORKER_STATES]; /* a state is a list; the last idle one was used most recently */
-	unsigned count[WORKER_STATES];
+		nests; /* slots in which a call may have come to wait, and others wait for that */
 	struct list workers;  /* all but GONE, by id */
+	struct list gone;     /* to be freed at the end of the step */
 	struct list by_index; /* those that are not stopping, by index */
 	struct list trials;   /* ready but not proved, in the order of ready_us */
 	struct pool_worker *worker_hash[POOL_HASH];
@@ -51,7 +64,7 @@ struct pool {
 	uint64_t no_memory_until_us; /* no start before */
 	unsigned early_deaths;       /* in a row */
 
-	struct list queue[PRIORITIES];
+	struct list queue[PRIORITIES]; /* requests of no particular worker */
 	unsigned queued, running;
 	size_t queued_bytes;
 
@@ -59,17 +72,27 @@ struct pool {
 	unsigned lease_count;
 	struct pool_lease *lease_hash[POOL_HASH];
 
-	struct heap waits, runs, timers; /* deadlines of queued and running requests; of workers */
+	struct list sessions; /* the known ones, in the order in which they began */
+	struct list unused;   /* of these, those that nobody uses, the longest idle first */
+	unsigned session_count;
+	struct pool_session *session_hash[POOL_SESSION_HASH];
 
-	struct list act[POOL_ACTIONS]; /* workers with an action due, by its type */
-	struct list done, ended;       /* requests and leases that go back to the node */
-	bool drained_due;
+	struct heap waits, runs; /* deadlines of queued and running requests */
+	struct heap graces;      /* of slots */
+	struct heap timers;      /* of workers */
+	struct heap ttls;        /* of sessions that nobody uses */
+
+	struct list act[POOL_ACTIONS];     /* workers and slots with an action due, by its type */
+	struct list closes;                /* slots with calls whose POOL_CLOSE is due */
+	struct list opened, done;          /* requests */
+	struct list ended, sessions_ended; /* leases and sessions that go back to the node */
+	unsigned due;                      /* types of actions of which there may be some */
 
 	struct pool_totals totals;
 	struct histogram wait_us, call_us, start_us;
 };
 
-static inline unsigned pool_slot(uint64_t id)
+static inline unsigned pool_chain(uint64_t id)
 {
 	return (unsigned)(id % POOL_HASH);
 }
@@ -94,59 +117,173 @@ static inline bool heap_due(const struct heap *h, uint64_t now_us)
 
 /* ---- pool_request.c ---- */
 
-void request_submit(struct pool *p, struct pool_request *r, struct pool_lease *lease);
-void request_abandon(struct pool *p, struct pool_request *r);
-/* Runs a call on an idle worker, or on the leased one of its lease. */
-void request_run(struct pool *p, struct pool_request *r, struct pool_worker *w);
-/* Ends the request; its worker, if it runs, has no owner afterwards: see worker_orphaned(). */
+void request_submit(struct pool *p, const struct pool_event *ev);
+/* Runs a call in a free slot, in the leased one of its lease, or inside of the call that waits there. */
+void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s);
+/* Ends the request; the call, if it runs, has no owner afterwards: see call_orphaned(). */
 void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outcome);
+/* Ends a request whose caller is gone or whose time is up, wherever it is. */
+void request_cut(struct pool *p, struct pool_request *r, enum pool_outcome outcome, bool timed_out);
 /* Its worker died in it: again, or WORKER_EXIT. */
 void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun);
+void request_opened(struct pool *p, struct pool_request *r);
+void request_extend(struct pool *p, struct pool_request *r, uint64_t deadline_us);
+/* Its caller, who lives, wants no more of the stream. */
+void request_close(struct pool *p, struct pool_request *r);
+/* Puts a queued request in its place: a queue, its worker's, or behind the first of its session. */
+void request_line_up(struct pool *p, struct pool_request *r);
 void requests_expire(struct pool *p);
-/* Ends all that wait in the queues (not in those of leases). */
+/* Ends all that wait in the queues (not in those of leases and workers). */
 void requests_done(struct pool *p, enum pool_outcome outcome);
-/* Gives idle workers to those who wait. */
-void requests_serve(struct pool *p);
 /* The circuit is open and nobody is there to serve: waiting makes no sense. */
 bool requests_hopeless(const struct pool *p);
+
+/* ---- pool_serve.c ---- */
+
+/* Where the request could run at once; NULL: nowhere. `on`: its lease, `sn`: its session. */
+struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r,
+			      const struct pool_lease *on, const struct pool_session *sn);
+/* The request, new or queued, begins to be served there. */
+void serve(struct pool *p, struct pool_request *r, struct pool_slot *s);
+/* The next in line of those that may go anywhere, NULL when nobody waits. */
+struct pool_request *serve_first(const struct list *queues);
+/* Gives free slots to those who wait. */
+void serve_all(struct pool *p);
+
+/* ---- pool_session.c ---- */
+
+struct pool_session *session_find(const struct pool *p, const uint8_t *key, size_t key_len);
+/* Whether one more may begin, after an eviction if need be; which session that would be. */
+bool session_room(const struct pool *p, const struct pool_session **evicted);
+/* The request belongs to `sn` from now on; NULL: to a new one, whose record it has brought along. */
+void session_join(struct pool *p, struct pool_request *r, struct pool_session *sn);
+/* It waits for its session. */
+void session_wait(struct pool_request *r);
+/* It does not wait any more: it runs, or is done. */
+void session_unwait(struct pool_request *r);
+/* It begins in that slot: the session lives in its worker from now on. */
+void session_enter(struct pool *p, struct pool_request *r, struct pool_slot *s);
+/* It is done: the record it brought along and did not need goes back. */
+void session_quit(struct pool *p, struct pool_request *r);
+/* The slot has no call and no lease in its session any more. */
+void session_leave(struct pool *p, struct pool_slot *s);
+/* What becomes of it when something about it has changed: the only one that ends it. */
+void session_settle(struct pool *p, struct pool_session *sn);
+/* New requests of that name belong to it; or not any more. */
+void session_know(struct pool *p, struct pool_session *sn);
+void session_forget(struct pool *p, struct pool_session *sn);
+/* Evicts the longest idle, if there is no room for one more. */
+void session_make_room(struct pool *p);
+void session_join_known(struct pool *p, struct pool_request *r, struct pool_session *sn);
+/* The first who waits for it; NULL: nobody. */
+struct pool_request *session_first(const struct pool_session *sn);
+
+/* ---- pool_session_end.c ---- */
+
+/* A worker died in the call: whether it may run again, and has joined a session for that. */
+bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun);
+/* Somebody has heard that it was lost. */
+void session_told(struct pool *p, struct pool_session *sn);
+void session_end(struct pool *p, struct pool_session *sn, enum pool_session_end end);
+/* Its worker has ended it, or is no more. */
+void session_parted(struct pool *p, struct pool_session *sn);
+/* The worker serves nobody any more: all its sessions are lost. */
+void sessions_lost(struct pool *p, struct pool_worker *w);
+void sessions_expire(struct pool *p);
+/* Before and after the workers are stopped. */
+void sessions_stop(struct pool *p);
+void sessions_stopped(struct pool *p);
+
+/* A hint that can take its session elsewhere. */
+static inline bool session_movable(const struct pool_request *r)
+{
+	return r->session_mode == SESSION_HINT && r->spare != NULL;
+}
 
 /* ---- pool_lease.c ---- */
 
 struct pool_lease *lease_find(const struct pool *p, uint64_t lease_id);
-/* Gives an idle worker to a checkout. */
-void lease_grant(struct pool *p, struct pool_request *r, struct pool_worker *w);
-/* The lease's worker has no call: runs the next one that waits and has time left, if any. */
+/* Gives a free slot to a checkout. */
+void lease_grant(struct pool *p, struct pool_request *r, struct pool_slot *s);
+/* The lease's slot has no call: runs the next one that waits and has time left, if any. */
 void lease_next(struct pool *p, struct pool_lease *lease);
-/* Ends the lease: calls that wait are done with `outcome`, the worker is left without lease. */
+/* Ends the lease: calls that wait are done with `outcome`, the slot is left without lease. */
 void lease_end(struct pool *p, struct pool_lease *lease, enum pool_lease_end end,
 	       enum pool_outcome outcome);
 /* Its owner gave it back or is gone. */
 void lease_returned(struct pool *p, struct pool_lease *lease, enum pool_lease_end end);
 
+/* ---- pool_slot.c ---- */
+
+void slot_move(struct pool *p, struct pool_slot *s, enum worker_state to);
+/* Makes `type` the slot's action of this step, instead of any other. */
+void slot_act(struct pool *p, struct pool_slot *s, enum pool_action_type type);
+/* Its call, probe or lease is over: on to the lease's next call, to idle, or out of a pool that has
+ * shrunk. */
+void slot_free(struct pool *p, struct pool_slot *s);
+/* Whether a call may run inside of the one that is the innermost now. */
+bool slot_nestable(const struct pool *p, const struct pool_slot *s);
+/* Somebody may be able to run inside of it: looked at when slots are handed out. */
+void slot_look(struct pool *p, struct pool_slot *s);
+/* The worker's call of that id and its slot; NULL: it has none. */
+struct pool_call *slot_call(struct pool_worker *w, uint64_t call_id, struct pool_slot **slot);
+/* POOL_CLOSE is due for it. */
+void call_close(struct pool *p, struct pool_slot *s, struct pool_call *c);
+/* The request that ran in it is done, but the call is not. */
+void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
+		   const struct pool_request *r, bool streaming, bool timed_out);
+/* Nothing of it is due any more: its worker is leaving. */
+void slot_quiet(struct pool *p, struct pool_slot *s);
+void slots_expire(struct pool *p);
+
+void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id);
+void worker_opened(struct pool *p, struct pool_worker *w, uint64_t call_id);
+void worker_waits(struct pool *p, struct pool_worker *w, uint64_t call_id, bool waits);
+/* Tells it to end the sessions that are due, as far as it has free slots. */
+void worker_ends(struct pool *p, struct pool_worker *w);
+
 /* ---- pool_worker.c ---- */
 
 struct pool_worker *worker_find(const struct pool *p, uint64_t worker_id);
-void worker_move(struct pool *p, struct pool_worker *w, enum worker_state to);
 /* Makes `type` the worker's action of this step, instead of any other. */
 void worker_act(struct pool *p, struct pool_worker *w, enum pool_action_type type);
-/* Its call, probe or lease is over: on to the lease's next call, to idle, or out of a pool that has
- * shrunk. */
-void pool_worker_free(struct pool *p, struct pool_worker *w);
-/* It has lost its request or its lease (the field is NULL already). */
+/* Moves the worker with all its slots. */
+void worker_move(struct pool *p, struct pool_worker *w, enum worker_state to);
+/* Its slots or its pinned requests have changed: where it stands in the lists of those with free ones. */
+void worker_offer(struct pool *p, struct pool_worker *w);
+/* A slot of it has come free: true, if it leaves the pool for that, which is too large. */
+bool worker_surplus(struct pool *p, struct pool_worker *w);
+/* The worker begins to stop: POOL_END or POOL_KILL. */
+void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how);
+/* It has lost a request or a lease (the field is NULL already). */
 void worker_disowned(struct pool *p, struct pool_worker *w);
-/* The request that it ran is done, but the call is not. */
-void worker_orphaned(struct pool *p, struct pool_worker *w, enum pool_abandon how, bool timed_out);
+/* It has answered: its start was a success. */
+void worker_proved(struct pool *p, struct pool_worker *w);
 
 void worker_ready(struct pool *p, struct pool_worker *w);
-void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id);
 void worker_broken(struct pool *p, struct pool_worker *w);
 void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun);
 
 void workers_expire(struct pool *p);
+/* Frees those that are GONE. */
+void workers_reap(struct pool *p);
+
+/* ---- pool_size.c ---- */
+
 void workers_start(struct pool *p);
 void workers_resize(struct pool *p, unsigned size);
 void workers_stop(struct pool *p);
-/* Frees those that are GONE. */
-void workers_reap(struct pool *p);
+
+/* A free slot of the worker that may be given to somebody; NULL: none. */
+static inline struct pool_slot *worker_slot(struct pool_worker *w)
+{
+	struct pool_slot *s = w->slot;
+
+	if (w->retiring || w->in[WORKER_IDLE] == 0)
+		return NULL;
+	while (s->state != WORKER_IDLE)
+		s++;
+	return s;
+}
 
 #endif

@@ -47,7 +47,7 @@ void request_open(const uint8_t *message, struct envelope *out);
  * tag if they are within `len` bytes. False when it is no call, or not to be made out. `request` is NULL. */
 bool request_open_head(const uint8_t *head, size_t len, struct envelope *out);
 
-enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4 };
+enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4, TARGET_STREAM = 8 };
 
 enum request_verb {
 	VERB_CALL,

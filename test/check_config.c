@@ -31,6 +31,10 @@ START_TEST(defaults_are_those_of_the_table)
 	ck_assert(config.queue_timeout_ms == CONFIG_INFINITY);
 	ck_assert_uint_eq(config.abandon, ABANDON_KILL);
 	ck_assert_uint_eq(config.start_method, START_FORK);
+	ck_assert_uint_eq(config.slots, 1);
+	ck_assert_uint_eq(config.session_mode, SESSION_STRICT);
+	ck_assert_uint_eq(config.session_ttl_ms, 30 * 60 * 1000);
+	ck_assert_uint_eq(config.max_sessions, 10000);
 	ck_assert_uint_eq(config.allow.count, 0);
 	ck_assert_uint_eq(config.rpc, 0);
 	config_free(&config);
@@ -51,6 +55,14 @@ START_TEST(values_are_taken_in_every_way_of_writing)
 	config_free(&config);
 	ck_assert_int_eq(parse("--pythonpath", "/a:/b"), CONFIG_RUN);
 	ck_assert_uint_eq(config.pythonpath.count, 2);
+	config_free(&config);
+	ck_assert_int_eq(parse("--session-ttl=infinity", "--session_mode=fail_fast"), CONFIG_RUN);
+	ck_assert(config.session_ttl_ms == CONFIG_INFINITY);
+	ck_assert_uint_eq(config.session_mode, SESSION_FAIL_FAST);
+	config_free(&config);
+	ck_assert_int_eq(parse("--max-sessions=0", "--session_mode=hint"), CONFIG_RUN);
+	ck_assert_uint_eq(config.max_sessions, 0);
+	ck_assert_uint_eq(config.session_mode, SESSION_HINT);
 	config_free(&config);
 	ck_assert_int_eq(parse("--stop-on-eof", "--start-method=spawn"), CONFIG_RUN);
 	ck_assert_uint_eq(config.stop_on_eof, 1);
@@ -79,6 +91,14 @@ static const struct wrong {
 	  "31536000000, or infinity" },
 	{ "--abandon", "forget", "--abandon: found \"forget\", expected kill|interrupt|finish" },
 	{ "--abandon", "kil", "--abandon: found \"kil\", expected kill|interrupt|finish" },
+	{ "--slots", "0", "--slots: found \"0\", expected an integer from 1 to 64" },
+	{ "--slots", "65", "--slots: found \"65\", expected an integer from 1 to 64" },
+	{ "--session-mode", "loose",
+	  "--session-mode: found \"loose\", expected strict|hint|fail_fast" },
+	{ "--session-ttl", "0",
+	  "--session-ttl: found \"0\", expected an integer from 1 to 31536000000, or infinity" },
+	{ "--max-sessions", "1000001",
+	  "--max-sessions: found \"1000001\", expected an integer from 0 to 1000000" },
 	{ "--expose", "model", "--expose: found \"model\", expected NAME=MODULE:ATTR" },
 	{ "--expose", "m=x", "--expose: found \"m=x\", expected NAME=MODULE:ATTR" },
 	{ "--preload", "a,,b", "--preload: found \",b\", expected items that are not empty" },
@@ -100,6 +120,34 @@ START_TEST(a_wrong_value_is_told_what_was_found_and_expected)
 	ck_assert_int_eq(parse(row->option, row->value), CONFIG_WRONG);
 	ck_assert_str_eq(error, row->message);
 	config_free(&config);
+}
+END_TEST
+
+/* In whatever order they are given. */
+START_TEST(several_slots_are_interrupted_unless_told_otherwise_and_never_killed)
+{
+	ck_assert_int_eq(parse("--slots=2", NULL), CONFIG_RUN);
+	ck_assert_uint_eq(config.abandon, ABANDON_INTERRUPT);
+	config_free(&config);
+	ck_assert_int_eq(parse("--slots=2", "--abandon=finish"), CONFIG_RUN);
+	ck_assert_uint_eq(config.abandon, ABANDON_FINISH);
+	config_free(&config);
+	ck_assert_int_eq(parse("--abandon=interrupt", "--slots=64"), CONFIG_RUN);
+	ck_assert_uint_eq(config.abandon, ABANDON_INTERRUPT);
+	config_free(&config);
+	ck_assert_int_eq(parse("--slots=1", "--abandon=kill"), CONFIG_RUN);
+	ck_assert_uint_eq(config.abandon, ABANDON_KILL);
+	config_free(&config);
+	for (int turned = 0; turned < 2; turned++) {
+		const char *slots = "--slots=8", *kill = "--abandon=kill";
+
+		ck_assert_int_eq(parse(turned ? kill : slots, turned ? slots : kill), CONFIG_WRONG);
+		ck_assert_str_eq(error,
+				 "--abandon: found \"kill\" with --slots 8, expected "
+				 "interrupt|finish: a killed worker would take its other calls "
+				 "along");
+		config_free(&config);
+	}
 }
 END_TEST
 
@@ -218,6 +266,7 @@ int main(void)
 	tcase_add_test(c, values_are_taken_in_every_way_of_writing);
 	tcase_add_loop_test(c, a_wrong_value_is_told_what_was_found_and_expected, 0,
 			    sizeof wrongs / sizeof wrongs[0]);
+	tcase_add_test(c, several_slots_are_interrupted_unless_told_otherwise_and_never_killed);
 	tcase_add_test(c, help_names_every_option);
 	tcase_add_loop_test(c, what_may_be_called_is_decided_by_name, 0,
 			    sizeof alloweds / sizeof alloweds[0]);

@@ -55,7 +55,7 @@ START_TEST(high_goes_before_normal_before_low)
 	for (unsigned i = 0; i < 6; i++) {
 		answer(1, before);
 		before = order[i];
-		ck_assert_uint_eq(pool_worker(pool, 1)->call_id, before);
+		ck_assert_uint_eq(call_of(1), before);
 	}
 }
 END_TEST
@@ -408,15 +408,15 @@ START_TEST(a_probe_has_an_id_that_no_request_can_have)
 	call(10);
 	abandon(10);
 	answer(1, 10);
-	first = pool_worker(pool, 1)->call_id;
+	first = probe_of(1);
 	ck_assert(first >> 63);
 	pong(1);
 	the_next.abandon = ABANDON_INTERRUPT;
 	call(11);
 	abandon(11);
 	answer(1, 11);
-	ck_assert(pool_worker(pool, 1)->call_id >> 63);
-	ck_assert_uint_ne(pool_worker(pool, 1)->call_id, first);
+	ck_assert(probe_of(1) >> 63);
+	ck_assert_uint_ne(probe_of(1), first);
 	ignore_actions();
 	answer(1, first); /* the old probe's pong proves nothing */
 	then_nothing();
@@ -725,7 +725,7 @@ START_TEST(ten_thousand_wait_and_are_served)
 	pool_check(pool);
 	for (uint64_t id = 1; id <= 5000; id++) {
 		answer(1, id);
-		ck_assert_uint_eq(pool_worker(pool, 1)->call_id, id + 1);
+		ck_assert_uint_eq(call_of(1), id + 1);
 	}
 	pool_check(pool);
 	ignore_actions();

@@ -734,11 +734,11 @@ START_TEST(no_allocation_that_fails_loses_anybody)
 				if (w->state == WORKER_STARTING)
 					ready(k);
 				else if (w->state == WORKER_LEASED)
-					lease_down(w->lease->id);
+					lease_down(w->slot->lease->id);
 				else if ((id + k) % 7 == 0)
 					gone(k);
 				else if (w->state == WORKER_BUSY && id % 3 != 0)
-					answer(k, w->call_id);
+					answer(k, call_of(k));
 			}
 		}
 		ignore_actions();

@@ -75,6 +75,7 @@ static const struct good {
 	{ "ping", TARGET_POOL, VERB_PING },
 	{ "ping", TARGET_NODE, VERB_PING },
 	{ "ping", TARGET_LEASE, VERB_PING },
+	{ "ping", TARGET_STREAM, VERB_PING },
 	{ "{ping, worker}", TARGET_POOL, VERB_PING_WORKER },
 	{ "await_ready", TARGET_POOL, VERB_AWAIT_READY },
 	{ "{await_ready, 0}", TARGET_NODE, VERB_AWAIT_READY },
@@ -165,6 +166,17 @@ static const struct bad {
 	  "{bad_request, <<options as a map or a keyword list" },
 	{ "{call, math, sqrt, [], [{17, red}]}", TARGET_POOL,
 	  "{bad_option, 17, <<an option of call:" },
+	{ "{call, math, sqrt, [], [{session, a}, {session, b}]}", TARGET_POOL,
+	  "{bad_option, session, <<a term of at most 1024 bytes, once" },
+	{ "{call, math, sqrt, [], [{session, a}, {session_mode, loose}]}", TARGET_POOL,
+	  "{bad_option, session_mode, <<strict, hint or fail_fast" },
+	{ "{call, math, sqrt, [], [{session, a}, {owner, me}]}", TARGET_POOL,
+	  "{bad_option, owner, <<a pid: the session ends with it" },
+	{ "{checkout, {session, a}, [{session, a}]}", TARGET_POOL,
+	  "{bad_option, session, <<a term of at most 1024 bytes, once" },
+	{ "{end_session}", TARGET_POOL, "{bad_request, <<{end_session, Id}" },
+	{ "{end_session, a}", TARGET_NODE, "{unknown_request, end_session" },
+	{ "{sessions, a}", TARGET_POOL, "{bad_request, <<sessions" },
 	{ "{checkout, forever}", TARGET_POOL, "{invalid_checkout_type, forever" },
 	{ "{checkout, {session}}", TARGET_POOL, "{invalid_checkout_type, {session}" },
 	{ "{checkout, anonymous, [{kwargs, 1}]}", TARGET_POOL,
@@ -173,6 +185,9 @@ static const struct bad {
 	{ "{give_away, nobody}", TARGET_LEASE, "{bad_request, <<{give_away, Pid}" },
 	{ "{checkin, 1}", TARGET_LEASE, "{bad_request, <<checkin" },
 	{ "{checkin}", TARGET_LEASE, "{bad_request, <<checkin" },
+	{ "{ping, worker}", TARGET_STREAM, "{bad_request, <<ping" },
+	{ "{call, math, sqrt, [2]}", TARGET_STREAM, "{unknown_request, call" },
+	{ "checkin", TARGET_STREAM, "{unknown_request, checkin" },
 	{ "{ping, node}", TARGET_POOL, "{bad_request, <<ping or {ping, worker}" },
 	{ "{await_ready, many}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
 	{ "{await_ready, -1}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
@@ -302,6 +317,51 @@ START_TEST(options_fill_the_request_and_defaults_the_rest)
 	ck_assert_ptr_nonnull(req.kwargs);
 	ck_assert_uint_eq(req.traceparent.len, 11);
 	buf_free(&term);
+}
+END_TEST
+
+/* A call whose options are `session` (a binary of so many bytes; 0: none) and an owner. */
+static int parse_owned(size_t session_bytes, struct request *req, struct buf *reason)
+{
+	struct term_pid owner = { .node = "a@b", .node_len = 3, .id = 7 };
+	struct buf term = { 0 };
+	char id[2048] = { 0 };
+	int rc;
+
+	term_put_tuple(&term, 3);
+	term_put_atom(&term, "checkout");
+	term_put_atom(&term, "anonymous");
+	term_put_map(&term, session_bytes > 0 ? 3 : 1);
+	term_put_atom(&term, "owner");
+	term_put_pid(&term, &owner);
+	if (session_bytes > 0) {
+		term_put_atom(&term, "session_mode");
+		term_put_atom(&term, "hint");
+		term_put_atom(&term, "session");
+		term_put_binary(&term, id, session_bytes - 5);
+	}
+	rc = request_parse(term.data, TARGET_POOL, &defaults, req, reason);
+	buf_free(&term);
+	return rc;
+}
+
+START_TEST(a_session_has_a_short_name_and_an_owner_has_a_session)
+{
+	struct buf reason = { 0 };
+	struct request req;
+
+	ck_assert_int_eq(parse_owned(1024, &req, &reason), 0);
+	ck_assert_ptr_nonnull(req.session);
+	ck_assert_int_eq(req.session_mode, SESSION_HINT);
+	ck_assert(req.has_owner && req.owner.id == 7);
+	ck_assert_int_eq(parse_owned(1025, &req, &reason), -EINVAL);
+	ck_assert_str_eq(printed(&reason), "{bad_option, session, <<a term of at most 1024 bytes, "
+					   "once: the name of the session>>");
+	buf_reset(&reason, 0);
+	ck_assert_int_eq(parse_owned(0, &req, &reason), -EINVAL);
+	ck_assert_str_eq(printed(&reason), "{bad_option, owner, <<an owner only together with a "
+					   "session, which ends with it>>");
+	buf_free(&reason);
 }
 END_TEST
 
@@ -443,6 +503,7 @@ int main(void)
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);
+	tcase_add_test(c, a_session_has_a_short_name_and_an_owner_has_a_session);
 	tcase_add_test(c, a_tag_is_an_alias_only_if_it_has_the_shape_of_one);
 	tcase_add_loop_test(c, a_message_is_a_call_a_cast_or_something_else, 0,
 			    sizeof outsides / sizeof outsides[0]);

@@ -6,8 +6,12 @@
  *     after_ms(300);
  *     then("KILL 2, DONE 10 timeout_call, START 3@1");
  *
- * Requests and leases are allocated one by one and freed when the pool gives them back, so that a
- * sanitizer sees every use after that. Time is virtual. pool_check() runs after every step. */
+ *     strict("a", 11);
+ *     end_session("a");
+ *     then("RUN 3 11");
+ *
+ * Requests, leases and sessions are allocated one by one and freed when the pool gives them back, so that
+ * a sanitizer sees every use after that. Time is virtual. pool_check() runs after every step. */
 #ifndef KRAIT_TEST_POOL_GIVEN_H
 #define KRAIT_TEST_POOL_GIVEN_H
 
@@ -26,13 +30,15 @@
 static struct pool *pool;
 static struct pool_config config;    /* of the next given_pool() */
 static struct pool_request the_next; /* what the next request is like; reset after it */
-static uint64_t now_us;
+static uint64_t now_us, the_ttl_us;
 static uint64_t a_random; /* given with each event */
 static char said[1 << 16];
 static struct pool_request *requests[IDS];
 static struct pool_lease *leases[IDS];
 static uint64_t starts_seen;
-static bool unchecked; /* for large numbers: pool_check() walks everything */
+static uint64_t last_token;
+static unsigned sessions_out; /* records that the pool has */
+static bool unchecked;        /* for large numbers: pool_check() walks everything */
 
 static inline void like_any_request(void)
 {
@@ -69,9 +75,25 @@ static inline void say(const char *fmt, uint64_t a, uint64_t b, const char *word
 		snprintf(said + len, sizeof said - len, "%s%s", len > 0 ? ", " : "", text);
 }
 
+/* The name of a session: its key, which is text here. */
+static inline const char *name_of(const struct pool_session *sn)
+{
+	return (const char *)sn->key;
+}
+
+static inline void say_ended(const char *name, const char *how)
+{
+	char text[80];
+
+	snprintf(text, sizeof text, "SESSION %s %s", name, how);
+	say("%w", 0, 0, text);
+}
+
 static inline void perform(const struct pool_action *a)
 {
 	static const char *const ends[] = { "checked_in", "owner_gone", "worker_gone", "timeout" };
+	static const char *const session_ends[] = { "ended", "evicted", "expired",
+						    "lost",  "unused",  "moved" };
 
 	switch (a->type) {
 	case POOL_START:
@@ -85,6 +107,23 @@ static inline void perform(const struct pool_action *a)
 		break;
 	case POOL_PROBE:
 		say("PROBE %a", a->worker_id, 0, "");
+		break;
+	case POOL_CLOSE:
+		say("CLOSE %a %b", a->worker_id, a->call_id, "");
+		break;
+	case POOL_OPENED:
+		ck_assert_ptr_eq(a->request, requests[a->call_id]);
+		ck_assert_uint_eq(a->request->state, REQUEST_STREAMING);
+		say("OPENED %b", 0, a->call_id, "");
+		break;
+	case POOL_END_SESSION:
+		ck_assert(a->call_id >> 63);
+		say("END_SESSION %a %w", a->worker_id, 0, name_of(a->session));
+		break;
+	case POOL_SESSION_ENDED:
+		say_ended(name_of(a->session), session_ends[a->session->end]);
+		sessions_out--;
+		free(a->session);
 		break;
 	case POOL_INTERRUPT:
 		say("INTERRUPT %a", a->worker_id, 0, "");
@@ -161,6 +200,7 @@ static inline void submit(uint64_t id, enum pool_kind kind, uint64_t lease_id)
 {
 	struct pool_request *r = malloc(sizeof *r);
 	struct pool_lease *lease = NULL;
+	struct pool_session *sn = NULL;
 
 	ck_assert(r != NULL && id < IDS && requests[id] == NULL);
 	*r = the_next;
@@ -174,8 +214,20 @@ static inline void submit(uint64_t id, enum pool_kind kind, uint64_t lease_id)
 		lease->id = lease_id;
 		leases[lease_id] = lease;
 	}
+	if (r->session_key != NULL &&
+	    (r->session_mode == SESSION_HINT ||
+	     pool_session_find(pool, r->session_key, r->session_key_len) == NULL)) {
+		sn = calloc(1, sizeof *sn + 32);
+		ck_assert(sn != NULL && r->session_key_len < 32);
+		sn->token = ++last_token;
+		sn->ttl_us = the_ttl_us;
+		sn->key = memcpy(sn + 1, r->session_key, r->session_key_len);
+		sn->key_len = r->session_key_len;
+		sessions_out++;
+	}
 	like_any_request();
-	step((struct pool_event){ .type = POOL_SUBMIT, .request = r, .lease = lease });
+	step((struct pool_event){
+		.type = POOL_SUBMIT, .request = r, .lease = lease, .session = sn });
 }
 
 static inline void call(uint64_t id)
@@ -191,6 +243,80 @@ static inline void checkout(uint64_t id, uint64_t lease_id)
 static inline void lease_call(uint64_t id, uint64_t lease_id)
 {
 	submit(id, POOL_LEASE_CALL, lease_id);
+}
+
+/* The next request belongs to that session. */
+static inline void session(const char *name, enum pool_session_mode mode)
+{
+	the_next.session_key = (const uint8_t *)name;
+	the_next.session_key_len = strlen(name);
+	the_next.session_mode = mode;
+}
+
+/* A call in a session. */
+static inline void strict(const char *name, uint64_t id)
+{
+	session(name, SESSION_STRICT);
+	call(id);
+}
+
+static inline void hint(const char *name, uint64_t id)
+{
+	session(name, SESSION_HINT);
+	call(id);
+}
+
+static inline void fail_fast(const char *name, uint64_t id)
+{
+	session(name, SESSION_FAIL_FAST);
+	call(id);
+}
+
+static inline struct pool_session *the_session(const char *name)
+{
+	return pool_session_find(pool, (const uint8_t *)name, strlen(name));
+}
+
+static inline void end_session(const char *name)
+{
+	ck_assert_ptr_nonnull(the_session(name));
+	step((struct pool_event){ .type = POOL_SESSION_END, .session = the_session(name) });
+}
+
+static inline void stream(uint64_t id)
+{
+	the_next.stream = true;
+	call(id);
+}
+
+static inline void opened(uint64_t worker_id, uint64_t call_id)
+{
+	step((struct pool_event){
+		.type = POOL_WORKER_OPENED, .worker_id = worker_id, .call_id = call_id });
+}
+
+static inline void waits(uint64_t worker_id, uint64_t call_id, bool waiting)
+{
+	step((struct pool_event){ .type = POOL_WORKER_WAITS,
+				  .worker_id = worker_id,
+				  .call_id = call_id,
+				  .waits = waiting });
+}
+
+static inline void extend(uint64_t id, uint64_t deadline_us)
+{
+	step((struct pool_event){
+		.type = POOL_EXTEND, .request = requests[id], .deadline_us = deadline_us });
+}
+
+static inline void close_stream(uint64_t id)
+{
+	step((struct pool_event){ .type = POOL_CLOSE_STREAM, .request = requests[id] });
+}
+
+static inline void refuse(uint64_t id)
+{
+	step((struct pool_event){ .type = POOL_REFUSE, .request = requests[id] });
 }
 
 static inline void abandon(uint64_t id)
@@ -220,11 +346,30 @@ static inline void answer(uint64_t worker_id, uint64_t call_id)
 		.type = POOL_WORKER_ANSWER, .worker_id = worker_id, .call_id = call_id });
 }
 
-/* Answers the probe that the worker was sent last. */
+/* The id of the probe, or the end of a session, that the worker has not answered; 0: none. */
+static inline uint64_t probe_of(uint64_t worker_id)
+{
+	const struct pool_worker *w = pool_worker(pool, worker_id);
+
+	for (unsigned i = 0; i < w->slots; i++)
+		if (w->slot[i].probe_id != 0)
+			return w->slot[i].probe_id;
+	return 0;
+}
+
+/* Answers that. */
 static inline void pong(uint64_t worker_id)
 {
-	ck_assert_uint_eq(pool_worker(pool, worker_id)->state, WORKER_PROBING);
-	answer(worker_id, pool_worker(pool, worker_id)->call_id);
+	ck_assert_uint_ne(probe_of(worker_id), 0);
+	answer(worker_id, probe_of(worker_id));
+}
+
+/* The call that the worker runs, if it is one; 0: none, or several. */
+static inline uint64_t call_of(uint64_t worker_id)
+{
+	const struct pool_call *c = pool_worker_call(pool_worker(pool, worker_id));
+
+	return c != NULL ? c->id : 0;
 }
 
 static inline void gone(uint64_t worker_id)
@@ -315,7 +460,8 @@ static inline void given_workers(unsigned n)
 static inline void set_up(void)
 {
 	now_us = 1 * SECONDS;
-	a_random = starts_seen = 0;
+	a_random = starts_seen = last_token = 0;
+	the_ttl_us = POOL_NEVER;
 	unchecked = false;
 	said[0] = '\0';
 	like_any_request();
@@ -325,6 +471,7 @@ static inline void set_up(void)
 		.start_timeout_us = 10 * SECONDS,
 		.interrupt_grace_us = 1 * SECONDS,
 		.stop_grace_us = 2 * SECONDS,
+		.max_sessions = 10,
 		.breaker = { .threshold = 5,
 			     .backoff_base_us = 100 * MS,
 			     .backoff_max_us = 10 * SECONDS,
@@ -345,6 +492,7 @@ static inline void tear_down(void)
 	ck_assert_uint_eq(pool_queued(pool) + pool_running(pool) + pool_leases(pool), 0);
 	for (unsigned i = 0; i < IDS; i++)
 		ck_assert_msg(requests[i] == NULL && leases[i] == NULL, "%u was not given back", i);
+	ck_assert_uint_eq(sessions_out, 0);
 	ck_assert_uint_eq(pool_next_tick(pool), POOL_NEVER);
 	pool_free(pool);
 	pool = NULL;

@@ -2,15 +2,20 @@
 
 Code that runs on a worker needs nothing from here: functions take and return plain Python values.
 This package is for what has no plain value (atoms, pids), for objects of your own
-(`register_encoder`, `__krait__`), and for what a call can know about itself (`current_call`).
+(`register_encoder`, `__krait__`), for what a call can know about itself (`current_call`), for what lasts
+from call to call (`session`), and for talking to the processes of the cluster (`call`, `send`, `rpc`,
+`monitor`, `progress`).
 """
 
 from __future__ import annotations
 
 from typing import TypeVar
 
+from krait._callback import Exit, Monitor, Timeout, call, monitor, progress, rpc, send
 from krait._context import Call, current_call
 from krait._convert import EncodeError, register_encoder
+from krait._input import Input
+from krait._interrupt import Interrupted
 from krait._session import Session, on_session_end, on_session_start, session
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 from krait._version import __version__
@@ -19,20 +24,30 @@ __all__ = [
     "Atom",
     "Call",
     "EncodeError",
+    "Exit",
     "Export",
+    "Input",
+    "Interrupted",
     "ListKey",
     "MapKey",
+    "Monitor",
     "Opaque",
     "Pid",
     "Port",
     "Reference",
     "Session",
+    "Timeout",
     "__version__",
+    "call",
     "current_call",
     "identity",
+    "monitor",
     "on_session_end",
     "on_session_start",
+    "progress",
     "register_encoder",
+    "rpc",
+    "send",
     "session",
 ]
 

@@ -14,7 +14,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Callable
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from krait._context import Scope
 from krait._failure import formatted, write_stderr
@@ -32,11 +36,12 @@ class Loops:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._own: asyncio.AbstractEventLoop | None = None
+        self._cancelling: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._main = threading.get_ident()
 
-    def is_own(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def is_own(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Whether it is the worker's."""
-        return loop is self._own
+        return loop is not None and loop is self._own
 
     def run(self, scope: Scope | None, awaitable: Awaitable[Any]) -> Any:
         """What the awaitable comes to; KeyboardInterrupt if it was cancelled by an interrupt."""
@@ -60,7 +65,6 @@ class Loops:
         else:
             if self._own is None or self._own.is_closed():
                 self._own = asyncio.new_event_loop()
-                asyncio.set_event_loop(self._own)
             loop = self._own
         task = loop.create_task(_awaited(awaitable))
         if scope is not None:
@@ -78,18 +82,22 @@ class Loops:
         if loop is not self._own:
             _close(loop)
 
-    def cancel(self, scope: Scope, here: bool) -> bool:
-        """Interrupts the call whose task that is; whether by raising KeyboardInterrupt just here."""
-        import asyncio
-
+    def cancel(self, scope: Scope, frame: FrameType | None) -> bool:
+        """Interrupts the call whose task that is; whether by raising KeyboardInterrupt in this frame."""
         task, loop = scope.task, scope.loop
         if task is None or loop is None or task.done():
             return False
-        if here and asyncio.current_task(loop) is task:
+        if frame is not None and _is_within(frame, task):
             return True
-        scope.cancelled = True
-        loop.call_soon_threadsafe(task.cancel)
+        if task not in self._cancelling:
+            scope.cancelled = True
+            self._cancelling.add(task)
+            loop.call_soon_threadsafe(self._cancel, task)
         return False
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        self._cancelling.discard(task)
+        task.cancel()
 
     def settle(self, tasks: set[asyncio.Task[Any]]) -> None:
         """Runs the worker's loop until these are done, and those that join them."""
@@ -100,6 +108,17 @@ class Loops:
         """At the worker's end."""
         if self._own is not None and not self._own.is_running():
             _close(self._own)
+
+
+def _is_within(frame: FrameType | None, task: asyncio.Task[Any]) -> bool:
+    """Whether it is code of the task's coroutine, or called by that. (The loop's own, on behalf of the
+    task, would leave it neither done nor to be resumed.)"""
+    root = task.get_coro().cr_frame  # type: ignore[union-attr]
+    while frame is not None and frame is not root:
+        if frame.f_code is Loops.run.__code__:
+            return False
+        frame = frame.f_back
+    return frame is not None
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
@@ -137,14 +156,18 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     return None if asyncio is None else asyncio._get_running_loop()
 
 
-def without_running_loop(function: Callable[[], None]) -> None:
-    """function(), in which the loop that calls this one back is not to be seen: plain code that waits
-    there must wait, for it knows nothing of a loop."""
+@contextmanager
+def without_running_loop() -> Iterator[None]:
+    """In here the loop that calls this one back is not to be seen: plain code that waits must wait, for it
+    knows nothing of a loop."""
+    loop = running_loop()
+    if loop is None:
+        yield
+        return
     import asyncio
 
-    loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
-        function()
+        yield
     finally:
         asyncio._set_running_loop(loop)

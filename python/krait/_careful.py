@@ -19,6 +19,7 @@ from krait._convert import (
     EXT_ATOM,
     EXT_BIGINT,
     EXT_EXPORT,
+    EXT_INPUT,
     EXT_LISTKEY,
     EXT_MAPKEY,
     EXT_OPAQUE,
@@ -316,4 +317,8 @@ def extension(code: int, data: bytes) -> Any:
         return -magnitude if data[0] else magnitude
     if code in EXTERNAL_TYPES:
         return EXTERNAL_TYPES[code](data)
+    if code == EXT_INPUT:
+        from krait._input import Input  # late, for it needs this module
+
+        return Input(Pid(data))
     raise ValueError(f"msgpack: extension {code} is not one of Krait's")

@@ -21,6 +21,7 @@ EXT_EXPORT = 7
 EXT_OPAQUE = 8
 EXT_LISTKEY = 9
 EXT_MAPKEY = 10
+EXT_INPUT = 11
 
 INT_MIN = -(2**63)  # msgpack's own integers; beyond them is EXT_BIGINT
 INT_MAX = 2**64 - 1

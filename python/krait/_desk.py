@@ -15,28 +15,34 @@ from __future__ import annotations
 import math
 import os
 import select
+import socket
 import threading
 import time
 import weakref
+from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from krait import _process
-from krait._aio import Loops, without_running_loop
+from krait._aio import Loops, running_loop, without_running_loop
+from krait._answers import Answers
 from krait._channel import BadFrame, Body, Channel, ChannelLost
 from krait._context import Scope, running, scope_of_context
-from krait._engine import ENDED, LOST, Engine, checked
+from krait._engine import LOST, Engine, Wait, call_in_loop, checked
 from krait._exits import EXIT_BAD_FRAME, EXIT_CHANNEL_LOST
 from krait._failure import write_stderr
 from krait._frames import END_SESSION, INTERRUPT, PING
 from krait._interrupt import Interrupt, beside
-from krait._perform import perform
+from krait._perform import complete, perform
 from krait._settings import Settings
+from krait._stream import pump
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
 INTERRUPT_BYTES = 16  # the longest INTERRUPT frame is shorter
+INNER_MAX = 16  # frame.h: how deep calls within calls may be
 WAKEUP_BYTES = 4096
 
 
@@ -51,13 +57,18 @@ class Desk(Engine):
         self._raised: set[int] = set()  # calls that a signal hit whose frame was not read yet
         self._announced: list[int] = []  # calls that a signal is yet to hit, their frames read
         self._to_come = 0  # signals whose frames were read before them, and acted upon
+        self._hearing = False  # a signal, just now
         self._stack: list[Scope] = []  # calls of the careful way, each within the one before
         self._loops = Loops(self)
         self._reading = threading.Lock()
         self._seats = threading.local()
+        self._all_seats: weakref.WeakSet[_Seat] = weakref.WeakSet()
         self._watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._waits_in: Any = weakref.WeakKeyDictionary()  # loop: waits
+        self.inner: set[int] = set()  # calls within calls, by id
+        self._tasks: set[asyncio.Task[Any]] = set()  # of calls within calls
         self._gone = False  # the channel has ended
-        self._main = threading.get_ident()
+        self._main = running.thread = threading.get_ident()
         interrupt.whose = self._whose
 
     # Calls
@@ -68,43 +79,68 @@ class Desk(Engine):
         if self.take(frame):
             if frame[0] == PING:
                 self._interrupt.early = False  # the call that it was meant for is answered
+                self._to_come = 0
         elif frame[0] == END_SESSION:
             self.sessions.end(frame[2])
             _process.flush_output()
             self.send(self.pong(frame[1]))
         else:
             running.frame = frame
-            answer = self.run(frame, time.monotonic())
+            scope = Scope(frame, time.monotonic())
+            answer = self._run(scope, self.answers)
             running.frame = None
+            self._to_come = 0
             _process.flush_output()
-            self.end(frame[1])
+            assert answer is not None  # no task was made of it
+            self.answer(frame[1], answer)
+
+    def answer(self, call_id: int, answer: Body) -> None:
+        """The answer to a call that ran while no other did. What it left behind ends with it, but for calls
+        within it, which go on to their own ends."""
+        self.end(call_id)
+        with self._reading:
+            pass  # a thread that was reading has seen that it need not
+        self.send(answer)
+        if self.inner:
+            self._loops.settle(self._tasks)
+            self.wait_until(None, lambda: not self.inner)
+
+    def _run(self, scope: Scope, answers: Answers) -> Optional[Body]:
+        """The answer to a CALL or BATCH, the careful way; None: a task will give it."""
+        token = scope_of_context.set(scope)
+        self.scopes[scope.id] = scope
+        main = self._is_main()
+        scope.thread = threading.get_ident()
+        if main:
+            self._stack.append(scope)
+        answer: Optional[Body] = b""
+        try:
+            answer = perform(self, scope, answers)
+            return answer
+        finally:
+            scope_of_context.reset(token)
+            if main:
+                self._stack.pop()
             if answer is not None:
-                self.send(answer)
+                self._ended(scope)
 
-    def end(self, call_id: int) -> None:
-        """What was still waited for on behalf of this call ends with it."""
-        for wait in [wait for wait in list(self.open.values()) if wait.owner == call_id]:
-            self.open.pop(wait.id, None)
-            wait.finish(ENDED, None)
+    def _ended(self, scope: Scope) -> None:
+        del self.scopes[scope.id]
+        scope.frame = None
 
-    def run(self, frame: Any, began: float) -> Optional[Body]:
-        """The answer to a CALL or BATCH, the careful way."""
-        scope = Scope(frame, began)
+    def finish_plain(self, awaitable: Awaitable[Any]) -> Any:
+        """finish() for the worker's loop, whose calls have no scope of their own."""
+        scope = Scope(running.frame, running.began)
+        scope.thread = self._main
         token = scope_of_context.set(scope)
         self.scopes[scope.id] = scope
         self._stack.append(scope)
         try:
-            return perform(self, scope, self.answers)
+            return self._loops.run(scope, awaitable)
         finally:
             scope_of_context.reset(token)
             self._stack.pop()
             self._ended(scope)
-
-    def _ended(self, scope: Scope) -> None:
-        self.scopes.pop(scope.id, None)
-        scope.frame = None
-        if not self.scopes:
-            self._to_come = 0
 
     def guarded(self, scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
         if threading.get_ident() != self._main:
@@ -139,24 +175,37 @@ class Desk(Engine):
     def finish(self, scope: Scope | None, awaitable: Awaitable[Any]) -> Any:
         return self._loops.run(scope, awaitable)
 
-    def finish_plain(self, awaitable: Awaitable[Any]) -> Any:
-        """finish() for the loop's own call, which gets a scope for that."""
-        scope = Scope(running.frame, running.began)
-        token = scope_of_context.set(scope)
-        self.scopes[scope.id] = scope
-        self._stack.append(scope)
-        try:
-            return self._loops.run(scope, awaitable)
-        finally:
-            scope_of_context.reset(token)
-            self._stack.pop()
-            self._ended(scope)
+    def hand_over(self, scope: Scope, answers: Answers, value: Any) -> bool:
+        if scope.loop is None:
+            return False
+        task = scope.loop.create_task(complete(self, scope, answers, value))
+        scope.task = task
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._done, scope, answers))
+        return True
+
+    def _done(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
+        self._tasks.discard(task)
+        self.held(self._answer_inner, scope, answers, task)
+
+    async def pump_beside(self, scope: Scope, answers: Answers, value: Any) -> Body:
+        with without_running_loop():
+            return pump(self, scope, answers, value)
 
     # Interrupts
 
     def interrupt_waits(self, call_id: int) -> bool:
-        """Whether an INTERRUPT of this call has come. The frames behind it stay in their order."""
-        return call_id in self._arrived_interrupts()
+        """A signal came before this call began: whether it is the one that is meant. Another that is, is
+        told."""
+        ids, self._announced = self._announced + self._arrived_interrupts(), []
+        if not self.inner:
+            self._to_come = 0  # it has come: after what it was meant for had ended
+        others = [scope for scope in (self._scope(id_) for id_ in ids if id_ != call_id) if scope is not None]
+        for scope in others:
+            self._tell(scope)
+        if not ids and len(self._stack) > 1:
+            self._interrupt.early = True  # for the call that this one runs within, at its release
+        return call_id in ids
 
     def _arrived_interrupts(self) -> list[int]:
         """Takes the INTERRUPT frames out of what has come; their ids."""
@@ -169,26 +218,32 @@ class Desk(Engine):
         finally:
             self._reading.release()
 
-    def _whose(self) -> bool:
+    def _whose(self, frame: FrameType | None) -> bool:
         """A signal has come while user code runs here: whether it means that code, on the top of the stack.
         If it means another call, that is told."""
         if self._to_come > 0:
             self._to_come -= 1
             return False
+        if self._hearing:
+            return False  # of a storm of signals one at a time is enough
+        self._hearing = True
+        try:
+            return self._hear(frame)
+        finally:
+            self._hearing = False
+
+    def _hear(self, frame: FrameType | None) -> bool:
         ids, self._announced = self._announced, []
-        if not self.scopes:
-            if running.id not in ids:
-                self._raised.add(running.id)
-            return True
         top = self._stack[-1] if self._stack else running
-        ids += self._arrived_interrupts()
+        if self.inner:  # else there is no other that it could mean
+            ids += self._arrived_interrupts()
         meant = [scope for scope in (self._scope(id_) for id_ in ids) if scope is not None]
         if ids:
             self._to_come += len(ids) - 1
         else:
             meant = [top]
             self._raised.add(top.id)
-        here = [self._tell(scope, scope is top) for scope in meant]
+        here = [self._tell(scope, scope is top, frame) for scope in meant]
         return any(here)
 
     def interrupted(self, call_id: int) -> None:
@@ -201,14 +256,14 @@ class Desk(Engine):
             return
         if self._is_main():
             self._to_come += 1
-            self._tell(scope, False)
+            self._tell(scope)
         else:
             self._announced.append(call_id)  # the main thread may be far from looking at anything
 
-    def _tell(self, scope: Scope, here: bool) -> bool:
-        """Makes an interrupt known to a call; whether it is to be raised just here."""
+    def _tell(self, scope: Scope, here: bool = False, frame: FrameType | None = None) -> bool:
+        """Makes an interrupt known to a call; whether it is to be raised just here, in that frame."""
         if scope.task is not None:
-            return self._loops.cancel(scope, here)
+            return self._loops.cancel(scope, frame if here else None)
         scope.interrupted = 0 if here else scope.id
         return here
 
@@ -224,18 +279,26 @@ class Desk(Engine):
         """Takes frames until it is done, or until time.monotonic() says so (False)."""
         seat = self._seat()
         while not done():
-            if scope is not None and self._is_main() and scope.take_interrupt():
+            if scope is not None and scope.thread == seat.thread and scope.take_interrupt():
                 raise KeyboardInterrupt
-            left = None if until is None else max(0.0, until - time.monotonic())
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return False
             if not self.channel.pending:
                 seat.poll(left)
-            self.drain()
-            if left == 0.0 and not done():
-                return False
+            self._take_all(done)
         return True
 
-    def wait_for_credit(self, scope: Scope) -> None:
-        self.wait_until(scope, lambda: scope.credit > 0 or scope.closing)
+    def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        self.wait_until(scope, lambda: scope.credit > sent or scope.closing)
+
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+        wait.wakes.append(self._seat().wake)
+        return self.wait_until(scope, lambda: wait.done, until)
+
+    def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:
+        self._waits_in.setdefault(loop, weakref.WeakSet()).add(wait)
+        super().wait_in(loop, wait, finish)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop not in self._watched:
@@ -245,8 +308,43 @@ class Desk(Engine):
             loop.call_soon(self._readable, loop)
 
     def _readable(self, loop: asyncio.AbstractEventLoop) -> None:
-        direct = loop if self._loops.is_own(loop) else None
-        without_running_loop(lambda: self._take_all(direct))
+        waits = self._waits_in.get(loop, ())
+        self._take_all(lambda: all(wait.done for wait in list(waits)))
+
+    def look(self) -> None:
+        if self._is_main():
+            self.drain()
+
+    def drain(self) -> None:
+        if self.channel.pending or self._seat().poll(0):
+            self._take_all(lambda: False)
+
+    def _take_all(self, done: Callable[[], bool]) -> None:
+        """Takes what has come, then runs what of that is work. Another thread than the main one stops as
+        soon as it is done: from then on the main one may think that it is alone."""
+        was = self._interrupt.hold()
+        main = self._is_main()
+        try:
+            works = []
+            with self._reading:
+                while not self._gone and (main or not done()) and self.channel.ready():
+                    frame = self._next()
+                    if frame is not None:
+                        works.append(frame)
+                        self.inner.add(frame[1])
+            if self.channel.pending:
+                self._nudge()
+            for frame in works:
+                self._work(frame)
+        finally:
+            self._interrupt.release(was)
+
+    def _nudge(self) -> None:
+        """There is something for others that no poll() tells of."""
+        for seat in list(self._all_seats):
+            seat.wake()
+        for loop in list(self._watched):
+            call_in_loop(loop, partial(self._readable, loop))
 
     def _is_main(self) -> bool:
         return threading.get_ident() == self._main
@@ -256,26 +354,8 @@ class Desk(Engine):
             seat: _Seat = self._seats.seat
         except AttributeError:
             seat = self._seats.seat = _Seat(self.channel)
+            self._all_seats.add(seat)
         return seat
-
-    def drain(self) -> None:
-        if self.channel.pending or self._seat().poll(0):
-            self._take_all(None)
-
-    def _take_all(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Takes what has come, then runs what of that is work: in a task of that loop if it can be one."""
-        was = self._interrupt.hold()
-        try:
-            works = []
-            with self._reading:
-                while not self._gone and self.channel.ready():
-                    frame = self._next()
-                    if frame is not None:
-                        works.append(frame)
-            for frame in works:
-                self._work(frame, loop)
-        finally:
-            self._interrupt.release(was)
 
     def _next(self) -> Any:
         """The next frame, if it is work."""
@@ -289,9 +369,43 @@ class Desk(Engine):
         except (BadFrame, ChannelLost, OSError, ValueError, TypeError) as error:
             self._broken(error)
 
-    def _work(self, frame: Any, loop: asyncio.AbstractEventLoop | None) -> None:
-        """A CALL, BATCH or END_SESSION that came while a call waits."""
-        raise NotImplementedError
+    def _work(self, frame: Any) -> None:
+        """A CALL, BATCH or END_SESSION that came while a call waits. The loop that this one waits in, if it
+        does, is not to be seen; but if that is the worker's own, coroutines become tasks of it."""
+        loop = running_loop()
+        with without_running_loop():
+            if frame[0] == END_SESSION:
+                self.sessions.end(frame[2])
+                self.send(self.pong(frame[1]))
+                self.inner.discard(frame[1])
+                return
+            answers = Answers(self.settings)
+            scope = Scope(frame, time.monotonic())
+            scope.loop = loop if self._loops.is_own(loop) else None
+            if len(self.inner) > INNER_MAX:
+                error = RecursionError(f"calls that run within calls are at most {INNER_MAX} deep")
+                body: Optional[Body] = answers.error(scope.id, error)
+            else:
+                body = self._run(scope, answers)
+            if body is not None:
+                self._send_inner(frame[1], body)
+
+    def _answer_inner(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
+        call_id = scope.id
+        try:
+            body = task.result()
+        except BaseException as error:  # cancelled before it began
+            body = answers.error(call_id, self.meant(scope, error))
+        self._ended(scope)
+        self._send_inner(call_id, body)
+
+    def _send_inner(self, call_id: int, body: Body) -> None:
+        _process.flush_output()
+        self.end(call_id)
+        self.send(body)
+        self.inner.discard(call_id)
+        if not self._is_main():
+            self._nudge()  # the main thread may wait for just that
 
     def _lost(self) -> None:
         """The node is gone: nothing that is waited for will come."""
@@ -317,32 +431,36 @@ class Desk(Engine):
 class _Seat:
     """Where a thread waits: for the channel, or for another thread that read what it waits for."""
 
-    __slots__ = ("_poll", "_wakeup", "_wakeup_write")
+    __slots__ = ("__weakref__", "_bell", "_cord", "_poll", "thread")
 
     def __init__(self, channel: Channel) -> None:
-        self._wakeup, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.thread = threading.get_ident()
+        self._bell, self._cord = socket.socketpair()
+        self._bell.setblocking(False)
+        self._cord.setblocking(False)
         self._poll = select.poll()
         self._poll.register(channel.sock, select.POLLIN)
-        self._poll.register(self._wakeup, select.POLLIN)
+        self._poll.register(self._bell, select.POLLIN)
 
     def poll(self, seconds: float | None) -> bool:
         """Whether there may be something."""
         ready = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
-        for fd, _ in ready:
-            if fd == self._wakeup:
-                os.read(self._wakeup, WAKEUP_BYTES)
+        if len(ready) > 1 or (ready and ready[0][0] == self._bell.fileno()):
+            self._bell.recv(WAKEUP_BYTES)
         return bool(ready)
 
     def wake(self) -> None:
-        """From another thread."""
-        try:
-            os.write(self._wakeup_write, b".")
-        except BlockingIOError:  # it has been told often enough
-            pass
+        """From any thread; from its own there is no need."""
+        if threading.get_ident() != self.thread:
+            try:
+                self._cord.send(b".")
+            except OSError:  # it was told often enough, or its thread is just ending
+                pass
 
     def __del__(self) -> None:
-        os.close(self._wakeup)
-        os.close(self._wakeup_write)
+        # Sockets, for another thread may be in wake() just now: a number might be another file by then.
+        self._bell.close()
+        self._cord.close()
 
 
 beside.add(Desk.guarded.__code__)

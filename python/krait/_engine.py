@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from krait import _context
 from krait._answers import Answers
 from krait._channel import BadFrame, Body, Channel
 from krait._codec import make_decoder
@@ -47,23 +48,22 @@ _BATCH_CALL = [str, str, list, dict]
 class Wait:
     """Something that the node will say once: the REPLY to a callback, the DOWN of a monitor."""
 
-    __slots__ = ("done", "how", "id", "owner", "value", "wake")
+    __slots__ = ("__weakref__", "done", "how", "id", "owner", "value", "wakes")
 
-    def __init__(self, owner: Scope) -> None:
-        self.id = 0
-        self.owner = owner.id  # the call on whose behalf it is
+    def __init__(self, id_: int, owner: int) -> None:
+        self.id = id_
+        self.owner = owner  # the call on whose behalf it is
         self.done = False
         self.how = ""
         self.value: Any = None
-        self.wake: Optional[Callable[[], None]] = None  # tells who waits; any thread may call it
+        self.wakes: list[Callable[[], None]] = []  # tell those who wait; any thread may call them
 
     def finish(self, how: str, value: Any) -> None:
         """Once; later ones are ignored."""
         if not self.done:
             self.how, self.value = how, value
             self.done = True
-            wake = self.wake
-            if wake is not None:
+            for wake in list(self.wakes):
                 wake()
 
 
@@ -75,6 +75,7 @@ class Engine:
     def __init__(self, channel: Channel, settings: Settings, exposed: dict[str, Any]) -> None:
         self.channel = channel
         self.settings = settings
+        _context.engine = self
         self.resolve = Resolver(exposed, settings.allow).resolve
         self.decode = make_decoder()
         self.answers = Answers(settings)
@@ -124,11 +125,11 @@ class Engine:
     def drain(self) -> None:
         """Takes the frames that have come, as far as it is this thread's to do so."""
 
-    def wait_for_credit(self, scope: Scope) -> None:
-        """Blocks until ASK or CLOSE has come for this stream."""
+    def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        """Blocks until this stream may send more than so many items, or is to be closed."""
         raise NotImplementedError
 
-    def credit_comes(self, scope: Scope) -> asyncio.Future[None]:
+    def credit_comes(self, scope: Scope, sent: int) -> asyncio.Future[None]:
         """The same for a task."""
         import asyncio
 
@@ -141,12 +142,50 @@ class Engine:
 
         scope.wake = lambda: call_in_loop(loop, wake)
         self.watch(loop)
-        if scope.credit > 0 or scope.closing:
+        if scope.credit > sent or scope.closing:
             wake()
         return future
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on frames are taken while this loop, which is running, waits."""
+
+    # For calls back.
+
+    def opened(self, scope: Scope) -> Wait:
+        """Something that is waited for on behalf of this call; raises RuntimeError if that has ended."""
+        wait = Wait(next(self._ids), 0)
+        self.open[wait.id] = wait
+        frame = scope.frame
+        wait.owner = 0 if frame is None else frame[1]
+        if frame is None or scope.frame is not frame:  # looked at last: either end() saw the wait, or this
+            self.forget(wait)
+            raise RuntimeError("the call on whose behalf this is has ended")
+        return wait
+
+    def forget(self, wait: Wait) -> None:
+        """What comes for it is dropped."""
+        self.open.pop(wait.id, None)
+
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+        """Blocks until it is done, or until time.monotonic() says so (False)."""
+        raise NotImplementedError
+
+    def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:
+        """Calls finish() in this loop, which is running, when it is done."""
+        wait.wakes.append(lambda: call_in_loop(loop, finish))
+        if wait.done:
+            finish()
+        else:
+            self.watch(loop)
+
+    def look(self) -> None:
+        """Takes what has come, if the thread that asks may."""
+
+    def end(self, call_id: int) -> None:
+        """What was still waited for on behalf of this call ends with it."""
+        for wait in [wait for wait in list(self.open.values()) if wait.owner == call_id]:
+            self.open.pop(wait.id, None)
+            wait.finish(ENDED, None)
 
     # What comes.
 
@@ -224,7 +263,7 @@ def _are_calls(calls: Any) -> bool:
     )
 
 
-def call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+def call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
     """From any thread; a loop that is closed waits for nothing."""
     try:
         loop.call_soon_threadsafe(callback)

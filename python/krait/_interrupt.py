@@ -12,13 +12,14 @@ raised in the middle of a frame would cost the channel.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import CodeType, FrameType
 from typing import Callable, Optional
 
 class Interrupted(BaseException):
-    """Raised in a call that is not wanted any more, where it runs on one of a worker's several slots; with
-    one slot that is KeyboardInterrupt, and in a coroutine CancelledError."""
+    """Raised in a call that is not wanted any more, where a worker has several slots; with one slot that is
+    KeyboardInterrupt. A coroutine hears CancelledError, as any task that is cancelled."""
 
 
 # Code of Krait's own that runs armed: what calls user code.
@@ -33,14 +34,15 @@ class Interrupt:
     def __init__(self) -> None:
         self.armed = False
         self.early = False
-        self.whose: Optional[Callable[[], bool]] = None  # whether it means the code that runs now
+        # Whether it means the code that runs now, in that frame.
+        self.whose: Optional[Callable[[Optional[FrameType]], bool]] = None
         self._main = threading.get_ident()
 
     def __call__(self, _signum: int, frame: FrameType | None) -> None:
         if not self.armed:
             self.early = True
             return
-        if self.whose is not None and not self.whose():
+        if self.whose is not None and not self.whose(frame):
             return
         if frame is not None and frame.f_code in beside:
             # In the loop itself: in a C function that it called, or just beside it. Once is enough,
@@ -66,5 +68,5 @@ class Interrupt:
             self.armed = True
             if self.early:
                 self.early = False
-                if self.whose is None or self.whose():
+                if self.whose is None or self.whose(sys._getframe()):
                     raise KeyboardInterrupt

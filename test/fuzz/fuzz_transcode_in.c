@@ -35,6 +35,20 @@ static void refused(const struct transcode_error *err, const char *root,
 	}
 }
 
+/* What was written has a canonical form, which is the canonical form of itself. */
+static void canonical(const uint8_t *first, const uint8_t *end)
+{
+	struct buf form = { 0 }, again = { 0 };
+	unsigned depth = 0;
+
+	MUST(transcode_canonical(first, (size_t)(end - first), &form) == 0);
+	MUST(sound(form.data, form.data + form.len, 0, &depth) == form.data + form.len);
+	MUST(transcode_canonical(form.data, form.len, &again) == 0);
+	MUST(form.len == again.len && memcmp(form.data, again.data, form.len) == 0);
+	buf_free(&form);
+	buf_free(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint32_t depths[] = { 256, 1, 5, TRANSCODE_DEPTH_MAX };
@@ -77,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		MUST((size_t)(end - first) <= opts.max_bytes);
 		MUST(sound(first, end, 0, &depth) == end);
+		canonical(first, end);
 		if ((choice & 3) == 0)
 			MUST((*first & 0xf0) == 0x90 || *first == 0xdc || *first == 0xdd);
 		if ((choice & 3) == 1)

@@ -1,0 +1,178 @@
+/* pool_serve.c - who is served next, and where.
+ *
+ * A slot that comes free goes to whoever came first, by priority and arrival, of those who may go
+ * anywhere (the queues) and of those who wait for its worker (its pinned requests). With one slot each,
+ * the worker used last is used next: its caches are warm, and the others can be swapped out; with more,
+ * the one with the fewest calls. A session that begins goes to the worker with the fewest sessions. */
+#include "pool_private.h"
+
+#include <assert.h>
+
+/* The worker that is offered first; NULL: nobody has a free slot. */
+static struct pool_worker *best(const struct pool *p)
+{
+	for (unsigned load = 0; load < p->config.slots; load++)
+		if (!list_empty(&p->offered[load]))
+			return list_entry(p->offered[load].prev, struct pool_worker, offered);
+	return NULL;
+}
+
+/* For a new session: of those with the fewest sessions the one that is offered first. An eviction from
+ * `except` will take one of its slots. */
+static struct pool_slot *emptiest(const struct pool *p, const struct pool_worker *except)
+{
+	struct pool_worker *found = NULL;
+
+	for (unsigned load = 0; load < p->config.slots; load++) {
+		const struct list *line = &p->offered[load], *at;
+
+		for (at = line->prev; at != line; at = at->prev) {
+			struct pool_worker *w = list_entry(at, struct pool_worker, offered);
+
+			if (w == except && w->in[WORKER_IDLE] == 1)
+				continue;
+			if (found == NULL || w->session_count < found->session_count)
+				found = w;
+			if (found->session_count == 0)
+				return worker_slot(found);
+		}
+	}
+	return found != NULL ? worker_slot(found) : NULL;
+}
+
+/* The slot of its session's worker in which it can run inside of a call that waits. */
+static struct pool_slot *inside(const struct pool *p, const struct pool_request *r,
+				const struct pool_session *sn)
+{
+	struct pool_worker *w = sn->worker;
+
+	for (struct pool_slot *s = w->slot; r->kind == POOL_CALL && s < w->slot + w->slots; s++)
+		if (s->session == sn && slot_nestable(p, s))
+			return s;
+	return NULL;
+}
+
+static struct pool_slot *place_in_session(const struct pool *p, const struct pool_request *r,
+					  const struct pool_session *sn)
+{
+	const struct pool_session *evicted = NULL;
+	struct pool_slot *s;
+
+	if (sn == NULL)
+		return session_room(p, &evicted)
+			       ? emptiest(p, evicted != NULL ? evicted->worker : NULL)
+			       : NULL;
+	if (sn->ending)
+		return NULL;
+	if (sn->worker == NULL)
+		return sn->first == NULL || sn->first == r ? emptiest(p, NULL) : NULL;
+	if ((s = worker_slot(sn->worker)) == NULL && (s = inside(p, r, sn)) == NULL &&
+	    session_movable(r))
+		s = emptiest(p, NULL);
+	return s;
+}
+
+struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r,
+			      const struct pool_lease *on, const struct pool_session *sn)
+{
+	struct pool_worker *w;
+
+	if (r->kind == POOL_LEASE_CALL)
+		return on != NULL && (on->slot->state == WORKER_LEASED ||
+				      slot_nestable(p, on->slot))
+			       ? on->slot
+			       : NULL;
+	if (r->session_key != NULL)
+		return place_in_session(p, r, sn);
+	w = best(p);
+	return w != NULL ? worker_slot(w) : NULL;
+}
+
+void serve(struct pool *p, struct pool_request *r, struct pool_slot *s)
+{
+	if (r->session != NULL)
+		session_enter(p, r, s);
+	if (r->kind == POOL_CHECKOUT)
+		lease_grant(p, r, s);
+	else
+		request_run(p, r, s);
+}
+
+struct pool_request *serve_first(const struct list *queues)
+{
+	for (unsigned i = 0; i < PRIORITIES; i++)
+		if (!list_empty(&queues[i]))
+			return list_entry(queues[i].next, struct pool_request, link);
+	return NULL;
+}
+
+/* Whether `a` is served before `b`, which may be NULL. */
+static bool before(const struct pool_request *a, const struct pool_request *b)
+{
+	if (b == NULL || a->priority != b->priority)
+		return b == NULL || a->priority < b->priority;
+	return a->arrival < b->arrival;
+}
+
+/* The first of those who wait for a worker that has a free slot; forgets those that nobody waits for. */
+static struct pool_request *first_pinned(struct pool *p)
+{
+	struct pool_request *first = NULL;
+	struct list *at, *next;
+
+	list_each (at, next, &p->hungry) {
+		struct pool_worker *w = list_entry(at, struct pool_worker, hungry);
+		struct pool_request *r = worker_slot(w) != NULL ? serve_first(w->pinned) : NULL;
+
+		if (r == NULL)
+			list_remove(&w->hungry);
+		else if (before(r, first))
+			first = r;
+	}
+	return first;
+}
+
+/* Who can run inside of the call that waits in the slot. */
+static struct pool_request *first_inside(const struct pool_slot *s)
+{
+	struct list *at, *next;
+
+	if (s->lease != NULL && !list_empty(&s->lease->waiting))
+		return list_entry(s->lease->waiting.next, struct pool_request, link);
+	if (s->session == NULL || s->session->ending)
+		return NULL;
+	list_each (at, next, &s->session->waiting) {
+		struct pool_request *r = list_entry(at, struct pool_request, by_session);
+
+		if (r->kind == POOL_CALL)
+			return r;
+	}
+	return NULL;
+}
+
+static void serve_inside(struct pool *p)
+{
+	while (!list_empty(&p->nests)) {
+		struct pool_slot *s = list_entry(p->nests.next, struct pool_slot, nests);
+		struct pool_request *r;
+
+		list_remove(&s->nests);
+		if (slot_nestable(p, s) && (r = first_inside(s)) != NULL)
+			serve(p, r, s);
+	}
+}
+
+void serve_all(struct pool *p)
+{
+	serve_inside(p);
+	while (p->queued > 0) {
+		struct pool_request *r = best(p) != NULL ? serve_first(p->queue) : NULL,
+				    *pinned = first_pinned(p);
+
+		if (pinned != NULL && before(pinned, r))
+			r = pinned;
+		if (r == NULL)
+			return;
+		serve(p, r, serve_place(p, r, NULL, r->session));
+	}
+}
