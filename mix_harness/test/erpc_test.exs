@@ -312,9 +312,10 @@ defmodule Krait.ErpcTest do
     end
 
     test "to a node without --rpc are dropped" do
-      node = start_node()
+      node = start_node(size: 1)
       assert :erpc.cast(node.name, :krait_faults, :incr, [5]) == :ok
       assert ask(node, {:call, :krait_faults, :incr, [0]}) == {:ok, 0}
+      assert totals(node).received == 1
     end
   end
 
@@ -518,6 +519,7 @@ defmodule Krait.ErpcTest do
       for {m, f, args} <- [
             {:math, :sqrt, [4]},
             {:erlang, :apply, [:math, :sqrt, [4]]},
+            {:other, :execute_call, [ref, :math, :sqrt, [4]]},
             {:erpc, :execute_call, [:math, :sqrt, [4]]},
             {:erpc, :execute_call, [ref, :math, :sqrt, [4], 5]},
             {:erpc, :execute_cast, [ref, :math, :sqrt, [4]]},
