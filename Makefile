@@ -1,15 +1,16 @@
 # Makefile - the one entrance.
 #
 #   make demo      set up, build, start a node, run a real job from Elixir
-#   make test      set up, build, run everything: Check, pytest, ExUnit (SANITIZE=1: ASan and UBSan)
+#   make test      set up, build, run everything: Check, pytest, ExUnit, stress (SANITIZE=1: ASan and UBSan)
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
-#   make valgrind  Check suites and a node under valgrind (packages: valgrind)
-#   make fuzz      FUZZ_SECONDS=60 of each fuzzer (packages: clang, libclang-rt-14-dev)
-#   make lint      clang-tidy and cppcheck
-#   make floors    prove that includes only go down
+#   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
+#   make valgrind  Check suites and a node under valgrind
+#   make coverage  the lines that Check (95 %) and ExUnit (85 %) run
+#   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
+#                  (`scripts/setup.sh proof` installs what these six need)
 #   make readme    refresh the tables of README.md
 #   make fmt       format; make clean
 
@@ -17,8 +18,9 @@ ifeq ($(origin CC),default)
 CC       := gcc
 endif
 Q        := $(if $(V),,@)
-VARIANT  := $(if $(SANITIZE),asan,release)
+VARIANT  := $(if $(SANITIZE),asan,$(if $(COVERAGE),coverage,$(if $(findstring clang,$(CC)),clang,release)))
 BUILD    := build/$(VARIANT)
+BIN      := $(if $(filter release,$(VARIANT)),priv,$(BUILD))
 PKGS     := libuv libcrypto
 CPPFLAGS := -Iinclude -D_GNU_SOURCE -DKRAIT_VERSION='"$(shell cat VERSION)"' \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -28,10 +30,14 @@ CFLAGS   := -std=c11 -O2 -g -fno-omit-frame-pointer $(WARNINGS)
 EI_DIR   := $(firstword $(wildcard /usr/lib/erlang/usr /usr/local/lib/erlang/usr))
 CPPFLAGS += $(if $(EI_DIR),-isystem $(EI_DIR)/include)
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lmsgpackc \
-            $(if $(EI_DIR),-L$(EI_DIR)/lib) -lei -pthread
+            $(if $(EI_DIR),-L$(EI_DIR)/lib) -lei -lm -pthread
 ifdef SANITIZE
 CFLAGS   += -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS  += -fsanitize=address,undefined
+endif
+ifdef COVERAGE
+CFLAGS   += -O0 --coverage
+LDFLAGS  += --coverage
 endif
 
 # Floors 0 to 3 are pure; what is listed here moves bytes (see DESIGN in README).
@@ -40,11 +46,15 @@ SOURCES  := $(wildcard c_src/*.c)
 CORE     := $(filter-out $(foreach m,$(MOVERS),c_src/$(m).c c_src/$(m)_%.c),$(SOURCES))
 OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CHECKS   := $(patsubst test/%.c,$(BUILD)/test/%,$(wildcard test/check_*.c))
-NODE     := $(if $(SANITIZE),$(BUILD)/krait,priv/krait)
+FUZZED   := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
+NODE     := $(BIN)/krait
 
-.PHONY: all demo test setup check pytest exunit stress bench readme valgrind fuzz fuzzers lint floors fmt clean
+.PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
+        fuzz fuzzers fuzz-replay replay lint floors fmt clean
+.SECONDARY:
 
-STRESS   := $(if $(SANITIZE),$(BUILD)/krait_stress,priv/krait_stress)
+STRESS   := $(BIN)/krait_stress
 
 all: $(NODE) $(STRESS) priv/python
 
@@ -55,7 +65,7 @@ $(NODE): $(call OBJ,$(SOURCES))
 
 $(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 priv/python: $(wildcard python/krait/*.py)
 	@mkdir -p $@/krait
@@ -72,13 +82,18 @@ $(BUILD)/libkrait.a: $(call OBJ,$(CORE))
 	$(Q)ar rcs $@ $^
 
 $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/support/*.c)) $(BUILD)/libkrait.a
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS) $(shell pkg-config --libs check)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $(LDLIBS) \
+	         $(shell pkg-config --libs check)
+
+# The node's rooms without its loop and without what moves bytes (test/node_given.h).
+$(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
 
 setup:
 	@scripts/setup.sh test
 
-check: $(CHECKS)
+check: $(CHECKS) $(REPLAYS)
 	@for t in $(CHECKS); do CK_DEFAULT_TIMEOUT=120 $$t || exit 1; done
+	@test/fuzz.sh replay $(BUILD)/replay
 
 # The Python that has msgpack, as the node would find it.
 PYTHON ?= $(firstword $(shell for p in python3 /usr/bin/python3; do \
@@ -98,15 +113,18 @@ exunit: all
 	$(MIX) test --warnings-as-errors
 
 # Half a minute of callers that die, peers that vanish and workers that are killed; the books must balance.
+# The buffers of 9 connections, up to 768 KiB each, still grow in so short a run: memory may by 6 MiB in the
+# three quarters of it that are looked at.
 STRESS_SECONDS ?= 30
 STRESS_ARGS    ?= --peers 8 --callers 500 --kill 20% --giveup 10% --workers-killed 1/s \
-                  --peer-drops 0.5/s --net-ticktime 2 --hostile $(if $(SANITIZE),--no-memory)
+                  --peer-drops 0.5/s --net-ticktime 2 --hostile \
+                  --max-slope $$((491520 / $(STRESS_SECONDS))) $(if $(SANITIZE),--no-memory)
 
 stress: all
 	$(STRESS) --spawn --seconds $(STRESS_SECONDS) --krait $(NODE) $(STRESS_ARGS)
 
 test: setup
-	$(MAKE) --no-print-directory all check pytest exunit
+	$(MAKE) --no-print-directory all check pytest exunit stress
 
 DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
                           mix_harness/lib/*/*/*.ex)
@@ -131,6 +149,7 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 
 bench: all $(BUILD)/bench_floor
 	@elixir mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
+	@elixir mix_harness/bench/streams.exs --full
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all
@@ -146,20 +165,43 @@ valgrind: $(CHECKS) all
 	test/valgrind.sh checks $(CHECKS)
 	test/valgrind.sh node $(NODE)
 
-# Coverage-guided, with clang; FUZZ_SECONDS=60 for each. What they find stays in test/fuzz/found.
-FUZZERS    := $(patsubst %.c,build/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
-FUZZ_FLAGS := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+# What the Check suites run of the pure files, and what ExUnit runs of all others. Read: test/COVERAGE.md.
+coverage:
+	@$(MAKE) --no-print-directory COVERAGE=1 covered
+
+covered: $(CHECKS) all
+	@find $(BUILD) -name '*.gcda' -delete
+	@for t in $(CHECKS); do CK_DEFAULT_TIMEOUT=300 $$t || exit 1; done
+	test/coverage.sh pure $(BUILD) $(CORE)
+	@$(MAKE) --no-print-directory exunit || echo "coverage: ExUnit is not green" >&2
+	test/coverage.sh node $(BUILD) $(CORE)
+
+# Coverage-guided, with clang, SECONDS=60 for each. What they find stays in test/fuzz/found; that and their
+# corpora are replayed by `make check`, with any compiler, and here under the sanitizers.
+FUZZ_SECONDS ?= $(if $(filter command,$(origin SECONDS)),$(SECONDS),60)
+FUZZ_FLAGS   := -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+FUZZERS      := $(FUZZED:%=build/fuzz/test/fuzz/%)
 
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang \
 	         CFLAGS='$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link' fuzzers
-	test/fuzz.sh run build/fuzz/test/fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) test/fuzz.sh run build/fuzz/test/fuzz $(FUZZ)
 
 fuzzers: $(FUZZERS)
 
 build/fuzz/test/fuzz/%: build/fuzz/test/fuzz/%.o build/fuzz/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
+
+fuzz-replay:
+	@$(MAKE) --no-print-directory SANITIZE=1 replay
+
+replay: $(REPLAYS)
+	@test/fuzz.sh replay $(BUILD)/replay
+
+$(BUILD)/replay/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/fuzz/replay.o $(BUILD)/libkrait.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 fmt:
 	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch] test/fuzz/*.[ch]

@@ -54,6 +54,8 @@ static const struct option table[] = {
 	  "what may be called: modules (`math`), functions (`math.sqrt`), `my_app.*`; else everything" },
 	{ "expose", "NAME=MODULE:ATTR", NULL, T_LIST, AT(expose), NULL, 0, 0,
 	  "makes an object callable as module NAME; a class is instantiated once per worker" },
+	{ "rpc", NULL, NULL, T_FLAG, AT(rpc), NULL, 0, 0,
+	  "serve rpc and erpc of other nodes, under --allow as all calls" },
 	{ "start-method", NULL, "fork|spawn", T_ENUM, AT(start_method), "fork", 0, 0,
 	  "fork from a preloaded Python, or start each worker afresh" },
 	{ "slots", "N", NULL, T_UINT, AT(slots), "1", 1, CONFIG_SLOTS_MAX,

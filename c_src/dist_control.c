@@ -236,7 +236,7 @@ static enum dist_step take_tail(struct dist *d, const struct rule *rule, const u
 static enum dist_step take_oversize_tail(struct dist *d, const struct rule *rule, const uint8_t *p,
 					 size_t len, struct dist_event *ev)
 {
-	if (rule == NULL || rule->type != DIST_EV_SEND)
+	if (rule == NULL || (rule->type != DIST_EV_SEND && rule->type != DIST_EV_SPAWN))
 		return dist_refuse(d,
 				   "control message %d (%s) of %llu bytes, over the limit of %zu",
 				   ev->op, rule != NULL ? rule->name : "unknown",

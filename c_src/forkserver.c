@@ -319,7 +319,6 @@ int forkserver_pid(const struct forkserver *fs)
  * through twice as fast), and no cookie. The array is freed with mem_free(), its entries are not. */
 static char **make_env(const char *mark)
 {
-	extern char **environ;
 	static const char *const malloc_env[] = { "MALLOC_MMAP_THRESHOLD_=268435456",
 						  "MALLOC_TRIM_THRESHOLD_=536870912",
 						  "MALLOC_TOP_PAD_=16777216" };

@@ -290,3 +290,60 @@ bool frame_get_array(const uint8_t **at, const uint8_t *end, uint32_t *count)
 	*at = p;
 	return true;
 }
+
+bool frame_get_bool(const uint8_t **at, const uint8_t *end, bool *value)
+{
+	if (*at >= end || (**at != 0xc2 && **at != 0xc3))
+		return false;
+	*value = **at == 0xc3;
+	++*at;
+	return true;
+}
+
+/* The bytes of the scalar at `p` (head, length and content), by its tag; 0: none begins so, or its length is
+ * cut off. */
+static uint64_t scalar_bytes(const uint8_t *p, const uint8_t *end)
+{
+	static const uint8_t width[] = { 1, 0, 1, 1,  2,  3, 5, 3, 4, 6, 5, 9, /* 0xc0 .. 0xcb */
+					 2, 3, 5, 9,  2,  3, 5, 9,             /* the integers */
+					 3, 4, 6, 10, 18, 2, 3, 5 };           /* .. 0xdb */
+	uint8_t tag = *p;
+	size_t n = 0; /* bytes of the length */
+
+	if (tag <= 0x7f || tag >= 0xe0)
+		return 1;
+	if (tag >= 0xa0 && tag <= 0xbf)
+		return 1u + (tag & 0x1f);
+	if (tag < 0xc0 || tag > 0xdb)
+		return 0;
+	if (tag >= 0xc4 && tag <= 0xc9)
+		n = (size_t)1 << ((tag - 0xc4) % 3);
+	else if (tag >= 0xd9)
+		n = (size_t)1 << (tag - 0xd9);
+	if ((size_t)(end - p) < 1 + n)
+		return 0;
+	return width[tag - 0xc0] + (n > 0 ? get_be(p + 1, n) : 0);
+}
+
+bool frame_skip(const uint8_t **at, const uint8_t *end)
+{
+	const uint8_t *p = *at;
+	uint64_t left = 1, bytes;
+	uint32_t count;
+
+	for (; left > 0; left--) {
+		if (left > (uint64_t)(end - p)) /* each takes a byte at least */
+			return false;
+		if (frame_get_array(&p, end, &count)) {
+			left += count;
+		} else if (frame_get_map(&p, end, &count)) {
+			left += 2 * (uint64_t)count;
+		} else {
+			if ((bytes = scalar_bytes(p, end)) == 0 || bytes > (uint64_t)(end - p))
+				return false;
+			p += bytes;
+		}
+	}
+	*at = p;
+	return true;
+}

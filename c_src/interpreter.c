@@ -22,8 +22,6 @@
 
 #define PROBE_MS 20000
 
-extern char **environ;
-
 static const char probe_code[] =
 	"import sys\n"
 	"v = '%d.%d.%d' % sys.version_info[:3]\n"

@@ -50,7 +50,7 @@ int node_meta(struct node *n, const struct request *req, struct transcode_error 
 		return rc;
 	if (stream) {
 		put_text(out, "stream");
-		frame_put_uint(out, req->demand);
+		frame_put_uint(out, node_stream_first(req));
 	}
 	if (req->progress != NULL) {
 		put_text(out, "progress");
@@ -158,7 +158,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		module = term_span(req->module_term);
 		function = term_span(req->function_term);
 	} else if (req->verb == VERB_BATCH) {
-		function = term_span(req->calls);
+		function = (struct span){ n->names.data, n->names.len };
 	}
 	if (req->progress != NULL)
 		progress = term_span(req->progress);
@@ -174,7 +174,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .books = o->books,
 				    .caller = o->caller,
 				    .cast = o->cast,
-				    .form = o->form };
+				    .form = o->form,
+				    .rpc = o->rpc,
+				    .count = o->mfa.arity };
+	if (r->rpc != NULL)
+		r->rpc->request = r;
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
@@ -225,6 +229,8 @@ void node_request_free(struct node_request *r)
 {
 	node_stream_free(r->stream);
 	node_session_free(r->session);
+	if (r->rpc != NULL)
+		r->rpc->request = NULL;
 	if (r->monitor != NULL)
 		r->monitor->request = NULL;
 	watch_free(r->watch, true);

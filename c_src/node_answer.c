@@ -18,10 +18,10 @@ enum answer_kind answer_fault_kind(enum transcode_fault fault)
 					      : ANSWER_UNENCODABLE;
 }
 
-/* A word that begins with ':' is an atom, everything else text. */
+/* A word that begins with ':' is an atom, everything else text; a worker's word may be anything. */
 static void put_what(struct buf *out, const char *what, size_t len)
 {
-	if (len > 1 && what[0] == ':')
+	if (len > 1 && len <= TERM_ATOM_MAX && what[0] == ':' && term_utf8(what + 1, len - 1))
 		term_put_atom_n(out, what + 1, len - 1);
 	else
 		term_put_binary(out, what, len);
@@ -133,7 +133,9 @@ enum answer_kind answer_put_worker_error(struct node_pool *p, struct span module
 		put_python(p, out, at, end);
 		return ANSWER_PYTHON;
 	}
-	if (is_kind(kind, kind_len, "no_function") || is_kind(kind, kind_len, "not_allowed")) {
+	/* what has no names (a ping, a batch as a whole) cannot lack them: the worker lies */
+	if (module.len > 0 &&
+	    (is_kind(kind, kind_len, "no_function") || is_kind(kind, kind_len, "not_allowed"))) {
 		put_name_error(out, kind[3] == 'f' ? "no_function" : "not_allowed", module,
 			       function);
 		return kind[3] == 'f' ? ANSWER_NO_FUNCTION : ANSWER_NOT_ALLOWED;
@@ -161,6 +163,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 					  .max_bytes = p->config->max_result_bytes,
 					  .strings_utf8 = true };
 	struct transcode_error err;
+	bool begun = out->err == 0; /* else the message has no head, and nothing may follow it */
 	size_t start = out->len;
 
 	term_put_tuple(out, 2);
@@ -168,7 +171,7 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 	if (transcode_value(frame->rest, frame->rest_len, "result", &opts, out, NULL, &err) == 0)
 		return ANSWER_OK;
 	out->len = start;
-	if (err.fault == TRANSCODE_NO_MEMORY)
+	if (err.fault == TRANSCODE_NO_MEMORY && begun)
 		out->err = 0;
 	answer_put_error(out);
 	answer_put_fault(out, &err);
@@ -313,7 +316,7 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 	enum answer_kind kind;
 	size_t mark = 0;
 
-	if (r->form == REPLY_RPC) {
+	if (r->form != REPLY_GEN) {
 		node_rpc_outcome(p, r);
 		return;
 	}

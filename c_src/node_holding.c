@@ -76,11 +76,16 @@ uint64_t holding_send_probe(struct node_holding *h, struct books *b, const struc
 	return id;
 }
 
+bool holding_add(struct node_holding *h)
+{
+	HASH_ADD(hh, h->node->holdings, id, sizeof h->id, h);
+	return h->hh.tbl != NULL;
+}
+
 bool holding_granted(struct node_holding *h, struct node_request *r)
 {
 	holding_set_owner(h, r->books, &r->caller);
-	HASH_ADD(hh, h->node->holdings, id, sizeof h->id, h);
-	if (h->hh.tbl != NULL)
+	if (holding_add(h))
 		h->watch = watch_new(r->books, WATCH_OWNER, h, &h->owner, h->id);
 	if (h->watch == NULL)
 		peer_close(r->books->peer, "no memory for what one of its processes holds");
@@ -140,10 +145,20 @@ void holding_down(struct node_holding *h, struct span reason)
 {
 	if (h->reason.len == 0)
 		buf_put(&h->reason, reason.at, reason.len);
-	if (h->kind == HOLDING_LEASE)
+	switch (h->kind) {
+	case HOLDING_LEASE:
 		node_lease_down(node_lease_of(h));
-	else
+		break;
+	case HOLDING_STREAM:
 		node_stream_down(h);
+		break;
+	case HOLDING_RPC:
+		node_rpc_down(h);
+		break;
+	case HOLDING_CALLBACK:
+		node_callback_killed(h);
+		break;
+	}
 }
 
 void holding_down_atom(struct node_holding *h, const char *atom)
@@ -151,7 +166,7 @@ void holding_down_atom(struct node_holding *h, const char *atom)
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, atom);
-	holding_down(h, (struct span){ reason.data, reason.len });
+	holding_down(h, answer_reason(&reason));
 	buf_free(&reason);
 }
 

@@ -23,7 +23,7 @@ struct local_pid node_local_pid(const struct term_pid *pid)
 bool node_has_name(const struct node *n, struct span name)
 {
 	return span_is(name, n->config->pool) || span_is(name, "krait") ||
-	       span_is(name, "net_kernel");
+	       span_is(name, "net_kernel") || (n->config->rpc && span_is(name, "rex"));
 }
 
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
@@ -55,6 +55,23 @@ struct books *books_find(struct node *n, const char *name, size_t len)
 			return b;
 	}
 	return NULL;
+}
+
+void books_open(struct node *n, struct books *b)
+{
+	b->node = n;
+	b->id = peer_id(b->peer);
+	list_init(&b->requests);
+	list_init(&b->holdings);
+	list_init(&b->links);
+	list_init(&b->watches);
+	list_init(&b->stalled);
+	list_init(&b->callbacks);
+	list_init(&b->spawns);
+	list_init(&b->dirty_link);
+	list_append(&n->books, &b->link);
+	n->peers++;
+	peer_set_data(b->peer, b);
 }
 
 void books_mark_dirty(struct books *b)
@@ -91,8 +108,7 @@ static void on_link(struct books *b, const struct dist_event *ev)
 	if (node_is_own_pid(b->node, &ev->to_pid))
 		return; /* ends when the connection does, which the BEAM notices by itself */
 	term_put_atom(&reason, "noproc");
-	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from,
-		       (struct span){ reason.data, reason.len });
+	dist_send_exit(peer_dist(b->peer), &ev->to_pid, &ev->from, answer_reason(&reason));
 	buf_free(&reason);
 	books_mark_dirty(b);
 }
@@ -166,9 +182,13 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		h = holding_find(n, &ev->to_pid);
 		if (h != NULL && h->kind == HOLDING_STREAM)
 			node_stream_message(b, ev, h);
+		else if (h != NULL && h->kind == HOLDING_RPC)
+			n->junk++; /* it runs a function that receives nothing */
+		else if (h != NULL && h->kind == HOLDING_CALLBACK)
+			node_callback_message(b, ev, h);
 		else if (h != NULL)
 			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
-		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))
+		else if (!node_is_own_pid(n, &ev->to_pid))
 			node_request_message(b, ev, TARGET_LEASE, NULL);
 	} else if (span_is(ev->name, "rex")) {
 		node_rpc_rex(b, ev);
@@ -201,7 +221,7 @@ static void forget(struct books *b)
 	b->forgotten = true;
 	list_remove(&b->dirty_link);
 	term_put_atom(&noconnection, "noconnection");
-	why = (struct span){ noconnection.data, noconnection.len };
+	why = answer_reason(&noconnection);
 	while (!list_empty(&b->watches))
 		node_watch_down(list_entry(b->watches.next, struct watch, by_peer), why);
 	node_callbacks_forget_peer(b);
@@ -247,7 +267,8 @@ static void on_name(struct books *b)
 		    dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
 		    dist_peer_creation(d) != 0;
 
-	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same, false));
+	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same,
+					    node_connect_dials(n, name)));
 }
 
 static void on_up(struct books *b)
@@ -262,6 +283,7 @@ static void on_up(struct books *b)
 	b->up = true;
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
+	node_connect_up(b);
 }
 
 static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
@@ -282,7 +304,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_send(b, ev);
 		break;
 	case DIST_EV_OVERSIZE:
-		node_request_oversize(b, ev);
+		if (!node_callback_oversize(b, ev))
+			node_request_oversize(b, ev);
 		break;
 	case DIST_EV_MONITOR:
 		node_monitor(b, ev);
@@ -319,6 +342,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		books_mark_dirty(b);
 		break;
 	case DIST_EV_SPAWN_REPLY:
+		node_callback_spawned(b, ev);
+		break;
 	case DIST_EV_GROUP_LEADER:
 	case DIST_EV_CLOSED:
 	case DIST_EV_NONE:
@@ -335,13 +360,29 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 		return;
 	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p),
 		 "closed: %s", why);
-	if (!b->up)
+	if (!b->up && !b->dialled)
 		n->peers_refused++;
 	forget(b);
+	node_connect_closed(b);
 	list_remove(&b->link);
 	mem_free(b);
 	n->peers--;
 	node_maybe_end(n);
 }
 
-const struct peer_callbacks node_peer_callbacks = { .on_event = on_event, .on_closed = on_closed };
+static void on_drained(void *arg, struct peer *p)
+{
+	struct books *b = peer_data(p);
+
+	(void)arg;
+	if (b->forgotten)
+		return;
+	node_callbacks_drained(b->node);
+	node_stream_drained(b);
+}
+
+const struct peer_callbacks node_peer_callbacks = {
+	.on_event = on_event,
+	.on_closed = on_closed,
+	.on_drained = on_drained,
+};

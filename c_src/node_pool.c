@@ -66,6 +66,7 @@ static void interrupt(struct node_worker *w, uint64_t call_id)
 
 static void done(struct node_pool *p, struct node_request *r)
 {
+	node_callbacks_end_request(r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		p->answers[ANSWER_OK]++;
 		if (r->lease->pool.slot != NULL)
@@ -143,6 +144,18 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 		perform(p, &action);
 }
 
+static void tell_failed(struct node_pool *p, uint64_t id)
+{
+	struct node_worker *w = node_worker_find(p, id);
+
+	p->dying = w;
+	step(p, &(struct pool_event){
+			.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+	p->dying = NULL;
+	if (w != NULL)
+		node_worker_gone(w);
+}
+
 void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 {
 	struct pool_session *orphan;
@@ -150,18 +163,18 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
-	while ((orphan = node_session_next_orphan(p)) != NULL)
-		step(p, &(struct pool_event){ .type = POOL_SESSION_END, .session = orphan });
-	while (p->failed_count > 0) {
-		uint64_t id = p->failed_ids[--p->failed_count];
-		struct node_worker *w = node_worker_find(p, id);
+	for (;;) {
+		struct pool_event wait;
 
-		p->dying = w;
-		step(p, &(struct pool_event){
-				.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
-		p->dying = NULL;
-		if (w != NULL)
-			node_worker_gone(w);
+		if ((orphan = node_session_next_orphan(p)) != NULL)
+			step(p, &(struct pool_event){ .type = POOL_SESSION_END,
+						      .session = orphan });
+		else if (p->failed_count > 0)
+			tell_failed(p, p->failed_ids[--p->failed_count]);
+		else if (node_callbacks_next_wait(p, &wait))
+			step(p, &wait);
+		else
+			break;
 	}
 	p->pumping = false;
 	if (!list_empty(&p->waiting))
@@ -220,6 +233,7 @@ struct node_pool *node_pool_new(struct node *n)
 	};
 	list_init(&p->waiting);
 	list_init(&p->orphans);
+	list_init(&p->waits);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {
 		mem_free(p);
@@ -227,6 +241,7 @@ struct node_pool *node_pool_new(struct node *n)
 	}
 	uv_timer_init(&n->loop, &p->timer);
 	p->timer.data = p;
+	node_deadlock_init(p);
 	return p;
 }
 

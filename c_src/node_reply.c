@@ -56,17 +56,6 @@ bool answer_end(const struct reply_to *to, size_t mark)
 	return true;
 }
 
-void answer_raw(const struct reply_to *to, struct span reply)
-{
-	size_t mark;
-	struct buf *out = answer_begin(to, &mark);
-
-	if (out == NULL)
-		return;
-	term_put_raw(out, reply);
-	answer_end(to, mark);
-}
-
 void answer_atom(const struct reply_to *to, const char *atom)
 {
 	size_t mark;
@@ -82,6 +71,16 @@ void answer_put_error(struct buf *out)
 {
 	term_put_tuple(out, 2);
 	term_put_atom(out, "error");
+}
+
+/* A reason is told to somebody who waits for it: one that there was no memory for is another one. */
+struct span answer_reason(const struct buf *reason)
+{
+	static const uint8_t no_memory[] = "w\x09no_memory"; /* SMALL_ATOM_UTF8_EXT */
+
+	if (reason->err != 0)
+		return (struct span){ no_memory, sizeof no_memory - 1 };
+	return (struct span){ reason->data, reason->len };
 }
 
 void answer_error(const struct reply_to *to, struct span reason)

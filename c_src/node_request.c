@@ -8,6 +8,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +23,10 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 {
 	struct reply_to to = reply_to_origin(o);
 
-	if (reason->err == 0)
-		answer_error(&to, (struct span){ reason->data, reason->len });
+	if (o->form != REPLY_GEN)
+		node_rpc_refuse(o, reason);
+	else
+		answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
 }
 
@@ -143,6 +146,8 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 		return;
 	}
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
+	    (req->verb == VERB_STREAM &&
+	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
 	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
@@ -198,7 +203,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 		snprintf(expected, sizeof expected,
 			 "{await_ready, N}, N from 0 to the pool's size %u", size);
 		request_put_bad(&reason, expected);
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 		return;
 	}
@@ -233,7 +238,7 @@ void node_await_check(struct node_pool *p)
 			term_put_tuple(&reason, 2);
 			term_put_atom(&reason, "start_failed");
 			term_put_binary(&reason, p->detail, p->detail_len);
-			answer_error(&to, (struct span){ reason.data, reason.len });
+			answer_error(&to, answer_reason(&reason));
 			buf_free(&reason);
 		} else if (draining) {
 			answer_error_atom(&to, "draining");
@@ -268,9 +273,10 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 	struct buf reason = { 0 };
 	struct node_request *r;
 
+	assert(lease != NULL); /* it is a sentence for leases only */
 	if (lease->giving != NULL) {
 		request_put_bad(&reason, "one give_away at a time");
-		answer_error(&to, (struct span){ reason.data, reason.len });
+		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
 		   !node_request_hear_of_caller(o->books, r, o->env)) {
@@ -333,7 +339,7 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 /* ---- messages ---- */
 
 /* Whose answer it is: the peer that sent the message, or the one where the caller lives. */
-static struct books *home_of(struct books *b, const struct term_pid *pid)
+struct books *books_home(struct books *b, const struct term_pid *pid)
 {
 	const char *name = dist_peer_name(peer_dist(b->peer));
 
@@ -375,10 +381,11 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	struct request req;
 	struct origin o;
 
+	assert(b != NULL);
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {
-		o.books = home_of(b, &env.from);
+		o.books = books_home(b, &env.from);
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	}
 	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
@@ -411,11 +418,13 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 	log_line(LOG_WARNING, peer_label(b->peer),
 		 "a message of %llu bytes: over max_request_bytes",
 		 (unsigned long long)ev->total_len);
+	if (node_rpc_oversize(b, ev))
+		return;
 	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {
 		b->node->junk++;
 		return;
 	}
-	o.books = home_of(b, &env.from);
+	o.books = books_home(b, &env.from);
 	o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	refuse_fault(b->node->pool, &o, &err);
 }
@@ -426,6 +435,7 @@ void node_request_abandon(struct node_request *r)
 		node_request_free(r);
 	} else if (r->verb == VERB_GIVE_AWAY) {
 		r->lease->giving = NULL;
+		list_remove(&r->lease->heir_waiter.link);
 		watch_free(r->lease->heir, true);
 		r->lease->heir = NULL;
 		r->lease->heir_probe_id = 0;

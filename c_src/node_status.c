@@ -58,7 +58,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	for (unsigned i = 0; i < ANSWER_KINDS; i++)
 		answered += p->answers[i];
 	term_put_atom(out, "totals");
-	term_put_map(out, 5 + ANSWER_KINDS + 10);
+	term_put_map(out, 5 + ANSWER_KINDS + 11);
 	put_uint(out, "received", t->received);
 	put_uint(out, "answered", answered);
 	put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
@@ -76,6 +76,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	put_uint(out, "sessions_lost", t->sessions_lost);
 	put_uint(out, "sessions_evicted", t->sessions_evicted);
 	put_uint(out, "ignored", p->ignored);
+	put_uint(out, "late", t->late + p->late_items);
 }
 
 static const char *pool_state(const struct node_pool *p)

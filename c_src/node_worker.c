@@ -254,9 +254,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
-		node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_OPENED,
-							 .worker_id = w->id,
-							 .call_id = frame->id });
+		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
 		node_stream_item(w, frame);
@@ -330,26 +328,47 @@ static void fail_start(struct node_worker *w, int rc)
 	w->pool->failed_ids[w->pool->failed_count++] = w->id;
 }
 
-void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
+/* A worker with its pipes, in the table; NULL, and a negative errno in *rc. */
+static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[3],
+				       int *rc)
 {
 	struct node_worker *w = mem_zalloc(sizeof *w);
-	int fds[3], rc = -ENOMEM;
 
-	if (w != NULL)
-		w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
-				   &worker_callbacks, w, fds, &rc);
-	if (w == NULL || w->io == NULL) {
-		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
-		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
-		mem_free(w);
-		p->failed_ids[p->failed_count++] = id;
-		return;
-	}
+	*rc = -ENOMEM;
+	if (w == NULL)
+		return NULL;
 	w->id = id;
 	w->index = index;
 	w->pool = p;
+	list_init(&w->sends);
+	list_init(&w->throttled);
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
+	if (w->hh.tbl == NULL)
+		goto err0;
+	w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
+			   &worker_callbacks, w, fds, rc);
+	if (w->io == NULL)
+		goto err1;
+	return w;
+err1:
+	HASH_DELETE(hh, p->workers, w);
+err0:
+	mem_free(w);
+	return NULL;
+}
+
+void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
+{
+	int fds[3], rc;
+	struct node_worker *w = make_worker(p, id, index, fds, &rc);
+
+	if (w == NULL) {
+		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
+		p->failed_ids[p->failed_count++] = id;
+		return;
+	}
 	rc = p->forkserver == NULL ? node_pool_start_forkserver(p) : 0;
 	w->forkserver_id = p->forkserver_id;
 	if (rc == 0) {

@@ -260,6 +260,7 @@ static const struct row {
 	{ "give_away", "{give_away, Pid}", VERB_GIVE_AWAY, TARGET_LEASE, 2, 2, parse_give_away },
 	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1,
 	  2, parse_ping },
+	{ "ping", "ping", VERB_PING, TARGET_STREAM, 1, 1, NULL },
 	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY,
 	  TARGET_NODE | TARGET_POOL, 1, 2, parse_await },
 	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
@@ -270,18 +271,36 @@ static const struct row {
 	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
 };
 
-int request_parse(const uint8_t *term, enum request_target target,
-		  const struct request_defaults *defaults, struct request *out, struct buf *reason)
+static void set_defaults(const struct request_defaults *defaults, struct request *out)
 {
-	const uint8_t *name = term;
-	uint32_t arity = 1;
-
 	*out = (struct request){ .timeout_ms = defaults->timeout_ms,
 				 .queue_timeout_ms = defaults->queue_timeout_ms,
 				 .strings_utf8 = defaults->strings_utf8,
 				 .session_mode = defaults->session_mode,
 				 .demand = REQUEST_DEMAND,
 				 .priority = PRIORITY_NORMAL };
+}
+
+int request_plain_call(const uint8_t *mfa, const struct request_defaults *defaults,
+		       struct request *out)
+{
+	const uint8_t *function = term_skip(mfa);
+
+	set_defaults(defaults, out);
+	out->verb = VERB_CALL;
+	if (term_kind(mfa) != TERM_ATOM || term_kind(function) != TERM_ATOM ||
+	    !is_proper_list(term_skip(function)))
+		return -EINVAL;
+	return take_mfa(mfa, out) ? 0 : -ENOENT;
+}
+
+int request_parse(const uint8_t *term, enum request_target target,
+		  const struct request_defaults *defaults, struct request *out, struct buf *reason)
+{
+	const uint8_t *name = term;
+	uint32_t arity = 1;
+
+	set_defaults(defaults, out);
 	if (term_kind(term) == TERM_TUPLE && (!term_tuple(term, &arity, &name) || arity == 0))
 		return request_bad(reason, "an atom, or a tuple that begins with one");
 	if (term_kind(name) != TERM_ATOM)

@@ -41,6 +41,7 @@ struct worker {
 	struct frame_reader reader;
 	unsigned open; /* handles not yet closed */
 	bool broken, closing;
+	unsigned paused;
 	char *kept[WORKER_LINES]; /* last lines of stderr, a ring; kept_next is the oldest */
 	unsigned kept_next;
 };
@@ -208,7 +209,7 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 			  int *error)
 {
 	struct worker *w = mem_zalloc(sizeof *w);
-	int channel[2], out[2], err[2];
+	int channel[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
 
 	*error = -ENOMEM;
 	if (w == NULL)
@@ -268,6 +269,23 @@ int worker_send(struct worker *w, const void *data, size_t len)
 	if (n != 0)
 		mem_free(rest);
 	return n;
+}
+
+void worker_pause(struct worker *w)
+{
+	if (w->paused++ == 0 && !w->broken && !w->closing)
+		uv_read_stop((uv_stream_t *)&w->channel);
+}
+
+void worker_resume(struct worker *w)
+{
+	if (--w->paused == 0 && !w->broken && !w->closing)
+		(void)!uv_read_start((uv_stream_t *)&w->channel, on_channel_alloc, on_channel_read);
+}
+
+size_t worker_unsent(const struct worker *w)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&w->channel);
 }
 
 void worker_end(struct worker *w)

@@ -46,6 +46,7 @@ struct config {
 	uint64_t size;
 	char *python; /* NULL: found */
 	struct config_list pythonpath, preload, allow, expose;
+	uint64_t rpc; /* a flag */
 	uint64_t start_method; /* enum start_method */
 	uint64_t slots;
 	uint64_t abandon;      /* enum pool_abandon: its order is that of the words in the table */

@@ -61,9 +61,10 @@ enum dist_event_type {
 	DIST_EV_SPAWN_REPLY,  /* ref (ReqId), to_pid, reason (the result term) */
 	DIST_EV_GROUP_LEADER, /* from, to_pid */
 	DIST_EV_UNKNOWN,      /* an operation that we do not know; `op`. Counted and ignored */
-	DIST_EV_OVERSIZE, /* a SEND longer than max_message: as DIST_EV_SEND, but `payload` holds only
-	                         its first bytes (unchecked, at most DIST_HEAD_BYTES); `total_len`.
-	                         Told when the last byte has passed. Other signals that long: CLOSED */
+	DIST_EV_OVERSIZE, /* a SEND or a SPAWN_REQUEST (then `mfa` is set) longer than max_message: as
+	                         DIST_EV_SEND and DIST_EV_SPAWN, but `payload` holds only its first bytes
+	                         (unchecked, at most DIST_HEAD_BYTES); `total_len`. Told when the last
+	                         byte has passed. Other signals that long: CLOSED */
 	DIST_EV_CLOSED, /* refused or malformed: `why` says in words; close the socket after what is
 	                         in dist_output() has been sent */
 };
@@ -121,6 +122,9 @@ enum dist_status dist_status_for(const char *our_name, const char *peer_name, bo
 				 bool same_creation, bool dialling);
 
 enum dist_state dist_state(const struct dist *d);
+/* Initiator, when it is dead: whether that is because the peer is connecting to us itself (`nok`). Then
+ * that connection is the one. */
+bool dist_told_nok(const struct dist *d);
 /* What the connection waits for, in words: for the log when it ends, or its time is up, without a
  * DIST_EV_CLOSED. */
 const char *dist_awaits(const struct dist *d);
@@ -165,9 +169,11 @@ void dist_send_down(struct dist *d, const struct term_pid *what, const struct te
 		    struct span ref, struct span reason);
 void dist_send_down_name(struct dist *d, struct span name, const struct term_pid *to,
 			 struct span ref, struct span reason);
-/* SPAWN_REPLY with `result` (a pid or an error atom, an encoded term), flags 0. */
+/* SPAWN_REPLY with `result` (a pid or an error atom, an encoded term); `flags`: what was set up. */
+#define DIST_SPAWN_LINK    1u
+#define DIST_SPAWN_MONITOR 2u
 void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term_pid *to,
-			   struct span result);
+			   unsigned flags, struct span result);
 
 /* Messages: begin writes length, control message and the version byte; the caller appends exactly one
  * term to dist_output(); end fills in the length. abort cuts the output back to before begin. They
@@ -177,6 +183,12 @@ void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term
 size_t dist_begin_send(struct dist *d, const struct term_pid *to);
 size_t dist_begin_send_name(struct dist *d, const struct term_pid *from, const char *name);
 size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, struct span alias);
+/* SPAWN_REQUEST of Module:Function/Arity with a monitor; the term that follows is the list of arguments.
+ * To peers with dist_can_spawn() only. */
+bool dist_can_spawn(const struct dist *d);
+size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pid *from,
+			const struct term_pid *group_leader, const char *module,
+			const char *function, unsigned arity);
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 

@@ -176,5 +176,10 @@ bool frame_get_uint(const uint8_t **at, const uint8_t *end, uint64_t *value);
 bool frame_get_str(const uint8_t **at, const uint8_t *end, const char **text, size_t *len);
 bool frame_get_map(const uint8_t **at, const uint8_t *end, uint32_t *pairs);
 bool frame_get_array(const uint8_t **at, const uint8_t *end, uint32_t *count);
+bool frame_get_bool(const uint8_t **at, const uint8_t *end, bool *value);
+
+/* Moves *at past one value, whatever it is; false when it is cut off or no msgpack, *at unmoved. Extensions
+ * are not looked into. Time O(its bytes), memory O(1). */
+bool frame_skip(const uint8_t **at, const uint8_t *end);
 
 #endif

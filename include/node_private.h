@@ -9,11 +9,16 @@
  *   node_answer.c   answers and errors, written
  *   node_holding.c  what clients hold, as processes: owners, monitors, links
  *   node_lease.c    leases: grant, give_away, end
- *   node_stream.c   streams: items, credit, cancel, end
+ *   node_stream.c   streams: opened, asked, cancelled, ended
+ *   node_stream_flow.c  streams: items and credit
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
- *   node_rpc.c      rpc and erpc: spawn requests, and the name rex
- *   node_callback.c what workers say to processes of peers: calls, messages, monitors
+ *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
+ *   node_rpc_answer.c  how such a call ended, in the words of erpc and rex
+ *   node_rex.c      messages to the name rex
+ *   node_callback*.c  what workers say to processes of peers: calls, messages, monitors (node_callback.h)
+ *   node_progress.c reports of a running call
+ *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
@@ -90,6 +95,7 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
+	bool dialled; /* we opened the connection */
 	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
@@ -97,6 +103,11 @@ struct books {
 	struct list holdings;     /* struct node_holding, by_peer: owners that live there */
 	struct list links;        /* struct node_link, by_peer */
 	struct list watches;      /* struct watch, by_peer: ours on pids there */
+	struct list stalled;      /* struct node_stream: they wait until this peer has read */
+	struct list callbacks;    /* struct callback, by_peer: sent there */
+	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
+	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
+	bool leader_asked, leader_known;
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -113,13 +124,12 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_CALLBACK };
+enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION };
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION), or the
-	 * callback or monitor of a worker (CALLBACK) */
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
@@ -137,7 +147,8 @@ struct frame_marks {
 /* How a request is answered. */
 enum reply_form {
 	REPLY_GEN, /* {Tag, Reply}, as a gen_server */
-	REPLY_RPC, /* by the DOWN of the process that a spawn request asked for: node_rpc.c */
+	REPLY_RPC, /* by the end of the process that a spawn request asked for: node_rpc.c */
+	REPLY_REX, /* {Tag, Result} without `ok`, or {Tag, {badrpc, ...}}: node_rex.c */
 };
 
 /* One request of a caller. */
@@ -157,23 +168,30 @@ struct node_request {
 	struct node_stream *stream; /* STREAM: what will be opened */
 	struct node_session *session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
-	uint64_t count;           /* AWAIT_READY: how many workers */
+	struct node_rpc *rpc;     /* REPLY_RPC: the process that runs it */
+	uint64_t count;           /* AWAIT_READY: how many workers; rpc: the number of arguments */
 	uint64_t sent_us;         /* PING_WORKER */
 	uint8_t *frame;           /* heap, or inside data[] */
 	uint32_t frame_len;
 	struct frame_marks marks;
-	bool cast, frame_on_heap;
+	bool cast, frame_on_heap, strings_utf8;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
-	/* after the tag: the terms of module and function (CALL, STREAM; a batch: the list of its calls
-	 * is the function), the tag of progress, the session's id; then its key, which pool.session_key
-	 * points at */
+	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
+	 * one after the other, are the function), the tag of progress, the session's id; then its key,
+	 * which pool.session_key points at */
 	uint16_t module_len, progress_len, session_len;
 	uint32_t function_len;
 	uint8_t data[];
 };
 
+/* Somebody who waits for a connection; lives in his own record. */
+struct connect_waiter {
+	struct list link; /* list_init() it; list_remove(): nobody waits any more */
+	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
+};
+
 /* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
-enum holding_kind { HOLDING_LEASE, HOLDING_STREAM };
+enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC, HOLDING_CALLBACK };
 struct node_holding {
 	UT_hash_handle hh; /* by id, in node->holdings, while it can be found by its pid */
 	uint64_t id;       /* in its pid; of a lease its pool.id, of a stream its request's */
@@ -197,6 +215,15 @@ struct node_lease {
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
+	struct local_pid heir_pid;
+	struct connect_waiter heir_waiter; /* its node is being connected to */
+};
+
+/* The process that a spawn request asked for, while its call lives. */
+struct node_rpc {
+	struct node_holding h; /* owned by nobody: whoever waits monitors it or is linked to it */
+	struct node_request *request;
+	bool cast; /* erpc:execute_cast/3 */
 };
 
 struct node_link {
@@ -226,6 +253,13 @@ struct node_worker {
 	int status, signal;
 	char object[96]; /* for log lines */
 	char error[256]; /* last error of a call, for `workers` */
+	struct callback *callbacks;  /* by the worker's ids of them */
+	struct callback_call *calls; /* those that have callbacks */
+	struct list sends;           /* struct callback, by_call: messages that wait for a connection */
+	size_t queued_bytes;         /* what waits for connections */
+	struct list throttled;       /* in node.throttled: it is not read for a while */
+	struct books *clogged;       /* the peer that does not read what it says */
+	bool no_callbacks;           /* it has ended */
 };
 
 struct node_pool {
@@ -244,6 +278,7 @@ struct node_pool {
 	struct list orphans;       /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
+	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
 	size_t detail_len;
 	bool detail_fresh;
@@ -254,6 +289,8 @@ struct node_pool {
 		[2048]; /* starts that failed or were forgotten within a step, told after it; */
 	unsigned failed_count; /* a pool has at most 1024 workers to kill and as many to start */
 	bool drained;          /* POOL_DRAINED was seen in this pump */
+	struct list waits;     /* struct callback_call, due */
+	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -277,6 +314,12 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list attempts, failed; /* struct attempt, of node_connect.c */
+	unsigned attempt_count, failed_count, resolvers;
+	uv_timer_t connect_timer;
+	struct heap callback_timers;
+	uv_timer_t callback_timer;
+	struct list throttled; /* struct node_worker */
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -284,6 +327,7 @@ struct node {
 	struct node_pool *pool; /* the one pool, so far */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
+	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
 	struct buf session_key; /* of the request that is being admitted */
 	enum node_stage stage;
@@ -301,9 +345,12 @@ struct term_pid node_pid(const struct node *n, uint64_t id);
 
 /* node_peer.c */
 extern const struct peer_callbacks node_peer_callbacks;
+void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: among the node's */
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
+/* Where a pid lives that `b` told us: there, as a rule, or at another peer. NULL: at none. */
+struct books *books_home(struct books *b, const struct term_pid *pid);
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
 bool node_has_name(const struct node *n, struct span name);
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
@@ -318,6 +365,7 @@ void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees 
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from);
 void watch_free(struct watch *w, bool demonitor);
+uint64_t node_own_ref(const struct node *n, struct span ref); /* the id in it; 0: it is none of ours */
 
 /* node_request.c */
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
@@ -341,7 +389,14 @@ struct origin {
 	struct local_pid caller;
 	bool cast;
 	enum reply_form form;
+	/* REPLY_RPC, REPLY_REX */
+	struct node_rpc *rpc;
+	struct rpc_mfa {
+		struct span module, function; /* terms */
+		uint64_t arity;
+	} mfa; /* what the stack of an error shows */
 };
+struct reply_to reply_to_origin(const struct origin *o);
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
 void node_ping_frame(struct node *n, uint64_t id);
@@ -367,9 +422,9 @@ struct reply_to reply_to_request(const struct node_request *r);
 struct reply_to reply_to_origin(const struct origin *o);
 struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
 bool answer_end(const struct reply_to *to, size_t mark);
-void answer_raw(const struct reply_to *to, struct span reply);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
@@ -391,6 +446,8 @@ struct term_pid holding_pid(const struct node_holding *h);
 bool holding_is_owner(const struct node_holding *h, const struct books *b,
 		      const struct local_pid *pid);
 void holding_set_owner(struct node_holding *h, struct books *b, const struct local_pid *pid);
+/* From now on it can be found by its pid. False: no memory. */
+bool holding_add(struct node_holding *h);
 /* Its request is granted: the caller owns it and is watched, and it can be found; to be called right
  * before the answer {ok, Pid}. Takes the request's monitor. False: no memory for all that; the
  * caller's connection is closed, and holding_down() follows with it. */
@@ -420,12 +477,18 @@ void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink
 void node_heir_down(struct node_lease *l);
 void node_lease_down(struct node_lease *l); /* h.reason says why */
 
-/* node_stream.c */
-struct node_stream *node_stream_new(struct node_pool *p, const struct request *req, uint64_t id);
-void node_stream_free(struct node_stream *s);
+/* node_stream.c, node_stream_flow.c */
+/* The record of a stream, its credit as in node_stream_first(). NULL: no memory. */
+struct node_stream *node_stream_new(struct node_pool *p, const struct books *home,
+				    const struct request *req, uint64_t id);
+void node_stream_free(struct node_stream *s); /* NULL: nothing */
+/* How many items its worker may send at first, of those that the client asked for. */
+uint32_t node_stream_first(const struct request *req);
 void node_stream_opened(struct node_request *r); /* POOL_OPENED */
+/* OPENED and ITEM. */
+void node_stream_open_frame(struct node_worker *w, const struct frame *frame);
 void node_stream_item(struct node_worker *w, const struct frame *frame);
-/* POOL_DONE of a stream that was opened. What was not is answered as a call is. */
+/* POOL_DONE: ends the stream and frees it. False: it was never opened, and is answered as a call is. */
 bool node_stream_done(struct node_pool *p, struct node_request *r);
 void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
 void node_stream_down(struct node_holding *h);
@@ -466,30 +529,69 @@ enum answer_kind node_batch_put(struct node_pool *p, const struct node_request *
 
 /* node_rpc.c */
 void node_rpc_spawn(struct books *b, const struct dist_event *ev);
-void node_rpc_rex(struct books *b, const struct dist_event *ev);
+/* A call of the three terms at `mfa`, which follow each other; `o` but for its mfa is set. */
+void node_rpc_call(struct origin *o, const uint8_t *mfa);
+void node_rpc_down(struct node_holding *h); /* an exit signal, or what it is linked to is gone */
+/* Ends what an origin's refused request was asked by; the Reason is in `reason`. */
+void node_rpc_refuse(const struct origin *o, struct buf *reason);
 void node_rpc_outcome(struct node_pool *p, struct node_request *r); /* POOL_DONE */
+bool node_rpc_oversize(struct books *b, const struct dist_event *ev); /* false: no rpc */
 
-/* node_callback.c */
+/* node_rpc_answer.c: appends one term. A Reason is one of PROTOCOL.md, or `undef` and `badarg`. */
+enum rpc_shape {
+	RPC_CALL, /* {Ref, return, Result}, {Ref, error, Reason, Stack}: erpc:execute_call/4 exits so */
+	RPC_CAST, /* normal, {{exception, {Reason, Stack}}, Stack}: erpc:execute_cast/3 */
+	RPC_REX,  /* Result, {badrpc, {'EXIT', {Reason, Stack}}} */
+};
+enum answer_kind rpc_put_outcome(struct node_pool *p, struct node_request *r, enum rpc_shape shape,
+				 struct buf *out);
+void rpc_put_refusal(enum rpc_shape shape, struct span ref, const struct rpc_mfa *mfa,
+		     struct span reason, struct buf *out);
+struct rpc_mfa rpc_mfa(const uint8_t *mfa); /* of checked terms that follow each other */
+extern const struct rpc_mfa rpc_apply;      /* erlang:apply/3, where a badarg comes from */
+
+/* node_rex.c */
+void node_rpc_rex(struct books *b, const struct dist_event *ev);
+void node_rex_oversize(struct books *b, const struct dist_event *ev, struct span reason);
+void node_rex_refuse(const struct origin *o, struct span reason);
+
+/* node_callback*.c */
 void node_callback_frame(struct node_worker *w, const struct frame *frame); /* CALLBACK */
-void node_progress_frame(struct node_worker *w, const struct frame *frame);
-/* A message to a pid of ours that is no holding: an answer to a callback. False: nobody's. */
-bool node_callback_message(struct books *b, const struct dist_event *ev);
-void node_callback_watch_down(void *object, struct span reason);
-/* A DOWN with a reference of ours that no watch has: a monitor on a name, or an rpc. */
+void node_callback_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
+bool node_callback_oversize(struct books *b, const struct dist_event *ev); /* false: not for one */
+/* A DOWN with a reference of ours that no watch has. */
 void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_event *ev);
+void node_callback_spawned(struct books *b, const struct dist_event *ev); /* SPAWN_REPLY */
+void node_callback_killed(struct node_holding *h); /* by an exit signal; h->reason says why */
 void node_callbacks_end_call(struct node_worker *w, uint64_t call_id); /* it has been answered */
+void node_callbacks_end_request(struct node_request *r); /* POOL_DONE: nobody waits any more */
 void node_callbacks_end_worker(struct node_worker *w);
 void node_callbacks_forget_peer(struct books *b);
-/* After a request was submitted: refuses what no worker could ever serve. */
+void node_callbacks_drained(struct node *n); /* a peer has read, or a connection is there */
+/* The next POOL_WORKER_WAITS that the pool must hear of; between its steps. */
+bool node_callbacks_next_wait(struct node_pool *p, struct pool_event *ev);
+void node_callbacks_settle(struct node_pool *p); /* tells it, if it is not at work */
+void node_callbacks_init(struct node *n);
+void node_callbacks_close(struct node *n);
+
+/* node_progress.c */
+void node_progress_frame(struct node_worker *w, const struct frame *frame);
+
+/* node_deadlock.c */
+/* After a request was submitted, or a call began to wait: refuses, soon, what no worker could ever serve. */
 void node_deadlock_check(struct node_pool *p);
+void node_deadlock_init(struct node_pool *p);
 
 /* node_connect.c */
-/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is told its
- * books, or NULL when there is no way. Never from inside the call. */
-typedef void (*connect_done)(void *arg, struct books *b);
-void node_connect(struct node *n, struct span name, connect_done done, void *arg);
-void node_connect_cancel(struct node *n, void *arg); /* nobody waits any more */
-
+/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is called
+ * once, never from inside this call. False: there is no way, and `done` is not called. */
+bool node_connect(struct node *n, struct span name, struct connect_waiter *w)
+	__attribute__((warn_unused_result));
+bool node_connect_dials(struct node *n, const char *name); /* a handshake of ours is under way */
+void node_connect_up(struct books *b);
+void node_connect_closed(struct books *b);
+void node_connect_init(struct node *n);
+void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n);

@@ -17,6 +17,8 @@ struct peer_callbacks {
 	void (*on_event)(void *arg, struct peer *p, const struct dist_event *ev);
 	/* The connection is gone and its handles are closed; the memory is freed after this returns. */
 	void (*on_closed)(void *arg, struct peer *p, const char *why);
+	/* What peer_tell_drained() asked for. May be NULL when nobody asks. */
+	void (*on_drained)(void *arg, struct peer *p);
 };
 
 struct peer_options {
@@ -32,6 +34,13 @@ struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
 			 const struct peer_options *options, const struct peer_callbacks *callbacks,
 			 void *arg, int *error) __attribute__((warn_unused_result));
 
+/* Connects to `address`, to the node `name` (dist_name_ok()). What goes wrong later is on_closed. NULL, and a
+ * negative errno in *error. */
+struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
+			  uint64_t id, const struct peer_options *options,
+			  const struct peer_callbacks *callbacks, void *arg, int *error)
+	__attribute__((warn_unused_result));
+
 /* The state machine inside, to be asked and to be told what to send. After sending, peer_flush() must
  * be called before the loop blocks. */
 struct dist *peer_dist(struct peer *p);
@@ -43,6 +52,13 @@ void peer_flush(struct peer *p);
 /* Closes the connection: flushes what the kernel takes at once, then on_closed, later. `why` is copied.
  * Nothing happens when it is closing already. */
 void peer_close(struct peer *p, const char *why);
+
+/* Bytes that wait for the peer to read them. */
+size_t peer_unsent(const struct peer *p);
+
+/* Asks for one on_drained(), as soon as peer_flush() or a completed write finds at most `bytes` unsent;
+ * never from inside this call. A later wish replaces an earlier one; a connection that closes forgets it. */
+void peer_tell_drained(struct peer *p, size_t bytes);
 
 bool peer_closing(const struct peer *p);
 uint64_t peer_id(const struct peer *p);

@@ -47,7 +47,7 @@ void request_open(const uint8_t *message, struct envelope *out);
  * tag if they are within `len` bytes. False when it is no call, or not to be made out. `request` is NULL. */
 bool request_open_head(const uint8_t *head, size_t len, struct envelope *out);
 
-enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4 };
+enum request_target { TARGET_NODE = 1, TARGET_POOL = 2, TARGET_LEASE = 4, TARGET_STREAM = 8 };
 
 enum request_verb {
 	VERB_CALL,
@@ -108,6 +108,11 @@ int request_parse(const uint8_t *term, enum request_target target,
 
 /* One {M, F, Args} of a batch: the terms and, in `out`, module, function and args. */
 bool request_parse_mfa(const uint8_t *term, struct request *out);
+
+/* A call whose options all have their defaults, of three terms that follow each other: M and F, atoms, and
+ * Args. 0; -ENOENT: no function can have that name; -EINVAL: no atoms, or Args is no proper list. */
+int request_plain_call(const uint8_t *mfa, const struct request_defaults *defaults,
+		       struct request *out);
 
 /* Appends {bad_request, Expected} with Expected a binary. */
 void request_put_bad(struct buf *reason, const char *expected);

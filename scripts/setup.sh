@@ -3,6 +3,8 @@
 #
 #   scripts/setup.sh demo    what `make demo` needs: compiler, libraries, Erlang, Elixir, Python
 #   scripts/setup.sh test    that, and what the test suites need
+#   scripts/setup.sh fuzz    that, and what `make fuzz` and a build with clang need
+#   scripts/setup.sh proof   that, and what make valgrind, coverage, lint and fmt need
 #
 # Silent and quick (one dpkg-query) when nothing is missing. Otherwise it installs as root or through
 # sudo; where neither is to be had it prints the list and stops with status 1.
@@ -25,12 +27,17 @@ demo="gcc libc6-dev make pkg-config
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
 test="check rebar3 python3-pytest python3-hypothesis"
+# libclang-rt-dev          libFuzzer and clang's sanitizers
+fuzz="clang libclang-rt-dev"
+proof="valgrind gcovr cppcheck clang-tidy clang-format"
 
 case "${1:-}" in
 demo) wanted=$demo ;;
 test) wanted="$demo $test" ;;
+fuzz) wanted="$demo $test $fuzz" ;;
+proof) wanted="$demo $test $fuzz $proof" ;;
 *)
-	echo "usage: scripts/setup.sh demo|test" >&2
+	echo "usage: scripts/setup.sh demo|test|fuzz|proof" >&2
 	exit 2
 	;;
 esac

@@ -57,7 +57,7 @@ static void send_row(struct dist *d, int i)
 		dist_send_down_name(d, SPAN("pool"), &them, ref5, reason);
 		break;
 	case 12:
-		dist_send_spawn_reply(d, ref5, &them, SPAN("w\6notsup"));
+		dist_send_spawn_reply(d, ref5, &them, DIST_SPAWN_MONITOR, SPAN("w\6notsup"));
 		break;
 	case 13:
 		answer(d, dist_begin_send(d, &them));
@@ -103,7 +103,7 @@ static const struct {
 	  "DOWN op=21 " F " " T " " R " " W },
 	{ "{21, pool, " THEM ", #Ref<1.2.3.4.5>, {hello, 1}}",
 	  "DOWN op=21 " T " name=pool " R " " W },
-	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 0, notsup}",
+	{ "{31, #Ref<1.2.3.4.5>, " THEM ", 2, notsup}",
 	  "SPAWN_REPLY op=31 " T " " R " reason=notsup" },
 	{ "{2, '', " THEM "}", "SEND op=2 " T " payload={ok, 7}" },
 	{ "{6, " US ", '', rex}", "SEND op=6 " F " name=rex payload={ok, 7}" },
@@ -160,6 +160,28 @@ START_TEST(an_answer_to_an_alias_is_these_bytes)
 	ck_assert_uint_eq(dist_output(d)->len, sizeof expected - 1);
 	ck_assert_mem_eq(dist_output(d)->data, expected, sizeof expected - 1);
 	dist_free(d);
+}
+END_TEST
+
+START_TEST(a_spawn_request_has_its_monitor_and_its_arguments)
+{
+	struct dist *d = connected(&test_config), *peer = connected(&test_config);
+	struct lines l = { 0 };
+	size_t start;
+
+	pretty = true;
+	start = dist_begin_spawn(d, ref5, &us, &them, "erpc", "execute_call", 4);
+	term_put_list(dist_output(d), 1);
+	term_put_int(dist_output(d), 7);
+	term_put_nil(dist_output(d));
+	ck_assert_int_eq(dist_end(d, start), 0);
+	ck_assert_uint_eq(get_u32(dist_output(d)->data), dist_output(d)->len - 4);
+	ck_assert(feed(peer, dist_output(d)->data, dist_output(d)->len, SIZE_MAX, &l));
+	ck_assert_str_eq(text_of(&l), "SPAWN op=29 " F " " R " mfa={erpc, execute_call, 4} "
+				      "opts=[monitor] payload=[7]\n");
+	buf_free(&l.text);
+	dist_free(d);
+	dist_free(peer);
 }
 END_TEST
 
@@ -322,6 +344,8 @@ static void add(TCase *t)
 {
 	tcase_add_loop_test(t, a_signal_is_what_ei_and_a_peer_read, 0, ROWS);
 	tcase_add_test(t, an_answer_to_an_alias_is_these_bytes);
+	tcase_add_test(t, a_spawn_request_has_its_monitor_and_its_arguments);
+	tcase_add_test(t, a_spawn_request_has_its_monitor_and_its_arguments);
 	tcase_add_test(t, signals_follow_each_other_without_a_gap);
 	tcase_add_test(t, long_names_have_two_length_bytes);
 	tcase_add_test(t, nothing_is_sent_unless_connected);

@@ -377,6 +377,105 @@ START_TEST(readers_of_elements_stop_at_the_end_and_stay_put)
 }
 END_TEST
 
+/* One value of every tag, nested once; msgpack-c says how long each is. */
+START_TEST(a_value_is_skipped_whole_or_not_at_all)
+{
+	static const char content[70000];
+	msgpack_sbuffer sb;
+	msgpack_packer pk;
+
+	for (int kind = 0; kind < 16; kind++) {
+		static const size_t lengths[] = {
+			0, 1, 2, 4, 8, 16, 31, 32, 255, 256, 65535, 65536
+		};
+
+		for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+			size_t n = lengths[i];
+			const uint8_t *at, *end;
+
+			msgpack_sbuffer_init(&sb);
+			msgpack_packer_init(&pk, &sb, msgpack_sbuffer_write);
+			switch (kind) {
+			case 0:
+				msgpack_pack_str_with_body(&pk, content, n);
+				break;
+			case 1:
+				msgpack_pack_bin_with_body(&pk, content, n);
+				break;
+			case 2:
+				msgpack_pack_ext(&pk, n, 5);
+				msgpack_pack_ext_body(&pk, content, n);
+				break;
+			case 3:
+			case 4:
+				msgpack_pack_array(&pk, n);
+				for (size_t k = 0; k < n; k++)
+					kind == 3 ? msgpack_pack_nil(&pk)
+						  : msgpack_pack_array(&pk, 0);
+				break;
+			case 5:
+				msgpack_pack_map(&pk, n);
+				for (size_t k = 0; k < 2 * n; k++)
+					msgpack_pack_float(&pk, 1.5f);
+				break;
+			case 6:
+				for (size_t k = 0; k < n; k++) /* lists in lists */
+					msgpack_pack_array(&pk, 1);
+				msgpack_pack_true(&pk);
+				break;
+			case 7:
+				msgpack_pack_double(&pk, (double)n);
+				break;
+			default:
+				msgpack_pack_int64(&pk, kind % 2 != 0
+								? (int64_t)n << 4 * (kind - 8)
+								: -((int64_t)n << 4 * (kind - 8)));
+				break;
+			}
+			msgpack_pack_false(&pk); /* the next value */
+			at = (const uint8_t *)sb.data;
+			end = at + sb.size;
+			ck_assert(frame_skip(&at, end));
+			ck_assert_ptr_eq(at, end - 1);
+			for (size_t cut = 1; cut <= 40 && cut < sb.size; cut++) {
+				const uint8_t *from = at = (const uint8_t *)sb.data;
+
+				ck_assert(!frame_skip(&at, end - 1 - cut));
+				ck_assert_ptr_eq(at, from);
+			}
+			msgpack_sbuffer_destroy(&sb);
+		}
+	}
+}
+END_TEST
+
+START_TEST(what_is_no_value_is_not_skipped)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} rows[] = { { "", 0 },
+		     { "\xc1", 1 },
+		     { "\x92\xc0\xc1", 3 },
+		     { "\xdd\xff\xff\xff\xff", 5 },
+		     { "\xdf\xff\xff\xff\xff\x01\x02", 7 },
+		     { "\xdb\xff\xff\xff\xff\x01", 6 } };
+	const uint8_t *at, *from;
+	bool value;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		at = from = (const uint8_t *)rows[i].bytes;
+		ck_assert(!frame_skip(&at, from + rows[i].len));
+		ck_assert_ptr_eq(at, from);
+		ck_assert(!frame_get_bool(&at, from + rows[i].len, &value));
+	}
+	at = from = (const uint8_t *)"\xc3\xc2\xc0";
+	ck_assert(frame_get_bool(&at, from + 3, &value) && value);
+	ck_assert(frame_get_bool(&at, from + 3, &value) && !value);
+	ck_assert(!frame_get_bool(&at, from + 3, &value) && at == from + 2);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("frame");
@@ -395,6 +494,8 @@ int main(void)
 	tcase_add_test(t, without_memory_there_is_no_room_and_nothing_is_lost);
 	tcase_add_test(t, a_failed_writer_is_told_by_the_buffer);
 	tcase_add_test(t, readers_of_elements_stop_at_the_end_and_stay_put);
+	tcase_add_test(t, a_value_is_skipped_whole_or_not_at_all);
+	tcase_add_test(t, what_is_no_value_is_not_skipped);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

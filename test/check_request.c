@@ -75,6 +75,7 @@ static const struct good {
 	{ "ping", TARGET_POOL, VERB_PING },
 	{ "ping", TARGET_NODE, VERB_PING },
 	{ "ping", TARGET_LEASE, VERB_PING },
+	{ "ping", TARGET_STREAM, VERB_PING },
 	{ "{ping, worker}", TARGET_POOL, VERB_PING_WORKER },
 	{ "await_ready", TARGET_POOL, VERB_AWAIT_READY },
 	{ "{await_ready, 0}", TARGET_NODE, VERB_AWAIT_READY },
@@ -184,6 +185,9 @@ static const struct bad {
 	{ "{give_away, nobody}", TARGET_LEASE, "{bad_request, <<{give_away, Pid}" },
 	{ "{checkin, 1}", TARGET_LEASE, "{bad_request, <<checkin" },
 	{ "{checkin}", TARGET_LEASE, "{bad_request, <<checkin" },
+	{ "{ping, worker}", TARGET_STREAM, "{bad_request, <<ping" },
+	{ "{call, math, sqrt, [2]}", TARGET_STREAM, "{unknown_request, call" },
+	{ "checkin", TARGET_STREAM, "{unknown_request, checkin" },
 	{ "{ping, node}", TARGET_POOL, "{bad_request, <<ping or {ping, worker}" },
 	{ "{await_ready, many}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
 	{ "{await_ready, -1}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
@@ -205,6 +209,40 @@ START_TEST(a_wrong_request_is_told_what_was_expected)
 		      "%s: %s instead of %s...", row->text, text, row->reason);
 	buf_free(&reason);
 	free(term);
+}
+END_TEST
+
+START_TEST(a_plain_call_is_two_atoms_and_a_list)
+{
+	static const struct {
+		const char *text;
+		int rc;
+	} rows[] = {
+		{ "{math, sqrt, [2]}", 0 },
+		{ "{'os.path', 'join.x', []}", 0 },
+		{ "{math, sqrt, \"bytes\"}", 0 },
+		{ "{math, sqrt, none}", -EINVAL },
+		{ "{math, 1, []}", -EINVAL },
+		{ "{\"math\", sqrt, []}", -EINVAL },
+		{ "{'', sqrt, []}", -ENOENT },
+		{ "{math, '', []}", -ENOENT },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct request req;
+		const uint8_t *mfa;
+		uint32_t arity;
+		size_t len;
+		uint8_t *term = given_term(rows[i].text, &len);
+
+		ck_assert(term_tuple(term, &arity, &mfa));
+		ck_assert_msg(request_plain_call(mfa, &defaults, &req) == rows[i].rc, "%s",
+			      rows[i].text);
+		ck_assert_int_eq(req.verb, VERB_CALL);
+		ck_assert_uint_eq(req.timeout_ms, 60000);
+		ck_assert(req.kwargs == NULL && req.session == NULL);
+		free(term);
+	}
 }
 END_TEST
 
@@ -461,6 +499,7 @@ int main(void)
 			    sizeof goods / sizeof goods[0]);
 	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0,
 			    sizeof bads / sizeof bads[0]);
+	tcase_add_test(c, a_plain_call_is_two_atoms_and_a_list);
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);

@@ -14,7 +14,7 @@ memcheck="valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect
 	--errors-for-leak-kinds=definite --error-exitcode=99"
 
 checks() {
-	export KRAIT_QUICK=1 KRAIT_STEPS="${KRAIT_STEPS:-10000}" CK_FORK=no CK_DEFAULT_TIMEOUT=0
+	export KRAIT_QUICK=1 KRAIT_MODEL_EVENTS="${KRAIT_MODEL_EVENTS:-10000}" CK_FORK=no CK_DEFAULT_TIMEOUT=0
 	failed=0
 	for suite in "$@"; do
 		echo "valgrind $suite"

@@ -252,8 +252,9 @@ void lease_gave_up(struct caller *c, const struct ask *a);
 void lease_ended(struct caller *c,
 		 bool normal);         /* DOWN and EXIT are due; `normal`: of that reason */
 void lease_surprise(struct caller *c); /* it has ended, and not by our doing */
-void lease_witness(struct caller *c, const struct term_pid *pid); /* control process: it must end */
-void lease_drop(struct caller *c);                                /* the process is gone */
+void lease_witness(struct caller *c, const struct term_pid *pid,
+		   uint64_t from_us); /* control process: it must end, soon after that */
+void lease_drop(struct caller *c);    /* the process is gone */
 void junk_send(struct caller *c);
 void junk_hostile(struct caller *c, struct buf *out);
 bool lease_steal(struct caller *c); /* uses somebody else's; false: nobody has one */
@@ -277,6 +278,7 @@ struct sim {
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
 	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;
+	uint64_t noticed_us; /* the node knows by then that the silent connection is at its end */
 	uint64_t casts, casts_at_barrier, casts_acked;
 	struct list tombs; /* asks that are cut, in the order of their barriers */
 	struct caller *control;
@@ -285,6 +287,8 @@ struct sim {
 void sim_dial(struct sim *sim);
 void sim_vanish(struct sim *sim, enum vanish how);
 void sim_leave(struct sim *sim); /* for good */
+uint64_t sim_answers_by(const struct sim *sim,
+			uint64_t us); /* when what it is asked at `us` is known */
 struct buf *sim_out(struct sim *sim);
 void sim_barrier(struct sim *sim);
 void sim_pause(struct sim *sim,

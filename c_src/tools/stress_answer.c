@@ -307,7 +307,7 @@ void answer_unheard(const struct ask *a, const uint8_t *reply)
 	if (a->kind != ASK_CHECKOUT || value == NULL || !term_pid(value, &pid))
 		return;
 	pid.node = a->caller->s->node_name;
-	lease_witness(a->caller->sim->control, &pid);
+	lease_witness(a->caller->sim->control, &pid, now_us());
 }
 
 void answer_came_late(const struct ask *a, const uint8_t *reply)

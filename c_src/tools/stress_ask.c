@@ -174,6 +174,19 @@ static void tell_overdue(struct caller *c, struct ask *a, uint64_t now)
 		caller_give_up(c);
 }
 
+/* A give_away is answered when the heir's BEAM has said that it lives, or is known to be gone. */
+static bool is_overdue(const struct ask *a, uint64_t now)
+{
+	const struct stress *s = a->caller->s;
+
+	if (a->cut != 0 || a->due_us >= now)
+		return false;
+	return a->kind != ASK_GIVE_AWAY ||
+	       sim_answers_by(s->callers[a->heir_slot].sim, a->sent_us) +
+			       s->options.slack_ms * 1000 <
+		       now;
+}
+
 void ask_overdue(struct caller *c, uint64_t now)
 {
 	struct list *pos, *next;
@@ -181,7 +194,7 @@ void ask_overdue(struct caller *c, uint64_t now)
 	list_each (pos, next, &c->asks) {
 		struct ask *a = list_entry(pos, struct ask, by_caller);
 
-		if (a->cut == 0 && a->due_us < now)
+		if (is_overdue(a, now))
 			tell_overdue(c, a, now);
 	}
 	if (c->link.state != LINK_NONE && c->link.due_us < now) {

@@ -96,14 +96,14 @@ void lease_ended(struct caller *c, bool normal)
 	c->lease.os_pid = 0;
 }
 
-void lease_witness(struct caller *c, const struct term_pid *pid)
+void lease_witness(struct caller *c, const struct term_pid *pid, uint64_t from_us)
 {
 	struct ask *m;
 
 	if (c->sim->state != SIM_UP)
 		return;
 	m = ask_new(c, ASK_MONITOR);
-	m->due_us = now_us() + c->s->options.slack_ms * 1000;
+	m->due_us = from_us + c->s->options.slack_ms * 1000;
 	ask_watch(m, NULL, pid);
 }
 
@@ -270,7 +270,7 @@ static void given(struct caller *c, const struct ask *a)
 	if (heir->alive && heir->serial == a->heir_serial)
 		bequeath(heir, &a->pid, c->lease.doubtful);
 	else
-		lease_witness(c->sim->control, &a->pid);
+		lease_witness(c->sim->control, &a->pid, sim_answers_by(heir->sim, now_us()));
 }
 
 /* The lease is no more. `ours`: by something that we did. */
@@ -346,11 +346,11 @@ void lease_drop(struct caller *c)
 		if (heir->alive && heir->serial == a->heir_serial && heir->sim->state == SIM_UP)
 			bequeath(heir, &a->pid, true);
 	} else if (c->lease.held && c->alive && rnd_to(s, 3) == 0) {
-		lease_witness(c->sim->control, &c->lease.pid);
+		lease_witness(c->sim->control, &c->lease.pid, now_us());
 	}
 	while (c->inherited > 0)
 		if (c->alive)
-			lease_witness(c->sim->control, &c->inherit[--c->inherited].pid);
+			lease_witness(c->sim->control, &c->inherit[--c->inherited].pid, now_us());
 		else
 			c->inherited--;
 	c->lease = (struct lease){ 0 };

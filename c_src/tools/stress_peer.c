@@ -23,6 +23,13 @@ struct term_pid sim_node_pid(const struct sim *sim, uint32_t id)
 				  .creation = sim->s->node_creation };
 }
 
+/* A silent peer answers nobody: whoever waits for it waits until the node has given it up, or has its
+ * successor. */
+uint64_t sim_answers_by(const struct sim *sim, uint64_t us)
+{
+	return us > sim->noticed_us ? us : sim->noticed_us;
+}
+
 /* ---- bytes out ---- */
 
 struct buf *sim_out(struct sim *sim)
@@ -105,6 +112,8 @@ void sim_came_up(struct sim *sim, const struct wire_handshake *hs)
 	sim->state = SIM_UP;
 	sim->paused = false;
 	sim->heard_us = sim->ticked_us = now_us();
+	if (sim->noticed_us > sim->heard_us)
+		sim->noticed_us = sim->heard_us;
 	sim->barrier = sim->acked = 0;
 	sim->casts = sim->casts_acked = sim->casts_at_barrier = 0;
 	sim->control->alive = true;
@@ -223,7 +232,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 {
 	struct stress *s = sim->s;
 	struct conn *c = sim->conn;
-	uint64_t back = rnd_to(s, SECOND_US);
+	uint64_t back = rnd_to(s, SECOND_US),
+		 tick_us = (uint64_t)s->options.net_ticktime_s * SECOND_US;
 
 	if (sim->state != SIM_UP)
 		return;
@@ -254,7 +264,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		sim->silent = c;
 		sim->conn = NULL;
 		sim->long_silence = rnd_to(s, 3) == 0;
-		back += sim->long_silence ? 2 * SECOND_US * s->options.net_ticktime_s : 0;
+		back += sim->long_silence ? 2 * tick_us : 0;
+		sim->noticed_us = now_us() + tick_us + tick_us / 4; /* it looks every quarter */
 		sim->alarm.fn = end_silence;
 		break;
 	default:

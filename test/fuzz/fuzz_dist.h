@@ -249,7 +249,7 @@ static inline void answer(struct run *r, const struct dist_event *ev)
 		dist_send_demonitor_name(r->d, &us, "rex", ev->ref);
 		break;
 	case DIST_EV_SPAWN:
-		dist_send_spawn_reply(r->d, ev->ref, to, ev->payload);
+		dist_send_spawn_reply(r->d, ev->ref, to, 3, ev->payload);
 		break;
 	default:
 		break;

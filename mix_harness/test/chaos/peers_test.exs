@@ -142,6 +142,36 @@ defmodule Krait.ChaosPeersTest do
     assert_unharmed(node, before)
   end
 
+  test "a lease that is given to a peer that is silent stays where it was, after the net tick time" do
+    node = start_node(size: 1, net_ticktime: 2)
+    before = before(node)
+    # The owner's peer answers ticks while it waits; the heir's does not.
+    {:ok, owners} = LightPeer.connect(node.name)
+    {:ok, heirs} = LightPeer.connect(node.name)
+    assert {:ok, {:ok, lease}} = LightPeer.ask(owners, :default, {:checkout, :anonymous})
+    give_away = {:give_away, LightPeer.process(heirs, 7)}
+    assert LightPeer.ask(owners, lease, give_away) == {:ok, {:error, :noproc}}
+    assert LightPeer.ask(owners, lease, {:call, :operator, :add, [1, 1]}) == {:ok, {:ok, 2}}
+    assert LightPeer.ask(owners, lease, :checkin) == {:ok, :ok}
+    LightPeer.close(owners)
+    LightPeer.close(heirs)
+    assert_unharmed(node, before)
+  end
+
+  test "a pid of an earlier life of a node is no heir, and its BEAM is not asked" do
+    node = start_node(size: 1)
+    before = before(node)
+    lease = lease!(node)
+    {:ok, heirs} = LightPeer.connect(node.name)
+    gone = LightPeer.process(%{heirs | creation: heirs.creation + 1}, 7)
+    assert ask(lease, {:give_away, gone}) == {:error, :noproc}
+    assert ask(lease, {:call, :operator, :add, [1, 1]}) == {:ok, 2}
+    assert ask(lease, :checkin) == :ok
+    assert LightPeer.receive_message(heirs, 100) == {:error, :timeout}
+    LightPeer.close(heirs)
+    assert_unharmed(node, before)
+  end
+
   test "a lease that is given to another peer lives as long as that one" do
     node = start_node(size: 2)
     before = before(node)

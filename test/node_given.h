@@ -1,0 +1,530 @@
+/* node_given.h - the node without its loop: its rooms as they are, between peers and workers that are not.
+ *
+ * All of node_*.c runs, and none of what moves bytes. A peer is two distribution connections back to back:
+ * `ours` is the node's, `theirs` plays a BEAM, which acknowledges and remembers what it was told. A worker is
+ * a list of the calls that it was sent. Nothing waits; settle() moves what there is until nothing moves.
+ *
+ * What the node allocates counts for mem_fail_after, what the test allocates does not: node_turn() and
+ * test_turn(). */
+#ifndef KRAIT_TEST_NODE_GIVEN_H
+#define KRAIT_TEST_NODE_GIVEN_H
+
+#include "epmd_lookup.h"
+#include "node_private.h"
+
+#include <check.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NODE_NAME "krait@127.0.0.1"
+#define PEERS     2
+#define WORKERS   64
+#define CALLERS   64
+#define NO_PID    INT_MAX /* no process has it, so a signal for it goes nowhere */
+
+struct peer {
+	struct dist *ours, *theirs;
+	const char *name;
+	struct books *books;
+	bool closing, closed;
+	char why[128];
+};
+
+struct worker {
+	const struct worker_callbacks *callbacks;
+	void *arg;
+	uint64_t id, call_id; /* the last call or ping that it was sent */
+	bool closing;
+};
+
+/* What the BEAMs have heard. */
+struct heard {
+	unsigned answers;
+	struct buf reply; /* the last one */
+};
+
+static struct node node;
+static struct config config;
+static struct node_options options;
+static struct peer peers[PEERS];
+static struct worker *workers[WORKERS];
+static struct heard heard[CALLERS]; /* by the id of the caller's pid */
+static long node_fails;             /* mem_fail_after of the node */
+static uint64_t now_us;
+static bool no_descriptors, no_forkserver; /* what cannot be made */
+static const struct forkserver_callbacks *forkserver_said;
+
+static inline void node_turn(void)
+{
+	mem_fail_after = node_fails;
+}
+
+static inline void test_turn(void)
+{
+	node_fails = mem_fail_after;
+	mem_fail_after = -1;
+}
+
+/* ---- node.c, as far as its rooms call it ---- */
+
+uint64_t node_now_us(void)
+{
+	return now_us;
+}
+
+uint64_t node_id(struct node *n)
+{
+	return n->next_id++;
+}
+
+struct term_pid node_pid(const struct node *n, uint64_t id)
+{
+	return (struct term_pid){ .node = NODE_NAME,
+				  .node_len = sizeof NODE_NAME - 1,
+				  .id = (uint32_t)id,
+				  .serial = (uint32_t)(id >> 32),
+				  .creation = n->creation };
+}
+
+void node_stop(struct node *n, const char *why)
+{
+	(void)n;
+	(void)why;
+}
+
+void node_drained(struct node *n)
+{
+	(void)n;
+}
+
+void node_maybe_end(struct node *n)
+{
+	(void)n;
+}
+
+/* ---- what moves bytes ---- */
+
+struct dist *peer_dist(struct peer *p)
+{
+	return p->ours;
+}
+
+void peer_flush(struct peer *p)
+{
+	(void)p;
+}
+
+void peer_close(struct peer *p, const char *why)
+{
+	if (!p->closing)
+		snprintf(p->why, sizeof p->why, "%s", why);
+	p->closing = true;
+}
+
+size_t peer_unsent(const struct peer *p)
+{
+	(void)p;
+	return 0;
+}
+
+void peer_tell_drained(struct peer *p, size_t bytes)
+{
+	(void)p;
+	(void)bytes;
+}
+
+bool peer_closing(const struct peer *p)
+{
+	return p->closing;
+}
+
+uint64_t peer_id(const struct peer *p)
+{
+	(void)p;
+	return 0;
+}
+
+void peer_set_data(struct peer *p, void *data)
+{
+	p->books = data;
+}
+
+/* Nobody is dialled here. */
+struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
+			  uint64_t id, const struct peer_options *peer_options,
+			  const struct peer_callbacks *callbacks, void *arg, int *error)
+{
+	(void)loop, (void)address, (void)name, (void)id, (void)peer_options, (void)callbacks, (void)arg;
+	*error = -ENOMEM;
+	return NULL;
+}
+
+struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
+				size_t len, uint64_t timeout_ms, epmd_lookup_done done, void *arg)
+{
+	(void)loop, (void)host, (void)alive, (void)len, (void)timeout_ms, (void)done, (void)arg;
+	return NULL;
+}
+
+void epmd_lookup_cancel(struct epmd_lookup *l)
+{
+	(void)l;
+}
+
+void *peer_data(const struct peer *p)
+{
+	return p->books;
+}
+
+const char *peer_label(const struct peer *p)
+{
+	return p->name;
+}
+
+struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
+			  const struct worker_callbacks *callbacks, void *arg, int theirs[3],
+			  int *error)
+{
+	struct worker *w = calloc(1, sizeof *w);
+
+	(void)loop;
+	(void)max_frame;
+	ck_assert_ptr_nonnull(w);
+	if (no_descriptors) {
+		free(w);
+		*error = -EMFILE;
+		return NULL;
+	}
+	ck_assert_uint_lt(id, WORKERS);
+	theirs[0] = theirs[1] = theirs[2] = -1;
+	w->callbacks = callbacks;
+	w->arg = arg;
+	w->id = id;
+	workers[id] = w;
+	return w;
+}
+
+int worker_send(struct worker *w, const void *data, size_t len)
+{
+	struct frame_reader r;
+	struct frame frame;
+	size_t room;
+	uint8_t *to;
+
+	test_turn();
+	frame_reader_init(&r, 1 << 20);
+	for (size_t at = 0; at < len; at += room) {
+		ck_assert_ptr_nonnull(to = frame_room(&r, &room));
+		room = room < len - at ? room : len - at;
+		memcpy(to, (const uint8_t *)data + at, room);
+		frame_received(&r, room);
+	}
+	ck_assert_int_eq(frame_next(&r, &frame), 1);
+	w->call_id = frame.type == FRAME_INTERRUPT ? w->call_id : frame.id;
+	frame_reader_close(&r);
+	node_turn();
+	return 0;
+}
+
+void worker_pause(struct worker *w)
+{
+	(void)w;
+}
+
+void worker_resume(struct worker *w)
+{
+	(void)w;
+}
+
+size_t worker_unsent(const struct worker *w)
+{
+	(void)w;
+	return 0;
+}
+
+void worker_end(struct worker *w)
+{
+	(void)w;
+}
+
+void worker_close(struct worker *w)
+{
+	w->closing = true;
+}
+
+void worker_free(struct worker *w)
+{
+	workers[w->id] = NULL;
+	free(w);
+}
+
+void worker_set_pid(struct worker *w, int pid)
+{
+	(void)w;
+	(void)pid;
+}
+
+void worker_last_lines(const struct worker *w, struct buf *out)
+{
+	(void)w;
+	(void)out;
+}
+
+struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_options *o,
+				    const struct forkserver_callbacks *callbacks, void *arg,
+				    int *error)
+{
+	(void)loop;
+	(void)o;
+	(void)arg;
+	*error = no_forkserver ? -EAGAIN : 0;
+	forkserver_said = callbacks;
+	return no_forkserver ? NULL : (struct forkserver *)&node; /* never looked into */
+}
+
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+{
+	(void)fs;
+	(void)worker_id;
+	(void)index;
+	(void)fds;
+	return 0;
+}
+
+void forkserver_reap(struct forkserver *fs, int os_pid)
+{
+	(void)fs;
+	(void)os_pid;
+}
+
+void forkserver_kill(struct forkserver *fs)
+{
+	(void)fs;
+}
+
+void forkserver_close(struct forkserver *fs)
+{
+	(void)fs;
+}
+
+/* ---- what the BEAMs do with what they hear ---- */
+
+static inline struct term_pid caller_pid(const struct peer *p, unsigned caller)
+{
+	return (struct term_pid){
+		.node = p->name, .node_len = (uint16_t)strlen(p->name), .id = caller, .creation = 7
+	};
+}
+
+static inline void hear(struct peer *p, const struct dist_event *ev)
+{
+	unsigned caller = ev->to_pid.id;
+	const uint8_t *e;
+	uint32_t arity;
+
+	switch (ev->type) {
+	case DIST_EV_SEND:
+		if (ev->to_is_alias) /* the references of these callers end with their number */
+			caller = ev->ref.at[ev->ref.len - 5];
+		ck_assert_uint_lt(caller, CALLERS);
+		ck_assert(term_tuple(ev->payload.at, &arity, &e) && arity == 2);
+		heard[caller].answers++;
+		heard[caller].reply.len = 0;
+		term_put_raw(&heard[caller].reply, term_span(term_skip(e)));
+		break;
+	case DIST_EV_UNLINK:
+		dist_send_unlink_ack(p->theirs, ev->unlink_id, &ev->to_pid, &ev->from);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- moving ---- */
+
+/* Gives `to` what `from` has to say; false: no memory. */
+static inline bool carry(struct dist *from, struct dist *to)
+{
+	struct buf *out = dist_output(from);
+	size_t room;
+	uint8_t *at;
+
+	while (out->len > 0) {
+		if ((at = dist_room(to, &room)) == NULL)
+			return false;
+		room = room < out->len ? room : out->len;
+		memcpy(at, out->data, room);
+		dist_received(to, room);
+		buf_consume(out, room);
+	}
+	return true;
+}
+
+static inline void hear_all(struct peer *p)
+{
+	struct dist_event ev;
+
+	ck_assert(carry(p->ours, p->theirs));
+	while (dist_next(p->theirs, &ev)) {
+		ck_assert_msg(ev.type != DIST_EV_CLOSED, "the BEAM refuses: %s", ev.why);
+		if (ev.type == DIST_EV_NAME)
+			dist_answer_name(p->theirs, DIST_OK);
+		hear(p, &ev);
+	}
+}
+
+static inline void listen_to(struct peer *p)
+{
+	struct dist_event ev;
+
+	node_turn();
+	if (!carry(p->theirs, p->ours))
+		peer_close(p, "no memory for what it sends");
+	while (!p->closing && dist_next(p->ours, &ev)) {
+		if (ev.type == DIST_EV_CLOSED)
+			peer_close(p, ev.why);
+		else
+			node_peer_callbacks.on_event(&node, p, &ev);
+	}
+	if (p->closing) {
+		p->closed = true;
+		node_peer_callbacks.on_closed(&node, p, p->why);
+		p->books = NULL;
+	}
+	test_turn();
+}
+
+static inline void settle(void)
+{
+	for (unsigned turn = 0; turn < 6; turn++) {
+		for (struct peer *p = peers; p < peers + PEERS; p++) {
+			if (p->closed)
+				continue;
+			listen_to(p);
+			if (!p->closed)
+				hear_all(p);
+		}
+		node_turn();
+		books_flush_dirty(&node);
+		for (unsigned i = 0; i < WORKERS; i++)
+			if (workers[i] != NULL && workers[i]->closing)
+				workers[i]->callbacks->on_closed(workers[i]->arg, workers[i]);
+		test_turn();
+	}
+}
+
+/* ---- given ---- */
+
+static inline void given_peer(struct peer *p, const char *name, struct dist_config *ours)
+{
+	struct dist_config theirs = *ours;
+
+	*p = (struct peer){ .name = name };
+	theirs.name = name;
+	theirs.creation = 7;
+	p->ours = dist_accept(ours, 1);
+	p->theirs = dist_connect(&theirs, NODE_NAME, 2);
+	p->books = mem_zalloc(sizeof *p->books);
+	ck_assert(p->ours != NULL && p->theirs != NULL && p->books != NULL);
+	p->books->peer = p;
+	books_open(&node, p->books);
+}
+
+/* A node of `size` workers that have not started yet, and two peers that are up. The node's n-th
+ * allocation from here on fails; -1: none. */
+static inline void given_node(const char *size, long n)
+{
+	static const char *names[] = { "a@127.0.0.1", "b@127.0.0.1" };
+	const char *argv[] = { "krait", "--name", NODE_NAME, "--size", size };
+	struct dist_config dist = { .name = NODE_NAME,
+				    .cookie = "cookie",
+				    .creation = 3,
+				    .flags = DIST_FLAGS,
+				    .max_message = 1 << 20,
+				    .max_frame = 1 << 20 };
+	char error[200];
+
+	ck_assert_int_eq(
+		config_parse(&config, 5, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_RUN);
+	memset(&node, 0, sizeof node);
+	memset(heard, 0, sizeof heard);
+	memset(workers, 0, sizeof workers);
+	now_us = 1000000;
+	no_descriptors = no_forkserver = false;
+	options = (struct node_options){ .config = &config, .name = NODE_NAME };
+	ck_assert_int_eq(uv_loop_init(&node.loop), 0);
+	node.options = &options;
+	node.config = &config;
+	node.next_id = NODE_FIRST_ID;
+	node.creation = 3;
+	node.stage = NODE_RUNNING;
+	list_init(&node.books);
+	list_init(&node.dirty);
+	node_callbacks_init(&node);
+	node_connect_init(&node);
+	ck_assert_ptr_nonnull(node.pool = node_pool_new(&node));
+	node_fails = -1;
+	for (unsigned i = 0; i < PEERS; i++)
+		given_peer(&peers[i], names[i], &dist);
+	settle();
+	ck_assert(peers[0].books->up && peers[1].books->up);
+	node_fails = n;
+}
+
+/* Everybody leaves; the books must balance, and nothing may stay. */
+static inline void then_all_is_given_back(void)
+{
+	const struct pool_totals *t = pool_totals(node.pool->pool);
+	uint64_t done = 0;
+
+	node_fails = -1;
+	for (unsigned i = 0; i < PEERS; i++)
+		if (!peers[i].closed)
+			peer_close(&peers[i], "the test is over");
+	settle();
+	pool_check(node.pool->pool);
+	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_STOP });
+	for (uint64_t id = 0; id < WORKERS; id++) {
+		struct node_worker *w = node_worker_find(node.pool, id);
+
+		if (w != NULL && w->os_pid > 0)
+			node_worker_exited(w, 0, 9);
+		else if (w != NULL)
+			node_worker_never_started(w);
+	}
+	settle();
+	for (unsigned i = 0; i < OUTCOMES; i++)
+		done += t->outcome[i];
+	ck_assert_uint_eq(t->received, done);
+	ck_assert_uint_eq(pool_queued(node.pool->pool) + pool_running(node.pool->pool), 0);
+	ck_assert_uint_eq(pool_leases(node.pool->pool), 0);
+	ck_assert(list_empty(&node.books) && list_empty(&node.dirty));
+	ck_assert(list_empty(&node.pool->waiting));
+	ck_assert_ptr_null(node.watches);
+	ck_assert_ptr_null(node.pool->workers);
+	for (unsigned i = 0; i < WORKERS; i++)
+		ck_assert_ptr_null(workers[i]);
+	for (unsigned i = 0; i < PEERS; i++) {
+		dist_free(peers[i].ours);
+		dist_free(peers[i].theirs);
+	}
+	for (unsigned i = 0; i < CALLERS; i++)
+		buf_free(&heard[i].reply);
+	node_connect_close(&node);
+	node_callbacks_close(&node);
+	uv_close((uv_handle_t *)&node.pool->timer, NULL);
+	uv_close((uv_handle_t *)&node.pool->deadlock_timer, NULL);
+	uv_run(&node.loop, UV_RUN_DEFAULT);
+	node_pool_free(node.pool);
+	buf_free(&node.scratch);
+	buf_free(&node.names);
+	buf_free(&node.session_key);
+	config_free(&config);
+	ck_assert_int_eq(uv_loop_close(&node.loop), 0);
+}
+
+#endif
