@@ -156,6 +156,34 @@ defmodule Krait.SessionsTest do
       assert count(node, {:mine, 1}) == {:ok, 2}
     end
 
+    test "is there for streams and batches, which are calls of it like any other" do
+      node = start(size: 2)
+      assert count(node, :s) == {:ok, 1}
+      batch = List.duplicate({"krait_counting", "count", []}, 3)
+      assert ask(node, {:batch, batch, session: :s}) == {:ok, [{:ok, 2}, {:ok, 3}, {:ok, 4}]}
+
+      {:ok, stream} = ask(node, {:stream, "krait_counting", "counts", [3], session: :s, demand: 1})
+      assert_receive {:krait_stream, ^stream, {:item, 5}}, 5_000
+      # It goes on for as long as it likes: the session's other calls wait for it, and nobody else.
+      next =
+        :gen_server.send_request(node.pool, {:call, "krait_counting", "count", [], [session: :s]})
+
+      await_queued(node, 1)
+      assert py(node, "1") == {:ok, 1}
+      send(stream, {:ask, 10})
+      assert_receive {:krait_stream, ^stream, {:item, 7}}, 5_000
+      assert_receive {:krait_stream, ^stream, :done}, 5_000
+      assert answer(next) == {:ok, 8}
+
+      # And on a lease.
+      {:ok, lease} = ask(node, {:checkout, {:session, :s}})
+      {:ok, stream} = ask(lease, {:stream, "krait_counting", "counts", [2], []})
+      assert_receive {:krait_stream, ^stream, :done}, 5_000
+      assert ask(lease, {:batch, batch, []}) == {:ok, [{:ok, 11}, {:ok, 12}, {:ok, 13}]}
+      assert ask(lease, :checkin) == :ok
+      await_rest(node)
+    end
+
     test "does not keep a call's time from being limited" do
       node = start(size: 1)
       assert {:ok, left} = in_session(node, :s, "left_ms", [], timeout: 5_000)
@@ -565,11 +593,11 @@ defmodule Krait.SessionsTest do
     end
 
     test "is watched no longer than its session lasts" do
-      node = start(session_ttl: 100)
+      node = start()
       before = status(node).monitors
       for i <- 1..20, do: assert({:ok, 1} = count(node, i, owner: self()))
       assert status(node).monitors >= before + 20
-      eventually(sessions(node) == [])
+      for i <- 1..20, do: assert(:ok = ask(node, {:end_session, i}))
       eventually(status(node).monitors <= before)
     end
   end
