@@ -35,6 +35,8 @@ defmodule Krait.SessionsTest do
     answer
   end
 
+  defp await_begun(node), do: eventually(Enum.any?(lines(node), &(elem(&1, 2) =~ "begun")))
+
   # A cast of count() whose session's id is these bytes, from a peer that writes as no BEAM does.
   defp cast_raw(node, id) do
     peer = RawPeer.connect(node.name)
@@ -326,7 +328,7 @@ defmodule Krait.SessionsTest do
       node = start(size: 2)
       held = hold(node, :s, 60)
       # What its worker had not read yet would be lost without a death in a call.
-      eventually(Enum.any?(lines(node), &(elem(&1, 2) =~ "begun")))
+      await_begun(node)
       [busy] = for w <- workers(node), w.state == :busy, do: w
 
       waiting =
@@ -718,6 +720,8 @@ defmodule Krait.SessionsTest do
       assert count(node, :s) == {:ok, 1}
       caller = caller(:gone, node, {:call, "krait_counting", "counted_after", [60], [session: :s]})
       await_running(node, 1)
+      # Its state comes before its wait.
+      await_begun(node)
       kill(caller)
       await_rest(node)
       assert count(node, :s) == {:ok, 3}
