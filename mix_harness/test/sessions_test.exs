@@ -462,6 +462,15 @@ defmodule Krait.SessionsTest do
       assert count(node, :b) == {:ok, 1}
     end
 
+    test "only if it is idle: with all in use, one more finds no room" do
+      node = start(max_sessions: 1)
+      held = hold(node, :a, 0.4)
+      assert {:error, {:overloaded, _}} = count(node, :b)
+      assert answer(held) == {:ok, 1}
+      assert count(node, :b) == {:ok, 1}
+      assert [%{id: :b}] = sessions(node)
+    end
+
     test "with its worker, at a stop: its hook has run" do
       node = start(size: 1)
       assert count(node, :s) == {:ok, 1}
