@@ -282,6 +282,11 @@ enum dist_state dist_state(const struct dist *d)
 	return d->phase == PHASE_UP ? DIST_CONNECTED : DIST_DEAD;
 }
 
+bool dist_told_nok(const struct dist *d)
+{
+	return d->told_nok;
+}
+
 const char *dist_awaits(const struct dist *d)
 {
 	static const char *const text[PHASES] = {

@@ -321,7 +321,8 @@ static enum dist_step status_packet(struct dist *d, const uint8_t *p, size_t len
 	if (p[0] != 's')
 		return dist_refuse(d, "\"%s\" as first answer, expected a status ('s')",
 				   quote(p, len).text);
-	if (IS("nok"))
+	d->told_nok = IS("nok");
+	if (d->told_nok)
 		why = "it is connecting to us itself";
 	else if (IS("not_allowed"))
 		why = "it does not allow us, or misses flags of ours";

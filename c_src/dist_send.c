@@ -27,6 +27,8 @@
 enum {
 	SMALL_INTEGER = 97,
 	SMALL_TUPLE = 104,
+	NIL = 106,
+	LIST = 108,
 	SMALL_BIG = 110,
 	ATOM_UTF8 = 118,
 	SMALL_ATOM_UTF8 = 119,
@@ -318,6 +320,37 @@ size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, struct
 
 	if (p != NULL)
 		open_message(d, write_span(write_pid(p, from), alias));
+	return start;
+}
+
+bool dist_can_spawn(const struct dist *d)
+{
+	return (d->peer_flags & FLAG_SPAWN) != 0;
+}
+
+/* {29, ReqId, From, GroupLeader, {Module, Function, Arity}, [monitor]} */
+size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pid *from,
+			const struct term_pid *group_leader, const char *module,
+			const char *function, unsigned arity)
+{
+	static const uint8_t options[] = {
+		LIST, 0, 0, 0, 1, SMALL_ATOM_UTF8, 7, 'm', 'o', 'n', 'i', 't', 'o', 'r', NIL
+	};
+	size_t start = d->out.len, module_len = strlen(module), function_len = strlen(function);
+	uint8_t *p = begin_message(d, 29, 6,
+				   req_id.len + pid_room(from) + pid_room(group_leader) + 4 +
+					   atom_room(module_len) + atom_room(function_len) +
+					   sizeof options);
+
+	if (p == NULL)
+		return start;
+	p = write_pid(write_pid(write_span(p, req_id), from), group_leader);
+	*p++ = SMALL_TUPLE;
+	*p++ = 3;
+	p = write_atom(write_atom(p, module, module_len), function, function_len);
+	*p++ = SMALL_INTEGER;
+	*p++ = (uint8_t)arity;
+	open_message(d, write_raw(p, options, sizeof options));
 	return start;
 }
 

@@ -207,13 +207,19 @@ static void on_connected(uv_connect_t *req, int status)
 		drop(e);
 }
 
-static void try_now(struct epmd *e)
+uint16_t epmd_port(void)
 {
 	const char *text = getenv("ERL_EPMD_PORT");
 	long port = text != NULL ? strtol(text, NULL, 10) : 0;
+
+	return port > 0 && port < 65536 ? (uint16_t)port : EPMD_PORT;
+}
+
+static void try_now(struct epmd *e)
+{
 	struct sockaddr_in addr;
 
-	uv_ip4_addr("127.0.0.1", port > 0 && port < 65536 ? (int)port : EPMD_PORT, &addr);
+	uv_ip4_addr("127.0.0.1", epmd_port(), &addr);
 	uv_tcp_init(e->loop, &e->tcp);
 	e->tcp_open = true;
 	if (uv_tcp_connect(&e->connect, &e->tcp, (struct sockaddr *)&addr, on_connected) != 0)

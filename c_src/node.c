@@ -58,6 +58,8 @@ static void close_all(struct node *n)
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
+	node_connect_close(n);
+	node_callbacks_close(n);
 	epmd_close(n->epmd);
 	guard_close(n->guard);
 	close_handle(&n->listener);
@@ -71,6 +73,9 @@ static void close_all(struct node *n)
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
 	close_handle(&n->pool->timer);
+	close_handle(&n->pool->deadlock_timer);
+	if (n->resolvers > 0)
+		uv_stop(&n->loop);
 }
 
 void node_maybe_end(struct node *n)
@@ -192,17 +197,7 @@ static void on_connection(uv_stream_t *listener, int status)
 		mem_free(b);
 		return;
 	}
-	b->node = n;
-	b->id = peer_id(b->peer);
-	list_init(&b->requests);
-	list_init(&b->holdings);
-	list_init(&b->links);
-	list_init(&b->watches);
-	list_init(&b->stalled);
-	list_init(&b->dirty_link);
-	list_append(&n->books, &b->link);
-	n->peers++;
-	peer_set_data(b->peer, b);
+	books_open(n, b);
 	if (n->peers > n->config->max_peers)
 		peer_close(b->peer, "there are max_peers connections already");
 }
@@ -308,6 +303,8 @@ static void set_peer_options(struct node *n)
 
 static void init_handles(struct node *n)
 {
+	node_connect_init(n);
+	node_callbacks_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
@@ -342,6 +339,34 @@ static void make_random(struct node *n)
 		 (int)getpid(), (unsigned long long)random);
 }
 
+static void count_handle(uv_handle_t *h, void *count)
+{
+	(void)h;
+	++*(unsigned *)count;
+}
+
+/* A resolver that waits for a name server cannot be stopped, and the end of a process waits for its
+ * threads, unless it is told not to. Everything else of us is closed by then. */
+static void end_without_resolvers(struct node *n, int status)
+{
+	unsigned handles;
+
+	for (;;) {
+		handles = 0;
+		uv_walk(&n->loop, count_handle, &handles);
+		if (n->resolvers == 0 || handles == 0)
+			break;
+		uv_run(&n->loop, UV_RUN_ONCE);
+	}
+	if (n->resolvers == 0) {
+		uv_run(&n->loop, UV_RUN_DEFAULT); /* the last of it, as without them */
+		return;
+	}
+	log_line(LOG_INFO, "node", "stopped, and an address was still being looked up");
+	fflush(stdout);
+	_exit(status);
+}
+
 int node_run(const struct node_options *options)
 {
 	struct node *n = mem_zalloc(sizeof *n);
@@ -374,9 +399,11 @@ int node_run(const struct node_options *options)
 		node_pool_event(n->pool, &(struct pool_event){ .type = POOL_TICK });
 	uv_run(&n->loop, UV_RUN_DEFAULT);
 	status = n->exit_status;
+	end_without_resolvers(n, status);
 	node_pool_free(n->pool);
 	buf_free(&n->scratch);
 	buf_free(&n->names);
+	buf_free(&n->session_key);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

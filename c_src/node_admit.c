@@ -14,9 +14,6 @@ static void put_text(struct buf *out, const char *text)
 /* "session": [token, id]; the token in its 9-byte form. */
 static int put_session(struct node *n, const struct request *req, struct transcode_error *err)
 {
-	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
-					  .max_bytes = n->config->max_request_bytes,
-					  .strings_utf8 = true };
 	struct buf *out = &n->scratch;
 	int rc;
 
@@ -26,7 +23,7 @@ static int put_session(struct node *n, const struct request *req, struct transco
 	n->marks.token_at = (uint32_t)out->len;
 	buf_put(out, "\0\0\0\0\0\0\0", 8);
 	n->marks.key_at = (uint32_t)out->len;
-	rc = transcode_term(req->session, "session", &opts, out, err);
+	rc = node_session_pack(n, req->session, out, err);
 	n->marks.key_len = (uint32_t)out->len - n->marks.key_at;
 	return rc;
 }
@@ -115,8 +112,10 @@ void node_request_fill_in(struct node_request *r)
 		put_u32(r->frame + r->frame_len - 4,
 			left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
 	}
-	if (r->marks.token_at != 0)
-		put_u64(r->frame + r->marks.token_at, r->pool.session->token);
+	if (r->marks.token_at != 0) {
+		put_u64(r->frame + r->marks.token_at, r->pool.slot->session->token);
+		node_session_begins(r->pool.slot->session);
+	}
 }
 
 /* ---- making and freeing ---- */
@@ -126,13 +125,29 @@ static uint64_t deadline(uint64_t now_us, uint64_t ms)
 	return ms == REQUEST_INFINITY ? POOL_NEVER : now_us + ms * 1000;
 }
 
-/* The request with its tag, its names, and its frame (what is in node->scratch, which is taken over
- * when it is large). NULL: no memory. */
+struct span node_request_session(const struct node_request *r)
+{
+	return (struct span){ r->data + r->tag_len + r->module_len + r->function_len +
+				      r->progress_len,
+			      r->session_len };
+}
+
+/* Appends to the request's data at *at. */
+static void keep(uint8_t **at, struct span bytes)
+{
+	if (bytes.len > 0)
+		memcpy(*at, bytes.at, bytes.len);
+	*at += bytes.len;
+}
+
+/* The request with its tag, its names, its session (what is in node->session_key, if anything), and its
+ * frame (what is in node->scratch, which is taken over when it is large). NULL: no memory. */
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
 				       const struct request *req, uint64_t id, bool has_frame)
 {
 	struct node *n = p->node;
-	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 };
+	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 },
+		    session = { NULL, 0 }, key = { n->session_key.data, n->session_key.len };
 	size_t frame_len = has_frame ? n->scratch.len : 0,
 	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
 	uint64_t now = node_now_us();
@@ -147,8 +162,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	}
 	if (req->progress != NULL)
 		progress = term_span(req->progress);
+	if (key.len > 0)
+		session = term_span(req->session);
+	n->session_key.len = 0;
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
-		      inside);
+		      session.len + key.len + inside);
 	if (r == NULL)
 		return NULL;
 	*r = (struct node_request){ .owner_pool = p,
@@ -177,20 +195,18 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		r->alias_at = (uint16_t)(o->env->alias.at - o->env->tag.at);
 		r->alias_len = (uint16_t)o->env->alias.len;
 	}
-	at = r->data;
-	if (r->tag_len > 0)
-		memcpy(at, o->env->tag.at, r->tag_len);
-	at += r->tag_len;
-	if (module.len > 0)
-		memcpy(at, module.at, module.len);
-	at += module.len;
-	if (function.len > 0)
-		memcpy(at, function.at, function.len);
-	at += function.len;
 	r->progress_len = (uint16_t)progress.len;
-	if (progress.len > 0)
-		memcpy(at, progress.at, progress.len);
-	at += progress.len;
+	r->session_len = (uint16_t)session.len;
+	at = r->data;
+	keep(&at, o->env->tag);
+	keep(&at, module);
+	keep(&at, function);
+	keep(&at, progress);
+	keep(&at, session);
+	if (key.len > 0)
+		r->pool.session_key = at;
+	r->pool.session_key_len = key.len;
+	keep(&at, key);
 	if (has_frame)
 		r->marks = n->marks;
 	r->frame_len = (uint32_t)frame_len;

@@ -155,6 +155,9 @@ void holding_down(struct node_holding *h, struct span reason)
 	case HOLDING_RPC:
 		node_rpc_down(h);
 		break;
+	case HOLDING_CALLBACK:
+		node_callback_killed(h);
+		break;
 	}
 }
 

@@ -84,8 +84,7 @@ void node_watch_down(struct watch *w, struct span reason)
 	case WATCH_HEIR:
 		((struct node_lease *)object)->heir = NULL;
 		break;
-	case WATCH_SESSION: /* what they belong to is told below, and forgets them */
-	case WATCH_CALLBACK:
+	case WATCH_SESSION: /* what it belongs to is told below, and forgets it */
 		break;
 	}
 	watch_free(w, false);
@@ -102,14 +101,11 @@ void node_watch_down(struct watch *w, struct span reason)
 	case WATCH_SESSION:
 		node_session_owner_down(object);
 		break;
-	case WATCH_CALLBACK:
-		node_callback_watch_down(object, reason);
-		break;
 	}
 }
 
-/* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). 0: not ours. */
-static uint64_t own_ref_id(const struct node *n, struct span ref)
+/* The id in a reference of ours: NEWER_REFERENCE_EXT of three words (term_put_ref). */
+uint64_t node_own_ref(const struct node *n, struct span ref)
 {
 	const uint8_t *words;
 
@@ -123,7 +119,7 @@ static uint64_t own_ref_id(const struct node *n, struct span ref)
 
 void node_down(struct books *b, const struct dist_event *ev)
 {
-	uint64_t id = own_ref_id(b->node, ev->ref);
+	uint64_t id = node_own_ref(b->node, ev->ref);
 	struct watch *w;
 
 	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);

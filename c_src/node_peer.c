@@ -57,6 +57,23 @@ struct books *books_find(struct node *n, const char *name, size_t len)
 	return NULL;
 }
 
+void books_open(struct node *n, struct books *b)
+{
+	b->node = n;
+	b->id = peer_id(b->peer);
+	list_init(&b->requests);
+	list_init(&b->holdings);
+	list_init(&b->links);
+	list_init(&b->watches);
+	list_init(&b->stalled);
+	list_init(&b->callbacks);
+	list_init(&b->spawns);
+	list_init(&b->dirty_link);
+	list_append(&n->books, &b->link);
+	n->peers++;
+	peer_set_data(b->peer, b);
+}
+
 void books_mark_dirty(struct books *b)
 {
 	if (b->dirty || b->forgotten)
@@ -167,9 +184,11 @@ static void on_send(struct books *b, const struct dist_event *ev)
 			node_stream_message(b, ev, h);
 		else if (h != NULL && h->kind == HOLDING_RPC)
 			n->junk++; /* it runs a function that receives nothing */
+		else if (h != NULL && h->kind == HOLDING_CALLBACK)
+			node_callback_message(b, ev, h);
 		else if (h != NULL)
 			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
-		else if (!node_is_own_pid(n, &ev->to_pid) && !node_callback_message(b, ev))
+		else if (!node_is_own_pid(n, &ev->to_pid))
 			node_request_message(b, ev, TARGET_LEASE, NULL);
 	} else if (span_is(ev->name, "rex")) {
 		node_rpc_rex(b, ev);
@@ -248,7 +267,8 @@ static void on_name(struct books *b)
 		    dist_peer_creation(peer_dist(old->peer)) == dist_peer_creation(d) &&
 		    dist_peer_creation(d) != 0;
 
-	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same, false));
+	dist_answer_name(d, dist_status_for(n->options->name, name, old != NULL, same,
+					    node_connect_dials(n, name)));
 }
 
 static void on_up(struct books *b)
@@ -263,6 +283,7 @@ static void on_up(struct books *b)
 	b->up = true;
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
+	node_connect_up(b);
 }
 
 static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
@@ -283,7 +304,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_send(b, ev);
 		break;
 	case DIST_EV_OVERSIZE:
-		node_request_oversize(b, ev);
+		if (!node_callback_oversize(b, ev))
+			node_request_oversize(b, ev);
 		break;
 	case DIST_EV_MONITOR:
 		node_monitor(b, ev);
@@ -320,6 +342,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		books_mark_dirty(b);
 		break;
 	case DIST_EV_SPAWN_REPLY:
+		node_callback_spawned(b, ev);
+		break;
 	case DIST_EV_GROUP_LEADER:
 	case DIST_EV_CLOSED:
 	case DIST_EV_NONE:
@@ -336,9 +360,10 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 		return;
 	log_line(b->up || n->stage >= NODE_DRAINING ? LOG_INFO : LOG_WARNING, peer_label(p),
 		 "closed: %s", why);
-	if (!b->up)
+	if (!b->up && !b->dialled)
 		n->peers_refused++;
 	forget(b);
+	node_connect_closed(b);
 	list_remove(&b->link);
 	mem_free(b);
 	n->peers--;
@@ -350,8 +375,10 @@ static void on_drained(void *arg, struct peer *p)
 	struct books *b = peer_data(p);
 
 	(void)arg;
-	if (!b->forgotten)
-		node_stream_drained(b);
+	if (b->forgotten)
+		return;
+	node_callbacks_drained(b->node);
+	node_stream_drained(b);
 }
 
 const struct peer_callbacks node_peer_callbacks = {

@@ -56,16 +56,21 @@ static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t
 	buf_free(&out);
 }
 
+/* A signal says nothing of which call is meant: it is for workers of one slot. */
 static void interrupt(struct node_worker *w, uint64_t call_id)
 {
 	send_bare(w, FRAME_INTERRUPT, call_id);
-	node_worker_signal(w, SIGINT, false);
+	if (w->pool->limits.slots == 1)
+		node_worker_signal(w, SIGINT, false);
 }
 
 static void done(struct node_pool *p, struct node_request *r)
 {
+	node_callbacks_end_request(r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		p->answers[ANSWER_OK]++;
+		if (r->lease->pool.slot != NULL)
+			node_session_begins(r->lease->pool.slot->session);
 		node_lease_granted(r);
 	} else if (r->stream != NULL && node_stream_done(p, r)) {
 		r->stream = NULL;
@@ -139,21 +144,37 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 		perform(p, &action);
 }
 
+static void tell_failed(struct node_pool *p, uint64_t id)
+{
+	struct node_worker *w = node_worker_find(p, id);
+
+	p->dying = w;
+	step(p, &(struct pool_event){
+			.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+	p->dying = NULL;
+	if (w != NULL)
+		node_worker_gone(w);
+}
+
 void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 {
+	struct pool_session *orphan;
+
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
-	while (p->failed_count > 0) {
-		uint64_t id = p->failed_ids[--p->failed_count];
-		struct node_worker *w = node_worker_find(p, id);
+	for (;;) {
+		struct pool_event wait;
 
-		p->dying = w;
-		step(p, &(struct pool_event){
-				.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
-		p->dying = NULL;
-		if (w != NULL)
-			node_worker_gone(w);
+		if ((orphan = node_session_next_orphan(p)) != NULL)
+			step(p, &(struct pool_event){ .type = POOL_SESSION_END,
+						      .session = orphan });
+		else if (p->failed_count > 0)
+			tell_failed(p, p->failed_ids[--p->failed_count]);
+		else if (node_callbacks_next_wait(p, &wait))
+			step(p, &wait);
+		else
+			break;
 	}
 	p->pumping = false;
 	if (!list_empty(&p->waiting))
@@ -171,6 +192,8 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
+_Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
+
 /* The part of the configuration that the pool core wants. */
 static void set_limits(const struct config *c, struct pool_config *out)
 {
@@ -181,6 +204,8 @@ static void set_limits(const struct config *c, struct pool_config *out)
 		.start_timeout_us = c->start_timeout_ms * 1000,
 		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
 		.stop_grace_us = c->stop_grace_ms * 1000,
+		.slots = (unsigned)c->slots,
+		.max_sessions = (unsigned)c->max_sessions,
 		.breaker = {
 			.threshold = (unsigned)c->breaker_threshold,
 			.backoff_base_us = c->backoff_base_ms * 1000,
@@ -200,12 +225,15 @@ struct node_pool *node_pool_new(struct node *n)
 	p->node = n;
 	p->config = n->config;
 	set_limits(n->config, &p->limits);
-	p->defaults =
-		(struct request_defaults){ .timeout_ms = n->config->call_timeout_ms,
-					   .queue_timeout_ms = n->config->queue_timeout_ms,
-					   .strings_utf8 = n->config->strings == STRINGS_UTF8,
-					   .session_mode = SESSION_STRICT };
+	p->defaults = (struct request_defaults){
+		.timeout_ms = n->config->call_timeout_ms,
+		.queue_timeout_ms = n->config->queue_timeout_ms,
+		.strings_utf8 = n->config->strings == STRINGS_UTF8,
+		.session_mode = (enum pool_session_mode)n->config->session_mode
+	};
 	list_init(&p->waiting);
+	list_init(&p->orphans);
+	list_init(&p->waits);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {
 		mem_free(p);
@@ -213,6 +241,7 @@ struct node_pool *node_pool_new(struct node *n)
 	}
 	uv_timer_init(&n->loop, &p->timer);
 	p->timer.data = p;
+	node_deadlock_init(p);
 	return p;
 }
 

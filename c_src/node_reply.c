@@ -13,6 +13,14 @@ struct reply_to reply_to_request(const struct node_request *r)
 	return to;
 }
 
+struct reply_to reply_to_origin(const struct origin *o)
+{
+	return (struct reply_to){ .books = o->cast ? NULL : o->books,
+				  .caller = o->caller,
+				  .tag = o->env->tag,
+				  .alias = o->env->alias };
+}
+
 struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 {
 	struct dist *d;

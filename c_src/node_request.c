@@ -18,14 +18,6 @@ struct node_request *node_request_of(struct pool_request *r)
 	return list_entry(r, struct node_request, pool);
 }
 
-struct reply_to reply_to_origin(const struct origin *o)
-{
-	return (struct reply_to){ .books = o->cast ? NULL : o->books,
-				  .caller = o->caller,
-				  .tag = o->env->tag,
-				  .alias = o->env->alias };
-}
-
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind)
 {
@@ -118,16 +110,37 @@ static bool make_frame(struct node *n, uint64_t id, const struct request *req, s
 	return false;
 }
 
+/* What the session is compared by, if there is one; else the Reason. */
+static bool make_key(struct node *n, const struct request *req, struct buf *reason,
+		     enum answer_kind *kind)
+{
+	struct transcode_error err;
+
+	n->session_key.len = 0;
+	if (req == NULL || node_session_key(n, req, &err) == 0)
+		return true;
+	answer_put_fault(reason, &err);
+	*kind = answer_fault_kind(err.fault);
+	return false;
+}
+
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease)
 {
 	struct node *n = p->node;
+	struct request on_lease;
 	struct node_request *r;
 	struct buf reason = { 0 };
 	enum answer_kind kind = ANSWER_BAD_REQUEST;
 	uint64_t id = node_id(n);
 
-	if (!make_frame(n, id, req, &reason, &kind)) {
+	if (node_session_may(p, req, lease, &reason) && lease != NULL) {
+		on_lease = *req; /* the worker is told the session of the lease */
+		on_lease.session = node_session_of_lease(lease);
+		req = &on_lease;
+	}
+	if (reason.len > 0 || !make_frame(n, id, req, &reason, &kind) ||
+	    !make_key(n, lease == NULL ? req : NULL, &reason, &kind)) {
 		node_request_refuse(p, o, &reason, kind);
 		buf_free(&reason);
 		return;
@@ -135,7 +148,7 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
 	    (req->verb == VERB_STREAM &&
 	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
 		no_memory(p, o);
@@ -149,12 +162,21 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 
 static void submit_checkout(struct node_pool *p, const struct origin *o, const struct request *req)
 {
+	enum answer_kind kind = ANSWER_BAD_REQUEST;
+	struct buf reason = { 0 };
 	uint64_t id = node_id(p->node);
-	struct node_lease *lease = node_lease_new(p, id);
-	struct node_request *r =
-		lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
+	struct node_lease *lease;
+	struct node_request *r;
 
-	if (r == NULL || !node_request_hear_of_caller(o->books, r, o->env)) {
+	if (!node_session_may(p, req, NULL, &reason) || !make_key(p->node, req, &reason, &kind)) {
+		node_request_refuse(p, o, &reason, kind);
+		buf_free(&reason);
+		return;
+	}
+	lease = node_lease_new(p, id);
+	r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
+	if (r == NULL || !node_session_admit(p, r, req) ||
+	    !node_request_hear_of_caller(o->books, r, o->env)) {
 		if (r != NULL)
 			node_request_free(r);
 		if (lease != NULL)

@@ -4,8 +4,9 @@
  * {From, {call, M, F, Args, GroupLeader}}, answered with {rex, Reply}; and casts. The happy path: the
  * request is opened -> a call of the pool as any other -> Reply is the result as it is, or
  * {badrpc, {'EXIT', {Reason, Stack}}}. Group leaders are ignored: what Python prints is a log line here.
- * What can go wrong: rpc is off (then nobody is called rex); the request is another one ({badrpc,
- * {bad_request, Expected}}); a message is no request at all (counted, dropped). */
+ * What can go wrong: rpc is off (then nobody is called rex; C nodes, which do not monitor, hear
+ * {badrpc, notsup}); the request is another one ({badrpc, {bad_request, Expected}}); a message is no
+ * request at all (counted, dropped). */
 #include "node_private.h"
 
 #include "log.h"
@@ -116,16 +117,34 @@ static void junk(struct books *b)
 	log_line(LOG_DEBUG, peer_label(b->peer), "a message to rex that is no request: dropped");
 }
 
+/* {rex, {badrpc, notsup}}: who calls in this way has no monitor to tell him that nobody is there. */
+static void answer_notsup(const struct origin *o)
+{
+	struct reply_to to = reply_to_origin(o);
+	size_t mark;
+	struct buf *out = answer_begin(&to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_tuple(out, 2);
+	term_put_atom(out, "badrpc");
+	term_put_atom(out, "notsup");
+	answer_end(&to, mark);
+}
+
 static void plain_message(struct books *b, const uint8_t *message, struct envelope *env,
 			  struct origin *o)
 {
 	const uint8_t *request = open_plain(b, message, env, o), *mfa, *e;
+	bool on = b->node->config->rpc;
 	uint32_t arity;
 
 	if (request == NULL)
 		junk(b);
 	else if (is_call(request, "call", &mfa))
-		node_rpc_call(o, mfa);
+		on ? node_rpc_call(o, mfa) : answer_notsup(o);
+	else if (!on)
+		junk(b);
 	else if (term_is_atom(request, "features_request"))
 		answer_features(o);
 	else if (term_tuple(request, &arity, &e) && arity == 3 && term_is_atom(e, "sbcast") &&
@@ -141,11 +160,11 @@ void node_rpc_rex(struct books *b, const struct dist_event *ev)
 	struct origin o = { .books = b, .env = &env, .form = REPLY_REX, .mfa = rpc_apply };
 	const uint8_t *mfa;
 
-	if (!b->node->config->rpc) {
-		b->node->junk++;
+	request_open(ev->payload.at, &env);
+	if (env.kind != ENVELOPE_OTHER && !b->node->config->rpc) {
+		junk(b); /* as any other name that nobody has: a monitor on it says so */
 		return;
 	}
-	request_open(ev->payload.at, &env);
 	switch (env.kind) {
 	case ENVELOPE_CALL:
 		o.caller = node_local_pid(&env.from);

@@ -9,7 +9,9 @@
  * arguments are no call (undef, badarg), are not allowed, too long or have no Python form (the process
  * ends at once, with that); the caller dies or its time is up (its monitor is taken off, its link breaks:
  * the call is abandoned); somebody says exit(Pid, Reason) (abandoned, and it ends with that Reason). A
- * process that nobody waits for, of a cast, runs to its end whatever becomes of its caller. */
+ * process that nobody waits for, of a cast, runs to its end whatever becomes of its caller; so does one
+ * whose caller's time was up before our SPAWN_REPLY had reached it: of that its BEAM tells us nothing
+ * (seen with OTP 25; of a caller's death it does). */
 #include "node_private.h"
 
 #include <errno.h>

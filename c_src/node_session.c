@@ -1,57 +1,309 @@
-/* node_session.c - sessions: keys, owners, requests about them. */
+/* node_session.c - sessions: their names, their owners, and the requests about them.
+ *
+ * The happy path: a request names a session (node_session_key) -> it is admitted, with a fresh record when
+ * there is none of that name (node_session_admit) -> the pool keeps it with its worker -> it ends
+ * (POOL_SESSION_ENDED), and the record is freed.
+ * An owner that dies before its session has begun ends it as soon as it has.
+ * What can go wrong: the name has no form in Python (unencodable, path `session`); the pool allows none;
+ * the owner's node is not connected (bad_option); the owner dies (node_session_owner_down: it ends). What
+ * the session's worker does is the pool's to know.
+ *
+ * A name is compared as transcode_canonical() writes it, so that equal terms are one session however
+ * they were written; it is told to Python and to callers as each of them gave it. An owner belongs to
+ * the record, and goes on to the next one when requests that waited carry the session on: the first
+ * owner stays until it dies. */
 #include "node_private.h"
 
-bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req)
+#include "log.h"
+
+#include <string.h>
+
+struct node_session {
+	struct pool_session pool;
+	struct node_pool *owner_pool;
+	struct watch *watch; /* on its owner; NULL: it has none, or no more */
+	bool orphan;         /* its owner died before it had begun */
+	struct list due;     /* in node_pool.orphans, when it has */
+	uint16_t id_len;
+	uint8_t data[]; /* the id, a term; then the key */
+};
+
+static struct node_session *of(struct pool_session *s)
 {
-	(void)p;
-	(void)r;
-	(void)req;
+	return list_entry(s, struct node_session, pool);
+}
+
+/* ---- names ---- */
+
+int node_session_pack(struct node *n, const uint8_t *id, struct buf *out,
+		      struct transcode_error *err)
+{
+	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
+					  .max_bytes = n->config->max_request_bytes,
+					  .strings_utf8 = true };
+
+	return transcode_term(id, "session", &opts, out, err);
+}
+
+int node_session_key(struct node *n, const struct request *req, struct transcode_error *err)
+{
+	struct buf *key = &n->session_key;
+	int rc;
+
+	buf_reset(key, 16 * 1024);
+	if (req->session == NULL)
+		return 0;
+	if (req->verb == VERB_CHECKOUT || req->verb == VERB_END_SESSION) { /* they have no frame */
+		buf_reset(&n->scratch, 1024 * 1024);
+		if ((rc = node_session_pack(n, req->session, &n->scratch, err)) != 0)
+			return rc;
+		n->marks = (struct frame_marks){ .key_len = (uint32_t)n->scratch.len };
+	}
+	if (transcode_canonical(n->scratch.data + n->marks.key_at, n->marks.key_len, key) == 0)
+		return 0;
+	*err = (struct transcode_error){ .fault = TRANSCODE_NO_MEMORY, .where = "session" };
+	return -EINVAL;
+}
+
+/* ---- what may be asked for ---- */
+
+static bool refuse(struct buf *reason, const char *option, const char *expected)
+{
+	term_put_tuple(reason, 3);
+	term_put_atom(reason, "bad_option");
+	term_put_atom(reason, option);
+	term_put_text(reason, expected);
+	return false;
+}
+
+bool node_session_may(struct node_pool *p, const struct request *req,
+		      const struct node_lease *lease, struct buf *reason)
+{
+	if (req->session == NULL)
+		return true;
+	if (lease != NULL)
+		return refuse(reason, "session",
+			      "none on a lease: it has the session that it was checked out with");
+	if (pool_config(p->pool)->max_sessions == 0)
+		return refuse(reason, "session",
+			      "none: this pool allows no sessions (max_sessions)");
+	if (req->has_owner && books_find(p->node, req->owner.node, req->owner.node_len) == NULL)
+		return refuse(reason, "owner", "a pid of a node that is connected to this one");
 	return true;
 }
 
-struct pool_session *node_session_record(struct node_session *s)
+/* ---- records ---- */
+
+static struct node_session *make(struct node_pool *p, const struct node_request *r)
 {
-	(void)s;
-	return NULL;
+	struct span id = node_request_session(r);
+	size_t key_len = r->pool.session_key_len;
+	struct node_session *s = mem_alloc(sizeof *s + id.len + key_len);
+
+	if (s == NULL)
+		return NULL;
+	*s = (struct node_session){ .owner_pool = p, .id_len = (uint16_t)id.len };
+	list_init(&s->due);
+	memcpy(s->data, id.at, id.len);
+	memcpy(s->data + id.len, r->pool.session_key, key_len);
+	s->pool.token = node_id(p->node);
+	s->pool.ttl_us = p->config->session_ttl_ms == CONFIG_INFINITY
+				 ? POOL_NEVER
+				 : p->config->session_ttl_ms * 1000;
+	s->pool.key = s->data + id.len;
+	s->pool.key_len = key_len;
+	return s;
 }
 
 void node_session_free(struct node_session *s)
 {
-	(void)s;
+	if (s == NULL)
+		return;
+	watch_free(s->watch, true);
+	list_remove(&s->due);
+	mem_free(s);
 }
 
-void node_session_ended(struct pool_session *s)
+struct pool_session *node_session_record(struct node_session *s)
 {
-	(void)s;
+	return s != NULL ? &s->pool : NULL;
+}
+
+/* The owner that the request gives, if it is the first. */
+static bool own(struct node_session *s, const struct request *req)
+{
+	struct local_pid pid = node_local_pid(&req->owner);
+	struct books *b;
+
+	if (!req->has_owner || s->watch != NULL)
+		return true;
+	b = books_find(s->owner_pool->node, req->owner.node, req->owner.node_len);
+	s->watch = b != NULL ? watch_new(b, WATCH_SESSION, s, &pid, NODE_PID_ID) : NULL;
+	return s->watch != NULL;
+}
+
+bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req)
+{
+	struct pool_session *known;
+
+	if (r->pool.session_key == NULL)
+		return true;
+	known = pool_session_find(p->pool, r->pool.session_key, r->pool.session_key_len);
+	if ((known == NULL || r->pool.session_mode == SESSION_HINT) &&
+	    (r->session = make(p, r)) == NULL)
+		return false;
+	return own(known != NULL ? of(known) : r->session, req);
+}
+
+/* What waited for it carries the session on in another record: its owner is now the owner of that. */
+static void hand_over(struct node_session *s)
+{
+	struct pool_session *next =
+		pool_session_find(s->owner_pool->pool, s->pool.key, s->pool.key_len);
+
+	if (s->watch == NULL || next == NULL || of(next)->watch != NULL)
+		return;
+	of(next)->watch = s->watch;
+	s->watch->object = of(next);
+	s->watch = NULL;
+}
+
+void node_session_ended(struct pool_session *ps)
+{
+	static const char *const why[] = { [SESSION_ENDED] = "told to, or by its owner's death",
+					   [SESSION_EVICTED] = "evicted: there are max_sessions",
+					   [SESSION_EXPIRED] = "idle for session_ttl",
+					   [SESSION_LOST] = "lost with its worker",
+					   [SESSION_UNUSED] = "never used",
+					   [SESSION_MOVED] = "goes on with another worker" };
+	struct node_session *s = of(ps);
+
+	if (ps->end != SESSION_UNUSED)
+		log_line(LOG_DEBUG, "session", "%llu of worker %llu has ended: %s",
+			 (unsigned long long)ps->token, (unsigned long long)ps->worker_id,
+			 why[ps->end]);
+	hand_over(s);
+	node_session_free(s);
 }
 
 void node_session_owner_down(struct node_session *s)
 {
-	(void)s;
+	s->watch = NULL;
+	if (s->pool.worker == NULL && !s->pool.lost)
+		s->orphan = true; /* the pool can end what lives in a worker, or did */
+	else
+		node_pool_event(s->owner_pool, &(struct pool_event){ .type = POOL_SESSION_END,
+								     .session = &s->pool });
 }
+
+void node_session_begins(struct pool_session *ps)
+{
+	struct node_session *s = ps != NULL ? of(ps) : NULL;
+
+	if (s == NULL || !s->orphan)
+		return;
+	s->orphan = false;
+	list_append(&s->owner_pool->orphans, &s->due);
+}
+
+struct pool_session *node_session_next_orphan(struct node_pool *p)
+{
+	struct node_session *s;
+
+	if (list_empty(&p->orphans))
+		return NULL;
+	s = list_entry(p->orphans.next, struct node_session, due);
+	list_remove(&s->due);
+	return &s->pool;
+}
+
+/* ---- towards the worker, and in answers ---- */
 
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id)
 {
-	(void)w;
-	(void)s;
-	(void)call_id;
+	struct buf out = { 0 };
+	size_t start = frame_begin(&out, FRAME_END_SESSION, call_id, 1);
+
+	frame_put_uint(&out, s->token);
+	frame_end(&out, start);
+	if (out.err != 0 || worker_send(w->io, out.data, out.len) != 0)
+		log_line(LOG_WARNING, w->object, "cannot tell it to end a session");
+	buf_free(&out);
 }
 
 void node_session_put_id(const struct node_request *r, struct buf *out)
 {
-	(void)r;
-	term_put_nil(out);
+	term_put_raw(out, node_request_session(r));
+}
+
+const uint8_t *node_session_of_lease(const struct node_lease *lease)
+{
+	struct pool_session *s = lease->pool.slot != NULL ? lease->pool.slot->session : NULL;
+
+	return s != NULL ? of(s)->data : NULL;
+}
+
+/* ---- requests about them ---- */
+
+/* #{id, worker, calls, idle_ms}; the worker is nil when it has none: not yet, or no more. */
+static void put_session(struct node_session *s, uint64_t now, struct buf *out)
+{
+	bool idle = s->pool.users == 0 && s->pool.slots == 0;
+
+	term_put_map(out, 4);
+	term_put_atom(out, "id");
+	term_put_raw(out, (struct span){ s->data, s->id_len });
+	term_put_atom(out, "worker");
+	if (s->pool.worker != NULL)
+		term_put_uint(out, s->pool.worker_id);
+	else
+		term_put_atom(out, "nil");
+	term_put_atom(out, "calls");
+	term_put_uint(out, s->pool.calls);
+	term_put_atom(out, "idle_ms");
+	term_put_uint(out, idle ? (now - s->pool.idle_since_us) / 1000 : 0);
 }
 
 void node_sessions(struct node_pool *p, const struct origin *o)
 {
-	(void)p;
-	(void)o;
+	struct reply_to to = reply_to_origin(o);
+	struct pool_session *s = NULL;
+	uint64_t now = node_now_us();
+	uint32_t count = pool_sessions(p->pool);
+	size_t mark;
+	struct buf *out = answer_begin(&to, &mark);
+
+	if (out == NULL)
+		return;
+	term_put_tuple(out, 2);
+	term_put_atom(out, "ok");
+	term_put_list(out, count);
+	while ((s = pool_session_after(p->pool, s)) != NULL)
+		put_session(of(s), now, out);
+	if (count > 0)
+		term_put_nil(out);
+	answer_end(&to, mark);
 }
 
 void node_end_session(struct node_pool *p, const struct origin *o, const struct request *req)
 {
-	(void)p;
-	(void)o;
-	(void)req;
+	struct reply_to to = reply_to_origin(o);
+	struct pool_session *s;
+	struct transcode_error err;
+	struct buf reason = { 0 };
+
+	if (node_session_key(p->node, req, &err) != 0) {
+		answer_put_fault(&reason, &err);
+		node_request_refuse(p, o, &reason, answer_fault_kind(err.fault));
+	} else if ((s = pool_session_find(p->pool, p->node->session_key.data,
+					  p->node->session_key.len)) == NULL) {
+		term_put_tuple(&reason, 2);
+		term_put_atom(&reason, "no_session");
+		term_put_raw(&reason, term_span(req->session));
+		node_request_refuse(p, o, &reason, ANSWER_NO_SESSION);
+	} else {
+		node_pool_event(p, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
+		answer_atom(&to, "ok");
+	}
+	buf_free(&reason);
 }

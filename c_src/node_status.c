@@ -58,7 +58,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	for (unsigned i = 0; i < ANSWER_KINDS; i++)
 		answered += p->answers[i];
 	term_put_atom(out, "totals");
-	term_put_map(out, 5 + ANSWER_KINDS + 8);
+	term_put_map(out, 5 + ANSWER_KINDS + 11);
 	put_uint(out, "received", t->received);
 	put_uint(out, "answered", answered);
 	put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
@@ -72,6 +72,9 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	put_uint(out, "exits", t->exits);
 	put_uint(out, "kills", t->kills);
 	put_uint(out, "interrupts", t->interrupts);
+	put_uint(out, "sessions_started", t->sessions_started);
+	put_uint(out, "sessions_lost", t->sessions_lost);
+	put_uint(out, "sessions_evicted", t->sessions_evicted);
 	put_uint(out, "ignored", p->ignored);
 	put_uint(out, "late", t->late + p->late_items);
 }
@@ -89,8 +92,9 @@ static void put_pool(struct node_pool *p, struct buf *out)
 {
 	struct pool *pool = p->pool;
 
-	term_put_map(out, 16);
+	term_put_map(out, 17);
 	put_uint(out, "size", pool_config(pool)->size);
+	put_uint(out, "slots", pool_config(pool)->slots);
 	put_uint(out, "ready", pool_ready(pool));
 	put_uint(out, "idle", pool_count(pool, WORKER_IDLE));
 	put_uint(out, "busy", pool_count(pool, WORKER_BUSY) + pool_count(pool, WORKER_PROBING));
@@ -100,7 +104,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	put_uint(out, "queued", pool_queued(pool));
 	put_uint(out, "queue_limit", pool_config(pool)->queue_limit);
 	put_uint(out, "leases", pool_leases(pool));
-	put_uint(out, "sessions", 0);
+	put_uint(out, "sessions", pool_sessions(pool));
 	put_atom(out, "state", pool_state(p));
 	put_atom(out, "breaker", breaker_state_name(breaker_state(pool_breaker(pool))));
 	term_put_atom(out, "last_error");
@@ -173,13 +177,11 @@ static uint64_t rss_bytes(int os_pid)
 	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The call that the worker runs and who asked for it; nil where there is none. */
-static void put_call(const struct pool_worker *pw, struct buf *out)
+/* A call and who asked for it; nil where there is none, or nobody waits for it any more. */
+static void put_call(const struct pool_call *call, struct buf *out)
 {
-	const struct pool_call *running = pool_worker_call(pw);
-	const struct node_request *r = running != NULL && running->request != NULL
-					       ? node_request_of(running->request)
-					       : NULL;
+	const struct node_request *r =
+		call != NULL && call->request != NULL ? node_request_of(call->request) : NULL;
 	struct term_pid caller;
 
 	term_put_atom(out, "call");
@@ -200,12 +202,55 @@ static void put_call(const struct pool_worker *pw, struct buf *out)
 	}
 }
 
+/* The calls of all slots, each slot's from the outermost to the innermost. */
+static void put_calls(const struct pool_worker *pw, struct buf *out)
+{
+	uint64_t now = node_now_us();
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < pw->slots; i++)
+		count += pw->slot[i].depth;
+	term_put_list(out, count);
+	for (unsigned i = 0; i < pw->slots; i++) {
+		for (unsigned k = 0; k < pw->slot[i].depth; k++) {
+			const struct pool_call *call = &pw->slot[i].call[k];
+
+			term_put_map(out, 3);
+			put_call(call, out);
+			put_uint(out, "since_ms",
+				 (now - (call->request != NULL ? call->request->started_us
+							       : pw->slot[i].since_us)) /
+					 1000);
+		}
+	}
+	if (count > 0)
+		term_put_nil(out);
+}
+
+/* The call that has been running in the first slot that runs one; NULL: none. */
+static const struct pool_call *first_call(const struct pool_worker *pw)
+{
+	for (unsigned i = 0; i < pw->slots; i++)
+		if (pw->slot[i].depth > 0)
+			return &pw->slot[i].call[0];
+	return NULL;
+}
+
+static void put_gil(const struct node_worker *w, struct buf *out)
+{
+	static const char *const words[] = {
+		[GIL_UNKNOWN] = "nil", [GIL_ON] = "true", [GIL_OFF] = "false"
+	};
+
+	put_atom(out, "gil", words[w != NULL ? w->gil : GIL_UNKNOWN]);
+}
+
 static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct buf *out)
 {
 	const struct node_worker *w = node_worker_find(p, pw->id);
 	int os_pid = w != NULL ? w->os_pid : 0;
 
-	term_put_map(out, 12);
+	term_put_map(out, 14);
 	put_uint(out, "id", pw->id);
 	put_atom(out, "pool", p->config->pool);
 	put_uint(out, "index", pw->index);
@@ -214,8 +259,11 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
 	put_uint(out, "calls", pw->calls);
 	put_uint(out, "rss_bytes", rss_bytes(os_pid));
-	put_uint(out, "sessions", 0);
-	put_call(pw, out);
+	put_uint(out, "sessions", pw->session_count);
+	put_call(first_call(pw), out);
+	term_put_atom(out, "calls_running");
+	put_calls(pw, out);
+	put_gil(w, out);
 	term_put_atom(out, "last_error");
 	if (w != NULL && w->error[0] != '\0')
 		term_put_text(out, w->error);

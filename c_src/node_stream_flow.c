@@ -6,8 +6,8 @@
  * for a million and reads slowly costs no memory: a window is at most WINDOW items, and as many as make
  * some WINDOW_BYTES. Nothing is passed on while more than UNSENT_MAX bytes wait for the peer to read
  * them; the stream is stalled until it has. A worker whose items have grown meanwhile is not read at
- * all while UNSENT_PAUSE wait, so its own pipe holds it up; with several slots its other calls would be
- * held up too, so there the window alone must do.
+ * all while UNSENT_PAUSE wait, so its own pipe holds it up; with several slots that holds up its other
+ * calls too, and comes much later.
  *
  * The cheap path: an item is one look-up, one copy of the message's head, one pass of transcode, all in
  * the peer's output. The pool hears of an item's deadline only when the last one it knows is too early:
@@ -16,17 +16,16 @@
  * (the worker is broken); items of streams that are gone or closing (counted, dropped). */
 #include "node_stream.h"
 
-#include "log.h"
-
 #include <errno.h>
 
-#define WINDOW         256u
-#define WINDOW_MIN     2u
-#define WINDOW_BYTES   (4u << 20)
-#define UNSENT_FLUSH   (64u << 10) /* what is given to the kernel before the loop's turn ends */
-#define UNSENT_MAX     (1u << 20)
-#define UNSENT_PAUSE   (4u << 20)
-#define DEADLINE_SLACK UINT64_C(50000) /* microseconds */
+#define WINDOW              256u
+#define WINDOW_MIN          2u
+#define WINDOW_BYTES        (4u << 20)
+#define UNSENT_FLUSH        (64u << 10) /* what is given to the kernel before the loop's turn ends */
+#define UNSENT_MAX          (1u << 20)
+#define UNSENT_PAUSE        (4u << 20)
+#define UNSENT_PAUSE_SHARED (64u << 20)
+#define DEADLINE_SLACK      UINT64_C(50000) /* microseconds */
 
 uint32_t node_stream_first(const struct request *req)
 {
@@ -166,11 +165,13 @@ void node_stream_resume(struct node_stream *s)
 		worker_resume(w->io);
 }
 
-/* Too much waits for the peer although nothing was passed on: its items have grown. */
+/* Too much waits for the peer although nothing was passed on: its items have grown. Another stream of the
+ * same worker may have made it go on. */
 static void pause_if_clogged(struct node_stream *s, struct node_worker *w)
 {
-	if (s->paused || pool_config(s->owner_pool->pool)->slots > 1 ||
-	    !is_clogged(s, UNSENT_PAUSE))
+	bool shared = pool_config(s->owner_pool->pool)->slots > 1;
+
+	if (!is_clogged(s, shared ? UNSENT_PAUSE_SHARED : UNSENT_PAUSE))
 		return;
 	s->paused = true;
 	worker_pause(w->io);

@@ -156,7 +156,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE,
 						 .worker_id = w->id,
 						 .failed = !w->ready,
-						 .not_begun = w->unread });
+						 .not_begun = w->unread && p->limits.slots == 1 });
 	p->dying = NULL;
 }
 
@@ -221,23 +221,6 @@ void node_worker_know_pid(struct node_worker *w, int os_pid)
 
 /* ---- frames and lines ---- */
 
-static void on_hello(struct node_worker *w, const struct frame *frame)
-{
-	const uint8_t *at = frame->rest, *end = at + frame->rest_len;
-	uint64_t pid;
-
-	if (w->ready || !frame_get_uint(&at, end, &pid)) {
-		node_worker_broken(w, "bad_frame", "a HELLO that is not one");
-		return;
-	}
-	w->ready = true;
-	if (w->os_pid == 0) /* its HELLO has overtaken the fork server's word */
-		node_worker_know_pid(w, (int)pid);
-	log_line(LOG_DEBUG, w->object, "ready");
-	node_pool_event(w->pool,
-			&(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
-}
-
 /* Remembers what went wrong in a call, for `workers`. */
 static void note_error(struct node_worker *w, const struct frame *frame)
 {
@@ -262,7 +245,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		return;
 	switch (frame->type) {
 	case FRAME_HELLO:
-		on_hello(w, frame);
+		node_worker_hello(w, frame);
 		return;
 	case FRAME_ERROR:
 		note_error(w, frame);
@@ -294,7 +277,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	p->frame = NULL;
 }
 
-/* A line that the worker printed, with the call that it was running. */
+/* A line that the worker printed, with the call that it was running if that is clear. */
 static void on_line(void *arg, struct worker *io, bool is_stderr, const char *line, size_t len)
 {
 	struct node_worker *w = arg;
@@ -357,6 +340,8 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	w->id = id;
 	w->index = index;
 	w->pool = p;
+	list_init(&w->sends);
+	list_init(&w->throttled);
 	name_worker(w);
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	if (w->hh.tbl == NULL)

@@ -1,6 +1,6 @@
 /* peer.c - TCP around one distribution connection; see peer.h.
  *
- * The happy path: accept -> bytes -> dist events -> on_event; answers gather in the dist's output and
+ * The happy path: accept or connect -> bytes -> dist events -> on_event; answers gather in the dist's output and
  * peer_flush() hands them to the kernel once per turn of the loop; what it does not take is written
  * slice by slice as it becomes writable, so that one peer's large answer never holds up another's.
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
@@ -28,6 +28,7 @@ struct peer {
 	struct dist *dist;
 	uv_tcp_t tcp;
 	uv_timer_t timer; /* the handshake's deadline, then the ticks */
+	uv_connect_t connect;
 	uv_write_t write;
 	struct buf sending; /* what uv_write() works on */
 	size_t sent;
@@ -275,9 +276,10 @@ static void label_by_address(struct peer *p)
 	snprintf(p->label, sizeof p->label, "peer %s:%d", host, port);
 }
 
-struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
-			 const struct peer_options *options, const struct peer_callbacks *callbacks,
-			 void *arg, int *error)
+/* A peer whose dist is made by dist_accept(), or dist_connect() if it has a name. */
+static struct peer *peer_new(uv_loop_t *loop, uint64_t id, const struct peer_options *options,
+			     const char *name, const struct peer_callbacks *callbacks, void *arg,
+			     int *error)
 {
 	struct peer *p = mem_zalloc(sizeof *p);
 	uint32_t challenge;
@@ -288,7 +290,9 @@ struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
 	if ((*error = uv_random(NULL, NULL, &challenge, sizeof challenge, 0, NULL)) != 0)
 		goto err0;
 	*error = -ENOMEM;
-	if ((p->dist = dist_accept(&options->dist, challenge)) == NULL)
+	p->dist = name != NULL ? dist_connect(&options->dist, name, challenge)
+			       : dist_accept(&options->dist, challenge);
+	if (p->dist == NULL)
 		goto err0;
 	p->id = id;
 	p->callbacks = callbacks;
@@ -299,20 +303,77 @@ struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
 	uv_tcp_init(loop, &p->tcp);
 	uv_timer_init(loop, &p->timer);
 	p->tcp.data = p->timer.data = p;
+	*error = 0;
+	return p;
+err0:
+	mem_free(p);
+	return NULL;
+}
+
+static void start_timer(struct peer *p, const struct peer_options *options)
+{
+	uv_timer_start(&p->timer, on_timer, options->handshake_timeout_ms,
+		       p->ticktime_ms / TICKS > 0 ? p->ticktime_ms / TICKS : 1);
+}
+
+static void start_reading(struct peer *p)
+{
+	uv_tcp_nodelay(&p->tcp, 1);
+	uv_tcp_keepalive(&p->tcp, 1, 60);
+	(void)!uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
+}
+
+struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
+			 const struct peer_options *options, const struct peer_callbacks *callbacks,
+			 void *arg, int *error)
+{
+	struct peer *p = peer_new(loop, id, options, NULL, callbacks, arg, error);
+
+	if (p == NULL)
+		return NULL;
 	if ((*error = uv_accept(listener, (uv_stream_t *)&p->tcp)) != 0) {
 		peer_close(p, uv_strerror(*error));
 		return NULL;
 	}
 	label_by_address(p);
-	uv_tcp_nodelay(&p->tcp, 1);
-	uv_tcp_keepalive(&p->tcp, 1, 60);
-	uv_timer_start(&p->timer, on_timer, options->handshake_timeout_ms,
-		       p->ticktime_ms / TICKS > 0 ? p->ticktime_ms / TICKS : 1);
-	(void)!uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read);
+	start_timer(p, options);
+	start_reading(p);
 	return p;
-err0:
-	mem_free(p);
-	return NULL;
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+	struct peer *p = req->handle->data;
+
+	p->writing = false;
+	if (p->closing)
+		return;
+	if (status != 0) {
+		peer_close(p, uv_strerror(status));
+		return;
+	}
+	start_reading(p);
+	take_events(p);
+	peer_flush(p);
+}
+
+struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
+			  uint64_t id, const struct peer_options *options,
+			  const struct peer_callbacks *callbacks, void *arg, int *error)
+{
+	struct peer *p = peer_new(loop, id, options, name, callbacks, arg, error);
+
+	if (p == NULL)
+		return NULL;
+	snprintf(p->label, sizeof p->label, "peer %s", name);
+	p->writing = true; /* until there is a connection: what is said first waits */
+	start_timer(p, options);
+	if ((*error = uv_tcp_connect(&p->connect, &p->tcp, address, on_connected)) != 0) {
+		p->writing = false;
+		peer_close(p, uv_strerror(*error));
+		return NULL;
+	}
+	return p;
 }
 
 struct dist *peer_dist(struct peer *p)

@@ -32,7 +32,7 @@ struct in {
 	const struct transcode_options *opts;
 	struct sink sink;
 	struct offsets offsets;
-	bool bytes_rule; /* {bytes, Binary} directly in level 0 is bytes */
+	bool special_rule; /* {bytes, Binary} and {krait_input, Pid} directly in level 0 are what they say */
 	bool names;      /* keys of level 0 are names */
 	bool loose;      /* a list may go on in its tail */
 	bool again;      /* begin again, with `loose` */
@@ -207,16 +207,6 @@ static enum transcode_fault keyword(struct in *in, const uint8_t *t)
 	return pack_bytes(&in->sink, text.at, text.len, true);
 }
 
-/* {bytes, Binary}: its bytes. */
-static bool is_bytes(const uint8_t *t, struct span *data)
-{
-	const uint8_t *first;
-	uint32_t arity;
-
-	return term_tuple(t, &arity, &first) && arity == 2 && term_is_atom(first, "bytes") &&
-	       term_binary(term_skip(first), data);
-}
-
 /* Writes the term at in->p, or opens it. */
 static enum transcode_fault element(struct in *in, bool in_key)
 {
@@ -303,7 +293,6 @@ static enum transcode_fault run(struct in *in)
 {
 	enum transcode_fault fault = TRANSCODE_OK;
 	struct in_level *l = in->level;
-	struct span data;
 
 	do {
 		if (!sink_has(&in->sink, SINK_SLACK) &&
@@ -317,10 +306,8 @@ static enum transcode_fault run(struct in *in)
 			l->left--;
 			if (l->kind == IN_MAP && !l->in_key && l->left % 2 == 1) {
 				fault = map_key(in, l);
-			} else if (l == in->level && in->bytes_rule && is_bytes(in->p, &data)) {
-				in->p = data.at + data.len;
-				fault = pack_bytes(&in->sink, data.at, data.len, false);
-			} else {
+			} else if (l != in->level || !in->special_rule ||
+				   !pack_special(&in->sink, &in->p, &fault)) {
 				fault = element(in, l->in_key);
 			}
 		}
@@ -424,7 +411,7 @@ int transcode_args(const uint8_t *args, const struct transcode_options *opts, st
 
 	in.p = in.base = args;
 	in.opts = opts;
-	in.bytes_rule = true;
+	in.special_rule = true;
 	in.names = false;
 	in.loose = kind == TERM_STRING;
 	if (kind == TERM_NIL || kind == TERM_STRING) /* no elements, and a tail */
@@ -443,7 +430,7 @@ int transcode_kwargs(const uint8_t *map, const struct transcode_options *opts, s
 
 	in.base = map;
 	in.opts = opts;
-	in.bytes_rule = in.names = true;
+	in.special_rule = in.names = true;
 	in.loose = false;
 	if (!term_map(map, &pairs, &in.p))
 		return refuse("kwargs", ":not_a_map", err);
@@ -457,6 +444,6 @@ int transcode_term(const uint8_t *term, const char *root, const struct transcode
 
 	in.p = in.base = term;
 	in.opts = opts;
-	in.bytes_rule = in.names = in.loose = false;
+	in.special_rule = in.names = in.loose = false;
 	return transcode(&in, IN_ONE, 1, root, out, err);
 }

@@ -139,6 +139,8 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 		return etf_name(&o->sink, TERM_EXPORT, payload, len);
 	case EXT_OPAQUE:
 		return etf_opaque(&o->sink, payload, len);
+	case EXT_INPUT: /* goes to workers only */
+		return unencodable(o, ":krait_input");
 	default:
 		return corrupt(o, "an unknown extension");
 	}

@@ -133,3 +133,22 @@ enum transcode_fault pack_name(struct sink *s, enum frame_ext type, const uint8_
 
 	return pack_ext(s, type, canonical, name_canonical(t, canonical));
 }
+
+bool pack_special(struct sink *s, const uint8_t **at, enum transcode_fault *fault)
+{
+	const uint8_t *first, *second;
+	struct span data;
+	uint32_t arity;
+
+	if (!term_tuple(*at, &arity, &first) || arity != 2)
+		return false;
+	second = term_skip(first);
+	if (term_is_atom(first, "bytes") && term_binary(second, &data))
+		*fault = pack_bytes(s, data.at, data.len, false);
+	else if (term_is_atom(first, "krait_input") && term_kind(second) == TERM_PID)
+		*fault = pack_name(s, EXT_INPUT, second);
+	else
+		return false;
+	*at = term_skip(second);
+	return true;
+}

@@ -40,7 +40,8 @@ struct worker {
 	struct output out, err;
 	struct frame_reader reader;
 	unsigned open; /* handles not yet closed */
-	bool broken, closing, paused;
+	bool broken, closing;
+	unsigned paused;
 	char *kept[WORKER_LINES]; /* last lines of stderr, a ring; kept_next is the oldest */
 	unsigned kept_next;
 };
@@ -272,19 +273,19 @@ int worker_send(struct worker *w, const void *data, size_t len)
 
 void worker_pause(struct worker *w)
 {
-	if (w->broken || w->closing || w->paused)
-		return;
-	w->paused = true;
-	uv_read_stop((uv_stream_t *)&w->channel);
+	if (w->paused++ == 0 && !w->broken && !w->closing)
+		uv_read_stop((uv_stream_t *)&w->channel);
 }
 
 void worker_resume(struct worker *w)
 {
-	if (!w->paused)
-		return;
-	w->paused = false;
-	if (!w->broken && !w->closing)
+	if (--w->paused == 0 && !w->broken && !w->closing)
 		(void)!uv_read_start((uv_stream_t *)&w->channel, on_channel_alloc, on_channel_read);
+}
+
+size_t worker_unsent(const struct worker *w)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&w->channel);
 }
 
 void worker_end(struct worker *w)

@@ -122,6 +122,9 @@ enum dist_status dist_status_for(const char *our_name, const char *peer_name, bo
 				 bool same_creation, bool dialling);
 
 enum dist_state dist_state(const struct dist *d);
+/* Initiator, when it is dead: whether that is because the peer is connecting to us itself (`nok`). Then
+ * that connection is the one. */
+bool dist_told_nok(const struct dist *d);
 /* What the connection waits for, in words: for the log when it ends, or its time is up, without a
  * DIST_EV_CLOSED. */
 const char *dist_awaits(const struct dist *d);
@@ -180,6 +183,12 @@ void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term
 size_t dist_begin_send(struct dist *d, const struct term_pid *to);
 size_t dist_begin_send_name(struct dist *d, const struct term_pid *from, const char *name);
 size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, struct span alias);
+/* SPAWN_REQUEST of Module:Function/Arity with a monitor; the term that follows is the list of arguments.
+ * To peers with dist_can_spawn() only. */
+bool dist_can_spawn(const struct dist *d);
+size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pid *from,
+			const struct term_pid *group_leader, const char *module,
+			const char *function, unsigned arity);
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 

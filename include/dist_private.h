@@ -77,6 +77,7 @@ enum dist_phase {
 struct dist {
 	struct dist_config config;
 	enum dist_phase phase;
+	bool told_nok;      /* initiator: the peer is connecting to us itself */
 	bool old_name;      /* the peer began with `n`: its upper flags and creation follow */
 	int lost;           /* not 0: a signal found no room in `out`; this is why */
 	uint32_t challenge; /* ours */

@@ -31,4 +31,7 @@ struct epmd *epmd_publish(uv_loop_t *loop, const char *alive, uint16_t port, epm
 /* Withdraws the name and frees everything once the handles are closed; no callback follows. */
 void epmd_close(struct epmd *e);
 
+/* $ERL_EPMD_PORT, or 4369. */
+uint16_t epmd_port(void);
+
 #endif

@@ -16,10 +16,13 @@
  *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
  *   node_rpc_answer.c  how such a call ended, in the words of erpc and rex
  *   node_rex.c      messages to the name rex
- *   node_callback.c what workers say to processes of peers: calls, messages, monitors
+ *   node_callback*.c  what workers say to processes of peers: calls, messages, monitors (node_callback.h)
+ *   node_progress.c reports of a running call
+ *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
+ *   node_hello.c    the first thing that a worker says
  *   node_forkserver.c  the fork server, and what it says of workers
  *   node_status.c   status and workers, written
  *
@@ -92,6 +95,7 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
+	bool dialled; /* we opened the connection */
 	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
@@ -100,6 +104,10 @@ struct books {
 	struct list links;        /* struct node_link, by_peer */
 	struct list watches;      /* struct watch, by_peer: ours on pids there */
 	struct list stalled;      /* struct node_stream: they wait until this peer has read */
+	struct list callbacks;    /* struct callback, by_peer: sent there */
+	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
+	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
+	bool leader_asked, leader_known;
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -116,13 +124,12 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_CALLBACK };
+enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION };
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION), or the
-	 * callback or monitor of a worker (CALLBACK) */
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
@@ -167,17 +174,18 @@ struct node_request {
 	uint8_t *frame;           /* heap, or inside data[] */
 	uint32_t frame_len;
 	struct frame_marks marks;
-	bool cast, frame_on_heap;
+	bool cast, frame_on_heap, strings_utf8;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
 	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
-	 * one after the other, are the function), the tag of progress */
-	uint16_t module_len, progress_len;
+	 * one after the other, are the function), the tag of progress, the session's id; then its key,
+	 * which pool.session_key points at */
+	uint16_t module_len, progress_len, session_len;
 	uint32_t function_len;
 	uint8_t data[];
 };
 
 /* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
-enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC };
+enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC, HOLDING_CALLBACK };
 struct node_holding {
 	UT_hash_handle hh; /* by id, in node->holdings, while it can be found by its pid */
 	uint64_t id;       /* in its pid; of a lease its pool.id, of a stream its request's */
@@ -227,6 +235,7 @@ struct node_worker {
 	uint64_t forkserver_id; /* which instance forked it */
 	int os_pid;             /* 0: not forked yet */
 	bool ready;             /* said HELLO */
+	enum gil { GIL_UNKNOWN, GIL_ON, GIL_OFF } gil; /* as HELLO told it; off: free-threaded */
 	bool exited;            /* reported; never signalled again */
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
@@ -236,6 +245,13 @@ struct node_worker {
 	int status, signal;
 	char object[96]; /* for log lines */
 	char error[256]; /* last error of a call, for `workers` */
+	struct callback *callbacks;  /* by the worker's ids of them */
+	struct callback_call *calls; /* those that have callbacks */
+	struct list sends;           /* struct callback, by_call: messages that wait for a connection */
+	size_t queued_bytes;         /* what waits for connections */
+	struct list throttled;       /* in node.throttled: it is not read for a while */
+	struct books *clogged;       /* the peer that does not read what it says */
+	bool no_callbacks;           /* it has ended */
 };
 
 struct node_pool {
@@ -248,8 +264,10 @@ struct node_pool {
 	struct forkserver *forkserver; /* NULL: none runs */
 	uint64_t forkserver_id;
 	bool forkserver_ready;
+	bool free_threaded; /* that has been logged */
 	unsigned forkservers_open; /* handles not yet closed */
 	struct list waiting;       /* AWAIT_READY requests */
+	struct list orphans;       /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
@@ -263,6 +281,8 @@ struct node_pool {
 		[2048]; /* starts that failed or were forgotten within a step, told after it; */
 	unsigned failed_count; /* a pool has at most 1024 workers to kill and as many to start */
 	bool drained;          /* POOL_DRAINED was seen in this pump */
+	struct list waits;     /* struct callback_call, due */
+	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -286,6 +306,12 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list attempts, failed; /* struct attempt, of node_connect.c */
+	unsigned attempt_count, failed_count, resolvers;
+	uv_timer_t connect_timer;
+	struct heap callback_timers;
+	uv_timer_t callback_timer;
+	struct list throttled; /* struct node_worker */
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -295,6 +321,7 @@ struct node {
 	struct buf scratch; /* frames under construction */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
+	struct buf session_key; /* of the request that is being admitted */
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
@@ -310,6 +337,7 @@ struct term_pid node_pid(const struct node *n, uint64_t id);
 
 /* node_peer.c */
 extern const struct peer_callbacks node_peer_callbacks;
+void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: among the node's */
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
@@ -329,6 +357,7 @@ void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees 
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from);
 void watch_free(struct watch *w, bool demonitor);
+uint64_t node_own_ref(const struct node *n, struct span ref); /* the id in it; 0: it is none of ours */
 
 /* node_request.c */
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
@@ -369,6 +398,8 @@ bool node_request_hear_of_caller(struct books *b, struct node_request *r,
 				 const struct envelope *env);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node *n, const struct request *req, struct transcode_error *err);
+/* The id of its session as its caller gave it; empty: it has none. */
+struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
@@ -380,6 +411,7 @@ struct reply_to {
 	struct span tag, alias;
 };
 struct reply_to reply_to_request(const struct node_request *r);
+struct reply_to reply_to_origin(const struct origin *o);
 struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
 bool answer_end(const struct reply_to *to, size_t mark);
 void answer_atom(const struct reply_to *to, const char *atom);
@@ -455,13 +487,27 @@ void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
 
 /* node_session.c */
-/* The request's session: its key into node_request, and a fresh record if one is needed. False: no
- * memory. */
+/* Whether the request may have the session and the owner that it names; else the Reason. */
+bool node_session_may(struct node_pool *p, const struct request *req,
+		      const struct node_lease *lease, struct buf *reason);
+/* A session's id as msgpack, appended. 0, or -EINVAL with `err` set. */
+int node_session_pack(struct node *n, const uint8_t *id, struct buf *out,
+		      struct transcode_error *err);
+/* What the request's session is compared by, into node->session_key (empty: it has none). A CALL or BATCH
+ * frame has been made. 0, or -EINVAL with `err` set. */
+int node_session_key(struct node *n, const struct request *req, struct transcode_error *err);
+/* A fresh record for the request if one is needed, and the session's owner. False: no memory. */
 bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req);
+/* The id of the session that the lease was checked out with, a term; NULL: none. */
+const uint8_t *node_session_of_lease(const struct node_lease *lease);
 struct pool_session *node_session_record(struct node_session *s); /* NULL of NULL */
 void node_session_free(struct node_session *s); /* a record that the pool never had */
 void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
 void node_session_owner_down(struct node_session *s);
+/* A call of it runs, or a lease in it was granted. NULL: nothing. */
+void node_session_begins(struct pool_session *s);
+/* The next session that has begun when its owner was dead, to be ended; NULL: none. */
+struct pool_session *node_session_next_orphan(struct node_pool *p);
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
 void node_session_put_id(const struct node_request *r, struct buf *out); /* as its caller gave it */
 void node_sessions(struct node_pool *p, const struct origin *o);
@@ -501,27 +547,48 @@ void node_rpc_rex(struct books *b, const struct dist_event *ev);
 void node_rex_oversize(struct books *b, const struct dist_event *ev, struct span reason);
 void node_rex_refuse(const struct origin *o, struct span reason);
 
-/* node_callback.c */
+/* node_callback*.c */
 void node_callback_frame(struct node_worker *w, const struct frame *frame); /* CALLBACK */
-void node_progress_frame(struct node_worker *w, const struct frame *frame);
-/* A message to a pid of ours that is no holding: an answer to a callback. False: nobody's. */
-bool node_callback_message(struct books *b, const struct dist_event *ev);
-void node_callback_watch_down(void *object, struct span reason);
-/* A DOWN with a reference of ours that no watch has: a monitor on a name, or an rpc. */
+void node_callback_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
+bool node_callback_oversize(struct books *b, const struct dist_event *ev); /* false: not for one */
+/* A DOWN with a reference of ours that no watch has. */
 void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_event *ev);
+void node_callback_spawned(struct books *b, const struct dist_event *ev); /* SPAWN_REPLY */
+void node_callback_killed(struct node_holding *h); /* by an exit signal; h->reason says why */
 void node_callbacks_end_call(struct node_worker *w, uint64_t call_id); /* it has been answered */
+void node_callbacks_end_request(struct node_request *r); /* POOL_DONE: nobody waits any more */
 void node_callbacks_end_worker(struct node_worker *w);
 void node_callbacks_forget_peer(struct books *b);
-/* After a request was submitted: refuses what no worker could ever serve. */
+void node_callbacks_drained(struct node *n); /* a peer has read, or a connection is there */
+/* The next POOL_WORKER_WAITS that the pool must hear of; between its steps. */
+bool node_callbacks_next_wait(struct node_pool *p, struct pool_event *ev);
+void node_callbacks_settle(struct node_pool *p); /* tells it, if it is not at work */
+void node_callbacks_init(struct node *n);
+void node_callbacks_close(struct node *n);
+
+/* node_progress.c */
+void node_progress_frame(struct node_worker *w, const struct frame *frame);
+
+/* node_deadlock.c */
+/* After a request was submitted, or a call began to wait: refuses, soon, what no worker could ever serve. */
 void node_deadlock_check(struct node_pool *p);
+void node_deadlock_init(struct node_pool *p);
 
 /* node_connect.c */
-/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is told its
- * books, or NULL when there is no way. Never from inside the call. */
-typedef void (*connect_done)(void *arg, struct books *b);
-void node_connect(struct node *n, struct span name, connect_done done, void *arg);
-void node_connect_cancel(struct node *n, void *arg); /* nobody waits any more */
-
+/* Somebody who waits for a connection; lives in his own record. */
+struct connect_waiter {
+	struct list link; /* list_init() it; list_remove(): nobody waits any more */
+	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
+};
+/* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is called
+ * once, never from inside this call. False: there is no way, and `done` is not called. */
+bool node_connect(struct node *n, struct span name, struct connect_waiter *w)
+	__attribute__((warn_unused_result));
+bool node_connect_dials(struct node *n, const char *name); /* a handshake of ours is under way */
+void node_connect_up(struct books *b);
+void node_connect_closed(struct books *b);
+void node_connect_init(struct node *n);
+void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n);
@@ -541,6 +608,9 @@ void node_worker_broken(struct node_worker *w, const char *killed_for, const cha
 void node_worker_never_started(struct node_worker *w);
 void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len);
 void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
+
+/* node_hello.c */
+void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
 /* node_forkserver.c */
 int node_pool_start_forkserver(struct node_pool *p);

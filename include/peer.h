@@ -34,6 +34,13 @@ struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
 			 const struct peer_options *options, const struct peer_callbacks *callbacks,
 			 void *arg, int *error) __attribute__((warn_unused_result));
 
+/* Connects to `address`, to the node `name` (dist_name_ok()). What goes wrong later is on_closed. NULL, and a
+ * negative errno in *error. */
+struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
+			  uint64_t id, const struct peer_options *options,
+			  const struct peer_callbacks *callbacks, void *arg, int *error)
+	__attribute__((warn_unused_result));
+
 /* The state machine inside, to be asked and to be told what to send. After sending, peer_flush() must
  * be called before the loop blocks. */
 struct dist *peer_dist(struct peer *p);

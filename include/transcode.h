@@ -11,6 +11,8 @@
  *                             (strings = bytes: always bin)
  *   {bytes, Binary}, itself   bin                            binary
  *     an argument
+ *   {krait_input, Pid}, it-   INPUT                          unencodable, krait_input
+ *     self an argument
  *   list, STRING, []          array                          list
  *   improper list             unencodable, improper_list
  *   tuple                     TUPLE                          tuple
@@ -70,13 +72,14 @@ struct transcode_error {
 void transcode_seed(uint64_t seed);
 
 /* Appends the arguments of a call as one msgpack array. `args` is a checked term: a proper list or
- * STRING_EXT. Each element that is {bytes, Binary} becomes bin. Paths begin with "args". On any fault
+ * STRING_EXT. Each element that is {bytes, Binary} becomes bin, and {krait_input, Pid} INPUT. Paths begin with "args". On any fault
  * `out` is cut back to where it was, `err` is set and -EINVAL returned. */
 int transcode_args(const uint8_t *args, const struct transcode_options *opts, struct buf *out,
 		   struct transcode_error *err) __attribute__((warn_unused_result));
 
 /* Appends keyword arguments as one msgpack map whose keys are str. `map` is a checked term: a map with
- * keys that are atoms or UTF-8 binaries; {bytes, Binary} as for args. Paths begin with "kwargs". */
+ * keys that are atoms or UTF-8 binaries; {bytes, Binary} and {krait_input, Pid} as for args. Paths begin with
+ * "kwargs". */
 int transcode_kwargs(const uint8_t *map, const struct transcode_options *opts, struct buf *out,
 		     struct transcode_error *err) __attribute__((warn_unused_result));
 

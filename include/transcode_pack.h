@@ -23,6 +23,10 @@ void pack_float(struct sink *s, const uint8_t *t);
 enum transcode_fault pack_name(struct sink *s, enum frame_ext type, const uint8_t *t);
 enum transcode_fault pack_bits(struct sink *s, const uint8_t *t, bool utf8);
 
+/* What arguments alone may be: {bytes, Binary}, its bytes; {krait_input, Pid}, an iterator over what that
+ * process gives. Moves *at past it. False: the term at *at is neither, and nothing was written. */
+bool pack_special(struct sink *s, const uint8_t **at, enum transcode_fault *fault);
+
 static inline void pack_byte(struct sink *s, unsigned byte)
 {
 	*s->w++ = (uint8_t)byte;

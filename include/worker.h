@@ -40,10 +40,13 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
  * errno; on_broken follows in time by itself when the process is gone. */
 int worker_send(struct worker *w, const void *data, size_t len) __attribute__((warn_unused_result));
 
-/* Stops and goes on taking frames: who is not read stops writing, in time. A worker that was closed is
- * read to its end all the same. */
+/* Stops and goes on taking frames: who is not read stops writing, in time. It goes on when it was told so
+ * as often as it was told to stop. A worker that was closed is read to its end all the same. */
 void worker_pause(struct worker *w);
 void worker_resume(struct worker *w);
+
+/* Bytes that wait for the process to read them. */
+size_t worker_unsent(const struct worker *w);
 
 /* Closes our writing half of the channel: an idle worker leaves. */
 void worker_end(struct worker *w);

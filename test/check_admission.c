@@ -141,15 +141,16 @@ static void give_away(struct peer *p, unsigned caller, const struct term_pid *le
 
 static void worker_says(struct worker *w, unsigned type, uint64_t id)
 {
-	uint8_t pid[5] = { 0xce }; /* msgpack's unsigned 32 bits */
+	uint8_t pid[6] = { 0xce }; /* msgpack's unsigned 32 bits; then no versions */
 	const struct frame hello = {
-		.type = type, .id = id, .count = 1, .rest = pid, .rest_len = 5
+		.type = type, .id = id, .count = 2, .rest = pid, .rest_len = 6
 	};
 	const struct frame result = {
 		.type = type, .id = id, .count = 1, .rest = (const uint8_t *)"\x07", .rest_len = 1
 	};
 
 	put_u32(pid + 1, NO_PID);
+	pid[5] = 0x80;
 	node_turn();
 	w->callbacks->on_frame(w->arg, w, type == FRAME_HELLO ? &hello : &result);
 	test_turn();
@@ -460,10 +461,10 @@ START_TEST(a_lease_ends_with_the_peer_that_is_linked_to_it)
 	pid = lease_of(1);
 	dist_send_link(peers[0].theirs, &friend, &pid);
 	settle();
-	ck_assert_ptr_nonnull(node_lease_find(&node, &pid));
+	ck_assert_ptr_nonnull(holding_find(&node, &pid));
 	peer_close(&peers[0], "it vanishes");
 	settle();
-	ck_assert_ptr_null(node_lease_find(&node, &pid));
+	ck_assert_ptr_null(holding_find(&node, &pid));
 	call(&peers[1], 2, NULL, 10);
 	time_passes();
 	ck_assert(is_well(2));

@@ -36,6 +36,7 @@ START_TEST(defaults_are_those_of_the_table)
 	ck_assert_uint_eq(config.session_ttl_ms, 30 * 60 * 1000);
 	ck_assert_uint_eq(config.max_sessions, 10000);
 	ck_assert_uint_eq(config.allow.count, 0);
+	ck_assert_uint_eq(config.rpc, 0);
 	config_free(&config);
 }
 END_TEST
@@ -66,6 +67,9 @@ START_TEST(values_are_taken_in_every_way_of_writing)
 	ck_assert_int_eq(parse("--stop-on-eof", "--start-method=spawn"), CONFIG_RUN);
 	ck_assert_uint_eq(config.stop_on_eof, 1);
 	ck_assert_uint_eq(config.start_method, START_SPAWN);
+	config_free(&config);
+	ck_assert_int_eq(parse("--rpc", NULL), CONFIG_RUN);
+	ck_assert_uint_eq(config.rpc, 1);
 	config_free(&config);
 }
 END_TEST

@@ -282,6 +282,41 @@ START_TEST(an_oversize_message_is_told_with_its_head_and_the_stream_goes_on)
 }
 END_TEST
 
+START_TEST(an_oversize_spawn_request_is_told_with_its_head_and_the_stream_goes_on)
+{
+	struct dist_config config = test_config;
+	struct dist *d;
+	struct lines l = { 0 };
+	struct buf b = { 0 };
+
+	config.max_message = 1000;
+	d = connected(&config);
+	buf_put(&b, "\0\0\0\0\x70\x83\x68\6\x61\x1d", 10);
+	term_put_ref(&b, PEER_NAME, 77, 5);
+	term_put_pid(&b, &beam_pid);
+	term_put_pid(&b, &beam_pid);
+	term_put_tuple(&b, 3);
+	term_put_atom(&b, "erpc");
+	term_put_atom(&b, "execute_cast");
+	term_put_int(&b, 3);
+	term_put_nil(&b);
+	buf_put(&b, "\x83l\0\0\0\1m\0\1\0\0", 11);
+	for (int i = 0; i < 65536; i++)
+		buf_put_u8(&b, 'x');
+	term_put_nil(&b);
+	put_u32(b.data, (uint32_t)b.len - 4);
+	put_message(&b, "next", 0);
+	ck_assert(feed(d, b.data, b.len, 100, &l));
+	ck_assert_str_eq(text_of(&l),
+			 "OVERSIZE op=29 from=" PEER_NAME "/102.3.77 ref=35:6562d343 "
+			 "mfa=24:9f3b02dd opts=1:ef0c3a7d payload=65536 bytes of 65672\n"
+			 "SEND op=6 from=" PEER_NAME "/102.3.77 name=next payload=5:111daef8\n");
+	buf_free(&l.text);
+	dist_free(d);
+	buf_free(&b);
+}
+END_TEST
+
 START_TEST(an_oversize_signal_that_is_no_message_closes)
 {
 	struct dist_config config = test_config;
@@ -423,6 +458,7 @@ static void add(TCase *t)
 	tcase_add_test(t, an_unlink_id_is_never_zero_nor_longer_than_64_bits);
 	tcase_add_loop_test(t, an_oversize_message_is_told_with_its_head_and_the_stream_goes_on, 0,
 			    13);
+	tcase_add_test(t, an_oversize_spawn_request_is_told_with_its_head_and_the_stream_goes_on);
 	tcase_add_test(t, an_oversize_signal_that_is_no_message_closes);
 	tcase_add_test(t, memory_follows_what_has_arrived_and_goes_back);
 	tcase_add_test(t, many_small_frames_and_one_long_one_take_linear_time);

@@ -105,6 +105,7 @@ START_TEST(a_status_that_refuses_ends_both_sides)
 	ck_assert_str_eq(text_of(&p.heard_by_callee), rows[_i].callee);
 	ck_assert_int_eq(dist_state(p.caller), DIST_DEAD);
 	ck_assert_int_eq(dist_state(p.callee), DIST_DEAD);
+	ck_assert_int_eq(dist_told_nok(p.caller), rows[_i].status == DIST_NOK);
 	part(&p);
 }
 END_TEST

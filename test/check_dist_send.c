@@ -163,6 +163,28 @@ START_TEST(an_answer_to_an_alias_is_these_bytes)
 }
 END_TEST
 
+START_TEST(a_spawn_request_has_its_monitor_and_its_arguments)
+{
+	struct dist *d = connected(&test_config), *peer = connected(&test_config);
+	struct lines l = { 0 };
+	size_t start;
+
+	pretty = true;
+	start = dist_begin_spawn(d, ref5, &us, &them, "erpc", "execute_call", 4);
+	term_put_list(dist_output(d), 1);
+	term_put_int(dist_output(d), 7);
+	term_put_nil(dist_output(d));
+	ck_assert_int_eq(dist_end(d, start), 0);
+	ck_assert_uint_eq(get_u32(dist_output(d)->data), dist_output(d)->len - 4);
+	ck_assert(feed(peer, dist_output(d)->data, dist_output(d)->len, SIZE_MAX, &l));
+	ck_assert_str_eq(text_of(&l), "SPAWN op=29 " F " " R " mfa={erpc, execute_call, 4} "
+				      "opts=[monitor] payload=[7]\n");
+	buf_free(&l.text);
+	dist_free(d);
+	dist_free(peer);
+}
+END_TEST
+
 START_TEST(signals_follow_each_other_without_a_gap)
 {
 	struct dist *d = connected(&test_config), *peer = connected(&test_config);
@@ -322,6 +344,8 @@ static void add(TCase *t)
 {
 	tcase_add_loop_test(t, a_signal_is_what_ei_and_a_peer_read, 0, ROWS);
 	tcase_add_test(t, an_answer_to_an_alias_is_these_bytes);
+	tcase_add_test(t, a_spawn_request_has_its_monitor_and_its_arguments);
+	tcase_add_test(t, a_spawn_request_has_its_monitor_and_its_arguments);
 	tcase_add_test(t, signals_follow_each_other_without_a_gap);
 	tcase_add_test(t, long_names_have_two_length_bytes);
 	tcase_add_test(t, nothing_is_sent_unless_connected);

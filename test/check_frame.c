@@ -385,7 +385,9 @@ START_TEST(a_value_is_skipped_whole_or_not_at_all)
 	msgpack_packer pk;
 
 	for (int kind = 0; kind < 16; kind++) {
-		static const size_t lengths[] = { 0, 1, 2, 4, 8, 16, 31, 32, 255, 256, 65535, 65536 };
+		static const size_t lengths[] = {
+			0, 1, 2, 4, 8, 16, 31, 32, 255, 256, 65535, 65536
+		};
 
 		for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
 			size_t n = lengths[i];
@@ -408,7 +410,8 @@ START_TEST(a_value_is_skipped_whole_or_not_at_all)
 			case 4:
 				msgpack_pack_array(&pk, n);
 				for (size_t k = 0; k < n; k++)
-					kind == 3 ? msgpack_pack_nil(&pk) : msgpack_pack_array(&pk, 0);
+					kind == 3 ? msgpack_pack_nil(&pk)
+						  : msgpack_pack_array(&pk, 0);
 				break;
 			case 5:
 				msgpack_pack_map(&pk, n);
@@ -424,8 +427,9 @@ START_TEST(a_value_is_skipped_whole_or_not_at_all)
 				msgpack_pack_double(&pk, (double)n);
 				break;
 			default:
-				msgpack_pack_int64(&pk, kind % 2 != 0 ? (int64_t)n << 4 * (kind - 8)
-								      : -((int64_t)n << 4 * (kind - 8)));
+				msgpack_pack_int64(&pk, kind % 2 != 0
+								? (int64_t)n << 4 * (kind - 8)
+								: -((int64_t)n << 4 * (kind - 8)));
 				break;
 			}
 			msgpack_pack_false(&pk); /* the next value */

@@ -212,6 +212,40 @@ START_TEST(a_wrong_request_is_told_what_was_expected)
 }
 END_TEST
 
+START_TEST(a_plain_call_is_two_atoms_and_a_list)
+{
+	static const struct {
+		const char *text;
+		int rc;
+	} rows[] = {
+		{ "{math, sqrt, [2]}", 0 },
+		{ "{'os.path', 'join.x', []}", 0 },
+		{ "{math, sqrt, \"bytes\"}", 0 },
+		{ "{math, sqrt, none}", -EINVAL },
+		{ "{math, 1, []}", -EINVAL },
+		{ "{\"math\", sqrt, []}", -EINVAL },
+		{ "{'', sqrt, []}", -ENOENT },
+		{ "{math, '', []}", -ENOENT },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct request req;
+		const uint8_t *mfa;
+		uint32_t arity;
+		size_t len;
+		uint8_t *term = given_term(rows[i].text, &len);
+
+		ck_assert(term_tuple(term, &arity, &mfa));
+		ck_assert_msg(request_plain_call(mfa, &defaults, &req) == rows[i].rc, "%s",
+			      rows[i].text);
+		ck_assert_int_eq(req.verb, VERB_CALL);
+		ck_assert_uint_eq(req.timeout_ms, 60000);
+		ck_assert(req.kwargs == NULL && req.session == NULL);
+		free(term);
+	}
+}
+END_TEST
+
 START_TEST(a_wrong_option_in_a_map_is_told_as_one_in_a_list)
 {
 	struct buf term = { 0 }, reason = { 0 };
@@ -465,6 +499,7 @@ int main(void)
 			    sizeof goods / sizeof goods[0]);
 	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0,
 			    sizeof bads / sizeof bads[0]);
+	tcase_add_test(c, a_plain_call_is_two_atoms_and_a_list);
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);

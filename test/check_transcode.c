@@ -198,6 +198,21 @@ static const struct {
 	  "91 91 c9 00 00 00 0b 02 92 c7 05 01 'bytes' a1 'x'" },
 	{ TERM, "68 02 77 05 'bytes' 6d 00 00 00 01 'x'",
 	  "c9 00 00 00 0b 02 92 c7 05 01 'bytes' a1 'x'" },
+	/* {krait_input, Pid} is an iterator as an argument, and only there */
+	{ ARGS,
+	  "6c 00 00 00 01 68 02 77 0b 'krait_input' 58" NODE
+	  "00 00 00 01 00 00 00 02 00 00 00 03 6a",
+	  "91 c7 15 0b 58" NODE "00 00 00 01 00 00 00 02 00 00 00 03" },
+	{ ARGS, "6c 00 00 00 01 68 02 77 0b 'krait_input' 61 01 6a",
+	  "91 c9 00 00 00 10 02 92 c7 0b 01 'krait_input' 01" },
+	{ KWARGS,
+	  "74 00 00 00 01 77 01 'i' 68 02 77 0b 'krait_input' 67" NODE
+	  "00 00 00 01 00 00 00 02 03",
+	  "81 a1 'i' c7 15 0b 58" NODE "00 00 00 01 00 00 00 02 00 00 00 03" },
+	{ TERM,
+	  "68 02 77 0b 'krait_input' 58" NODE "00 00 00 01 00 00 00 02 00 00 00 03",
+	  "c9 00 00 00 27 02 92 c7 0b 01 'krait_input' c7 15 04 58" NODE
+	  "00 00 00 01 00 00 00 02 00 00 00 03" },
 	{ KWARGS, "74 00 00 00 00", "80" },
 	{ KWARGS,
 	  "74 00 00 00 02 77 01 'a' 61 01 6d 00 00 00 02 c3 a9 68 02 77 05 'bytes' 6d 00 00 00 01 "
@@ -326,7 +341,8 @@ static const struct {
 	{ VALUE, "c6 00 00 00 02 'x'", TRANSCODE_CORRUPT, "root", "cut off" },
 	{ VALUE, "c9 ff ff ff ff 02 91 01", TRANSCODE_CORRUPT, "root", "cut off" },
 	{ VALUE, "d4 00 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
-	{ VALUE, "d4 0b 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
+	{ VALUE, "d4 0b 00", TRANSCODE_UNENCODABLE, "root", ":krait_input" },
+	{ VALUE, "d4 0c 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
 	{ VALUE, "d6 ff 00 00 00 00", TRANSCODE_CORRUPT, "root",
 	  "an unknown extension" }, /* timestamp */
 	{ VALUE, "c7 02 02 90 90", TRANSCODE_CORRUPT, "root",

@@ -22,7 +22,7 @@ floors="
 0 list buf mem log heap
 1 term frame histogram breaker lines children cookie
 2 dist transcode config
-3 pool request
+3 pool request deadlock
 4 peer worker forkserver epmd guard interpreter metrics
 5 node
 6 main

@@ -9,6 +9,7 @@
 #ifndef KRAIT_TEST_NODE_GIVEN_H
 #define KRAIT_TEST_NODE_GIVEN_H
 
+#include "epmd_lookup.h"
 #include "node_private.h"
 
 #include <check.h>
@@ -123,9 +124,54 @@ void peer_close(struct peer *p, const char *why)
 	p->closing = true;
 }
 
+size_t peer_unsent(const struct peer *p)
+{
+	(void)p;
+	return 0;
+}
+
+void peer_tell_drained(struct peer *p, size_t bytes)
+{
+	(void)p;
+	(void)bytes;
+}
+
 bool peer_closing(const struct peer *p)
 {
 	return p->closing;
+}
+
+uint64_t peer_id(const struct peer *p)
+{
+	(void)p;
+	return 0;
+}
+
+void peer_set_data(struct peer *p, void *data)
+{
+	p->books = data;
+}
+
+/* Nobody is dialled here. */
+struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
+			  uint64_t id, const struct peer_options *peer_options,
+			  const struct peer_callbacks *callbacks, void *arg, int *error)
+{
+	(void)loop, (void)address, (void)name, (void)id, (void)peer_options, (void)callbacks, (void)arg;
+	*error = -ENOMEM;
+	return NULL;
+}
+
+struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
+				size_t len, uint64_t timeout_ms, epmd_lookup_done done, void *arg)
+{
+	(void)loop, (void)host, (void)alive, (void)len, (void)timeout_ms, (void)done, (void)arg;
+	return NULL;
+}
+
+void epmd_lookup_cancel(struct epmd_lookup *l)
+{
+	(void)l;
 }
 
 void *peer_data(const struct peer *p)
@@ -180,6 +226,22 @@ int worker_send(struct worker *w, const void *data, size_t len)
 	w->call_id = frame.type == FRAME_INTERRUPT ? w->call_id : frame.id;
 	frame_reader_close(&r);
 	node_turn();
+	return 0;
+}
+
+void worker_pause(struct worker *w)
+{
+	(void)w;
+}
+
+void worker_resume(struct worker *w)
+{
+	(void)w;
+}
+
+size_t worker_unsent(const struct worker *w)
+{
+	(void)w;
 	return 0;
 }
 
@@ -367,15 +429,8 @@ static inline void given_peer(struct peer *p, const char *name, struct dist_conf
 	p->theirs = dist_connect(&theirs, NODE_NAME, 2);
 	p->books = mem_zalloc(sizeof *p->books);
 	ck_assert(p->ours != NULL && p->theirs != NULL && p->books != NULL);
-	p->books->node = &node;
 	p->books->peer = p;
-	list_init(&p->books->requests);
-	list_init(&p->books->leases);
-	list_init(&p->books->links);
-	list_init(&p->books->watches);
-	list_init(&p->books->dirty_link);
-	list_append(&node.books, &p->books->link);
-	node.peers++;
+	books_open(&node, p->books);
 }
 
 /* A node of `size` workers that have not started yet, and two peers that are up. The node's n-th
@@ -409,6 +464,8 @@ static inline void given_node(const char *size, long n)
 	node.stage = NODE_RUNNING;
 	list_init(&node.books);
 	list_init(&node.dirty);
+	node_callbacks_init(&node);
+	node_connect_init(&node);
 	ck_assert_ptr_nonnull(node.pool = node_pool_new(&node));
 	node_fails = -1;
 	for (unsigned i = 0; i < PEERS; i++)
@@ -457,10 +514,15 @@ static inline void then_all_is_given_back(void)
 	}
 	for (unsigned i = 0; i < CALLERS; i++)
 		buf_free(&heard[i].reply);
+	node_connect_close(&node);
+	node_callbacks_close(&node);
 	uv_close((uv_handle_t *)&node.pool->timer, NULL);
+	uv_close((uv_handle_t *)&node.pool->deadlock_timer, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 	node_pool_free(node.pool);
 	buf_free(&node.scratch);
+	buf_free(&node.names);
+	buf_free(&node.session_key);
 	config_free(&config);
 	ck_assert_int_eq(uv_loop_close(&node.loop), 0);
 }

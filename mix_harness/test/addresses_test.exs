@@ -27,7 +27,7 @@ defmodule Krait.AddressesTest do
       assert Exception.message(error) =~ "option pool"
     end
 
-    test "serves rpc to no one yet, and says so at once" do
+    test "serves no rpc unless it is told to, and says so at once" do
       node = start_node(await_ready: false)
       assert {ms, {:badrpc, _}} = timed(fn -> :rpc.call(node.name, :math, :sqrt, [4.0], 5_000) end)
       assert ms < 2_000

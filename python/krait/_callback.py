@@ -166,18 +166,19 @@ def _asked(kind: str, dest: Any, value: Any, root: str, timeout: Optional[float]
     engine, scope = _here(kind)
     wait = engine.opened(scope)
     try:
-        engine.send(_frame(engine, wait.id, scope, kind, dest, value, root, timeout_ms))
+        frame = _frame(engine, wait.id, scope, kind, dest, value, root, timeout_ms)
     except BaseException:
         engine.forget(wait)
         raise
-    loop = running_loop()
-    if loop is not None:
-        future = _future(engine, loop, wait)
-        future.add_done_callback(lambda future: _cancel(engine, wait) if future.cancelled() else None)
-        return future
     try:
+        engine.send(frame)
+        loop = running_loop()
+        if loop is not None:
+            future = _future(engine, loop, wait)
+            future.add_done_callback(lambda future: _cancel(engine, wait) if future.cancelled() else None)
+            return future
         engine.wait(scope, wait, None)
-    except BaseException:
+    except BaseException:  # an interrupt, as a rule
         _cancel(engine, wait)
         raise
     return _result(wait)

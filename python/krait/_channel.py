@@ -161,6 +161,14 @@ class Channel:
             else:
                 self._gather(_LENGTH.pack(len(body)), body)
 
+    def send_whole(self, body: Body) -> None:
+        """send() in one call into C, which nothing in this thread can come between."""
+        if isinstance(body, tuple):
+            body = b"".join(body)
+        data = _LENGTH.pack(len(body)) + body
+        with self._lock:
+            self._sendall(data)
+
     def _gather(self, header: bytes, body: bytes) -> None:
         sent = self.sock.sendmsg((header, body))
         if sent < len(header):

@@ -40,11 +40,13 @@ class Scope:
     calls do not."""
 
     __slots__ = (
+        "aim",
         "began",
         "cancelled",
         "closing",
         "credit",
         "element",
+        "fired",
         "frame",
         "interrupted",
         "loop",
@@ -57,9 +59,12 @@ class Scope:
         self.frame = frame  # the CALL or BATCH frame; None: it has ended
         self.began = began  # time.monotonic() when it arrived, if it has meta
         self.element: Any = None  # of a batch: the [module, function, args, kwargs] that runs
-        self.credit = 0  # of a stream: items that may be sent
+        meta = frame[-1] if frame is not None else None
+        self.credit: int = meta.get("stream", 0) if meta else 0  # of a stream: items that may be sent in all
         self.closing = False  # of a stream: CLOSE has come
         self.thread = 0  # that runs it
+        self.aim = 0  # with several slots: the thread to interrupt, while it runs user code
+        self.fired = False  # and whether that was done
         self.wake: Optional[Callable[[], None]] = None  # of a stream: told of both
         self.interrupted = 0  # its id: an INTERRUPT has come that was not raised yet
         self.cancelled = False  # its task was cancelled because of an INTERRUPT

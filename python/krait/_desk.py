@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import socket
 import threading
 import time
 import weakref
@@ -78,6 +79,7 @@ class Desk(Engine):
         if self.take(frame):
             if frame[0] == PING:
                 self._interrupt.early = False  # the call that it was meant for is answered
+                self._to_come = 0
         elif frame[0] == END_SESSION:
             self.sessions.end(frame[2])
             _process.flush_output()
@@ -87,6 +89,7 @@ class Desk(Engine):
             scope = Scope(frame, time.monotonic())
             answer = self._run(scope, self.answers)
             running.frame = None
+            self._to_come = 0
             _process.flush_output()
             assert answer is not None  # no task was made of it
             self.answer(frame[1], answer)
@@ -124,8 +127,6 @@ class Desk(Engine):
     def _ended(self, scope: Scope) -> None:
         del self.scopes[scope.id]
         scope.frame = None
-        if not self.scopes:
-            self._to_come = 0
 
     def finish_plain(self, awaitable: Awaitable[Any]) -> Any:
         """finish() for the worker's loop, whose calls have no scope of their own."""
@@ -177,15 +178,15 @@ class Desk(Engine):
     def hand_over(self, scope: Scope, answers: Answers, value: Any) -> bool:
         if scope.loop is None:
             return False
-        task = scope.loop.create_task(self._complete(scope, answers, value))
+        task = scope.loop.create_task(complete(self, scope, answers, value))
         scope.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._done, scope, answers))
         return True
 
-    async def _complete(self, scope: Scope, answers: Answers, value: Any) -> None:
-        body = await complete(self, scope, answers, value)
-        self.held(self._answer_inner, scope, body)
+    def _done(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
+        self._tasks.discard(task)
+        self.held(self._answer_inner, scope, answers, task)
 
     async def pump_beside(self, scope: Scope, answers: Answers, value: Any) -> Body:
         with without_running_loop():
@@ -197,6 +198,8 @@ class Desk(Engine):
         """A signal came before this call began: whether it is the one that is meant. Another that is, is
         told."""
         ids, self._announced = self._announced + self._arrived_interrupts(), []
+        if not self.inner:
+            self._to_come = 0  # it has come: after what it was meant for had ended
         others = [scope for scope in (self._scope(id_) for id_ in ids if id_ != call_id) if scope is not None]
         for scope in others:
             self._tell(scope)
@@ -232,7 +235,7 @@ class Desk(Engine):
     def _hear(self, frame: FrameType | None) -> bool:
         ids, self._announced = self._announced, []
         top = self._stack[-1] if self._stack else running
-        if len(self.scopes) > 1:  # else there is no other that it could mean
+        if self.inner:  # else there is no other that it could mean
             ids += self._arrived_interrupts()
         meant = [scope for scope in (self._scope(id_) for id_ in ids) if scope is not None]
         if ids:
@@ -286,8 +289,8 @@ class Desk(Engine):
             self._take_all(done)
         return True
 
-    def wait_for_credit(self, scope: Scope) -> None:
-        self.wait_until(scope, lambda: scope.credit > 0 or scope.closing)
+    def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        self.wait_until(scope, lambda: scope.credit > sent or scope.closing)
 
     def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
         wait.wakes.append(self._seat().wake)
@@ -387,8 +390,12 @@ class Desk(Engine):
             if body is not None:
                 self._send_inner(frame[1], body)
 
-    def _answer_inner(self, scope: Scope, body: Body) -> None:
+    def _answer_inner(self, scope: Scope, answers: Answers, task: asyncio.Task[Body]) -> None:
         call_id = scope.id
+        try:
+            body = task.result()
+        except BaseException as error:  # cancelled before it began
+            body = answers.error(call_id, self.meant(scope, error))
         self._ended(scope)
         self._send_inner(call_id, body)
 
@@ -424,35 +431,36 @@ class Desk(Engine):
 class _Seat:
     """Where a thread waits: for the channel, or for another thread that read what it waits for."""
 
-    __slots__ = ("__weakref__", "_poll", "_wakeup", "_wakeup_write", "thread")
+    __slots__ = ("__weakref__", "_bell", "_cord", "_poll", "thread")
 
     def __init__(self, channel: Channel) -> None:
         self.thread = threading.get_ident()
-        self._wakeup, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._bell, self._cord = socket.socketpair()
+        self._bell.setblocking(False)
+        self._cord.setblocking(False)
         self._poll = select.poll()
         self._poll.register(channel.sock, select.POLLIN)
-        self._poll.register(self._wakeup, select.POLLIN)
+        self._poll.register(self._bell, select.POLLIN)
 
     def poll(self, seconds: float | None) -> bool:
         """Whether there may be something."""
         ready = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
-        for fd, _ in ready:
-            if fd == self._wakeup:
-                os.read(self._wakeup, WAKEUP_BYTES)
+        if len(ready) > 1 or (ready and ready[0][0] == self._bell.fileno()):
+            self._bell.recv(WAKEUP_BYTES)
         return bool(ready)
 
     def wake(self) -> None:
         """From any thread; from its own there is no need."""
-        if threading.get_ident() == self.thread:
-            return
-        try:
-            os.write(self._wakeup_write, b".")
-        except BlockingIOError:  # it has been told often enough
-            pass
+        if threading.get_ident() != self.thread:
+            try:
+                self._cord.send(b".")
+            except OSError:  # it was told often enough, or its thread is just ending
+                pass
 
     def __del__(self) -> None:
-        os.close(self._wakeup)
-        os.close(self._wakeup_write)
+        # Sockets, for another thread may be in wake() just now: a number might be another file by then.
+        self._bell.close()
+        self._cord.close()
 
 
 beside.add(Desk.guarded.__code__)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from krait import _context
 from krait._answers import Answers
 from krait._channel import BadFrame, Body, Channel
 from krait._codec import make_decoder
@@ -74,6 +75,7 @@ class Engine:
     def __init__(self, channel: Channel, settings: Settings, exposed: dict[str, Any]) -> None:
         self.channel = channel
         self.settings = settings
+        _context.engine = self
         self.resolve = Resolver(exposed, settings.allow).resolve
         self.decode = make_decoder()
         self.answers = Answers(settings)
@@ -123,11 +125,11 @@ class Engine:
     def drain(self) -> None:
         """Takes the frames that have come, as far as it is this thread's to do so."""
 
-    def wait_for_credit(self, scope: Scope) -> None:
-        """Blocks until ASK or CLOSE has come for this stream."""
+    def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        """Blocks until this stream may send more than so many items, or is to be closed."""
         raise NotImplementedError
 
-    def credit_comes(self, scope: Scope) -> asyncio.Future[None]:
+    def credit_comes(self, scope: Scope, sent: int) -> asyncio.Future[None]:
         """The same for a task."""
         import asyncio
 
@@ -140,7 +142,7 @@ class Engine:
 
         scope.wake = lambda: call_in_loop(loop, wake)
         self.watch(loop)
-        if scope.credit > 0 or scope.closing:
+        if scope.credit > sent or scope.closing:
             wake()
         return future
 
@@ -261,7 +263,7 @@ def _are_calls(calls: Any) -> bool:
     )
 
 
-def call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+def call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
     """From any thread; a loop that is closed waits for nothing."""
     try:
         loop.call_soon_threadsafe(callback)

@@ -18,8 +18,8 @@ from types import CodeType, FrameType
 from typing import Callable, Optional
 
 class Interrupted(BaseException):
-    """Raised in a call that is not wanted any more, where it runs on one of a worker's several slots; with
-    one slot that is KeyboardInterrupt, and in a coroutine CancelledError."""
+    """Raised in a call that is not wanted any more, where a worker has several slots; with one slot that is
+    KeyboardInterrupt. A coroutine hears CancelledError, as any task that is cancelled."""
 
 
 # Code of Krait's own that runs armed: what calls user code.

@@ -24,6 +24,7 @@ class Settings:
     max_depth: int = DEFAULT_MAX_DEPTH
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
     path: tuple[str, ...] = ()
+    slots: int = 1  # calls at a time
 
     @staticmethod
     def from_map(setup: Any) -> Settings:
@@ -39,6 +40,9 @@ class Settings:
         for entry in expose:
             if not isinstance(entry, list) or len(entry) != 3:
                 raise ValueError(f"setup: expose holds [name, module, attr], got {entry!r}")
+        slots = _get(setup, "slots", int, defaults.slots)
+        if slots < 1:
+            raise ValueError(f"setup: slots is at least 1, got {slots}")
         return Settings(
             node=_get(setup, "node", str, defaults.node),
             node_pid=_get(setup, "node_pid", int, None),
@@ -50,6 +54,7 @@ class Settings:
             max_depth=_get(setup, "max_depth", int, defaults.max_depth),
             max_result_bytes=_get(setup, "max_result_bytes", int, defaults.max_result_bytes),
             path=_strings(setup, "path"),
+            slots=slots,
         )
 
 

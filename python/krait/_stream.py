@@ -37,8 +37,7 @@ def is_async_iterable(value: Any) -> bool:
 def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
     """Sends OPENED and the items; returns RESULT or ERROR. Raises what the sending raises."""
     guarded, drain, send, item_frame = engine.guarded, engine.drain, engine.send, answers.item
-    call_id = scope.id
-    scope.credit += scope.meta["stream"]
+    call_id, sent = scope.id, 0
     try:
         iterator = guarded(scope, _iterator, value)
     except BaseException as error:
@@ -49,19 +48,18 @@ def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
     look = 0.0
     try:
         while True:
-            if scope.credit <= 0 or monotonic() >= look:
+            if sent >= scope.credit or monotonic() >= look:
                 drain()
                 look = monotonic() + LOOK_SECONDS
-            if scope.interrupted:
-                _heed(engine, scope)
-            while scope.credit <= 0 and not scope.closing:
-                guarded(scope, engine.wait_for_credit, scope)
+            _heed(engine, scope)
+            if sent >= scope.credit and not scope.closing:
+                guarded(scope, engine.wait_for_credit, scope, sent)
             if scope.closing:
                 break
             item = guarded(scope, next, iterator, _END)
             if item is _END:
                 return answers.plain(RESULT, call_id, None)
-            scope.credit -= 1
+            sent += 1
             encoding = True
             body: Any = item_frame(call_id, item)
             encoding = False
@@ -85,8 +83,7 @@ def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
 async def pump_async(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
     """The same in a task, for what `async for` takes. All items come from the one task, so that what the
     generator keeps in context variables stays there."""
-    held, call_id = engine.held, scope.id
-    scope.credit += scope.meta["stream"]
+    held, call_id, sent = engine.held, scope.id, 0
     try:
         iterator = _async_iterator(value)
     except BaseException as error:
@@ -97,15 +94,15 @@ async def pump_async(engine: Engine, scope: Scope, answers: Answers, value: Any)
         while True:
             engine.drain()
             _heed(engine, scope)
-            while scope.credit <= 0 and not scope.closing:
-                await engine.credit_comes(scope)
+            while sent >= scope.credit and not scope.closing:
+                await engine.credit_comes(scope, sent)
             if scope.closing:
                 break
             try:
                 item = await iterator.__anext__()
             except StopAsyncIteration:
                 return answers.plain(RESULT, call_id, None)
-            scope.credit -= 1
+            sent += 1
             held(_send_item, engine, answers, call_id, item)
             item = None
     except BaseException as error:

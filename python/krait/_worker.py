@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import msgpack
 
 from krait import _context, _process
+from krait._answers import Answers
 from krait._channel import BadFrame, Channel, ChannelLost
 from krait._desk import Desk
 from krait._engine import checked
@@ -47,15 +48,22 @@ def versions() -> dict[str, str]:
         "implementation": sys.implementation.name,
         "krait": __version__,
         "msgpack": ".".join(str(part) for part in msgpack.version),
+        "gil": "enabled" if getattr(sys, "_is_gil_enabled", lambda: True)() else "disabled",
     }
 
 
 def serve(channel: Channel, settings: Settings, exposed: dict[str, Any], interrupt: Interrupt) -> int:
     """Says HELLO and answers until the node closes the channel; returns EXIT_OK. Raises what the
     channel raises: ChannelLost, OSError, BadFrame."""
+    hello = Answers(settings).plain(HELLO, 0, os.getpid(), versions())
+    if settings.slots > 1:
+        from krait._slots import Slots
+
+        slots = Slots(channel, settings, exposed)
+        channel.send(hello)
+        return slots.serve()
     desk = Desk(channel, settings, exposed, interrupt)
-    _context.engine = desk
-    channel.send(desk.answers.plain(HELLO, 0, os.getpid(), versions()))
+    channel.send(hello)
     code = _loop(channel, desk, interrupt)
     desk.last()
     return code

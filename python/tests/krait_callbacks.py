@@ -65,9 +65,8 @@ def call_then_hang(dest: Any) -> Any:
 def watch(dest: Any) -> Any:
     """Waits for the end of a process."""
     monitor = krait.monitor(dest)
-    before = [monitor.is_down, monitor.reason]
     reason = monitor.wait()
-    return [before, reason, monitor.is_down, monitor.reason, monitor.wait(0)]
+    return [reason, monitor.is_down, monitor.reason, monitor.wait(0)]
 
 
 def watch_a_little(dest: Any) -> Any:

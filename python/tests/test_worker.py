@@ -36,6 +36,7 @@ def test_it_says_hello_once_it_can_serve(worker):
         "implementation": sys.implementation.name,
         "krait": krait.__version__,
         "msgpack": ".".join(map(str, msgpack.version)),
+        "gil": "enabled" if getattr(sys, "_is_gil_enabled", lambda: True)() else "disabled",
     }
 
 

@@ -86,7 +86,8 @@ static void look_at_request(const struct request *req, enum request_target targe
 static void parse(const uint8_t *term, enum request_target target, unsigned choice)
 {
 	const struct request_defaults defaults = { 60000, choice & 4 ? 0 : REQUEST_INFINITY,
-						   (choice & 4) != 0 };
+						   (choice & 4) != 0,
+						   SESSION_STRICT };
 	struct buf reason = { 0 };
 	struct request req;
 	int rc;

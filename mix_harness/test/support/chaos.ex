@@ -81,6 +81,21 @@ defmodule Krait.Chaos do
     receive do: (:never -> :ok)
   end
 
+  @doc "Opens a stream, tells somebody, and at its end how many items came; for other BEAMs."
+  @spec count_stream({atom, node}, term, pid) :: term
+  def count_stream(pool, request, to) do
+    {:ok, stream} = GenServer.call(pool, request, :infinity)
+    send(to, :begun)
+    count_items(stream, to, 0)
+  end
+
+  defp count_items(stream, to, count) do
+    receive do
+      {:krait_stream, ^stream, {:item, _}} -> count_items(stream, to, count + 1)
+      {:krait_stream, ^stream, ending} -> send(to, {:counted, count, ending})
+    end
+  end
+
   @doc "What a process does that links to something of a node, and tells somebody; for other BEAMs."
   @spec hold_link(pid, {atom, node}, pid) :: no_return
   def hold_link(pid, pool, to) do
@@ -110,11 +125,14 @@ defmodule Krait.Chaos do
   """
   @spec assert_memory_bounded(TestNode.t(), pos_integer) :: :ok
   def assert_memory_bounded(node, memory) do
-    sanitized? = File.read!("/proc/#{node.os_pid}/maps") =~ ~r/libasan|libclang_rt/
-    limit = if sanitized?, do: 400_000_000, else: 64_000_000
+    limit = if sanitized?(node), do: 400_000_000, else: 64_000_000
     assert memory(node.os_pid, "VmHWM") - memory < limit
     :ok
   end
+
+  @doc "Whether the node was built with AddressSanitizer."
+  @spec sanitized?(TestNode.t()) :: boolean
+  def sanitized?(node), do: File.read!("/proc/#{node.os_pid}/maps") =~ ~r/libasan|libclang_rt/
 
   @spec median([number]) :: number
   def median(samples), do: samples |> Enum.sort() |> Enum.at(div(length(samples), 2))

@@ -1,8 +1,16 @@
-# The guides as modules, so that their examples are doctests; `pool` in them is that of Krait.Guide.
+# The guides as modules, so that their examples are doctests: all those of a guide are one test, in their
+# order. `pool` in them is that of Krait.Guide.
 for path <- Path.wildcard(Path.expand("../../../docs/guides/*.md", __DIR__)) do
+  examples =
+    path
+    |> File.read!()
+    |> String.split("\n\n")
+    |> Enum.filter(&String.starts_with?(&1, "    iex>"))
+    |> Enum.map_join("\n", &String.trim_trailing/1)
+
   defmodule Module.concat(Krait.Guides, path |> Path.basename(".md") |> Macro.camelize()) do
     @external_resource path
-    @moduledoc Regex.replace(~r/(?<![.\w])pool\b/, File.read!(path), "Krait.pool(Krait.Guide)")
+    @moduledoc Regex.replace(~r/(?<![.\w])pool\b/, examples, "Krait.pool(Krait.Guide)")
   end
 end
 
