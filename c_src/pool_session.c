@@ -1,4 +1,5 @@
-/* pool_session.c - sessions of the pool: where each lives, who waits for it, and how it ends.
+/* pool_session.c - sessions of the pool: where each lives, and who waits for it (how it ends:
+ * pool_session_end.c).
  *
  *     known, no worker, nobody begun   its first request is in the queues, the others behind it
  *     known, in a worker               its requests are pinned to that (or, hints, in the queues)
@@ -7,7 +8,7 @@
  *                                      only if somebody waits, who starts it anew after that
  *     not known                        goes back to the node when nothing points at it any more
  *
- * settle() is the one that decides what becomes of it when something about it has changed. A record
+ * session_settle() is the one that decides what becomes of it when something about it has changed. A record
  * that starts anew keeps its token: the worker that knew it has ended it or is no more. */
 #include "pool_private.h"
 
@@ -38,7 +39,7 @@ struct pool_session *session_find(const struct pool *p, const uint8_t *key, size
 }
 
 /* New requests of that name belong to it. */
-static void know(struct pool *p, struct pool_session *sn)
+void session_know(struct pool *p, struct pool_session *sn)
 {
 	struct pool_session **chain = &p->session_hash[sn->hash % POOL_SESSION_HASH];
 
@@ -49,7 +50,7 @@ static void know(struct pool *p, struct pool_session *sn)
 	p->session_count++;
 }
 
-static void forget(struct pool *p, struct pool_session *sn)
+void session_forget(struct pool *p, struct pool_session *sn)
 {
 	struct pool_session **chain = &p->session_hash[sn->hash % POOL_SESSION_HASH];
 
@@ -82,7 +83,7 @@ static void give_back(struct pool *p, struct pool_session *sn, enum pool_session
 	p->due |= BIT(POOL_SESSION_ENDED);
 }
 
-static struct pool_request *first_waiting(const struct pool_session *sn)
+struct pool_request *session_first(const struct pool_session *sn)
 {
 	return list_empty(&sn->waiting)
 		       ? NULL
@@ -92,26 +93,26 @@ static struct pool_request *first_waiting(const struct pool_session *sn)
 static void settle_ending(struct pool *p, struct pool_session *sn)
 {
 	if (list_empty(&sn->waiting))
-		forget(p, sn);
+		session_forget(p, sn);
 	if (sn->slots > 0 || sn->told || !list_empty(&sn->order))
 		return;
 	list_append(&sn->worker->ends, &sn->order);
 	worker_ends(p, sn->worker);
 }
 
-static void settle(struct pool *p, struct pool_session *sn)
+void session_settle(struct pool *p, struct pool_session *sn)
 {
 	if (sn->ending) {
 		settle_ending(p, sn);
 		return;
 	}
 	if (sn->known && sn->worker == NULL && !sn->lost && sn->first == NULL) {
-		sn->first = first_waiting(sn);
+		sn->first = session_first(sn);
 		if (sn->first != NULL) {
 			request_line_up(p, sn->first);
 		} else if (sn->users == 0) {
 			sn->end = SESSION_UNUSED;
-			forget(p, sn);
+			session_forget(p, sn);
 		}
 	}
 	if (sn->users + sn->slots > 0)
@@ -137,7 +138,7 @@ bool session_room(const struct pool *p, const struct pool_session **evicted)
 	return *evicted != NULL && p->config.max_sessions > 0;
 }
 
-static void make_room(struct pool *p)
+void session_make_room(struct pool *p)
 {
 	if (p->session_count < p->config.max_sessions)
 		return;
@@ -154,11 +155,11 @@ static struct pool_session *begin(struct pool *p, struct pool_request *r)
 	list_init(&sn->waiting);
 	list_init(&sn->order);
 	list_init(&sn->by_worker);
-	know(p, sn);
+	session_know(p, sn);
 	return sn;
 }
 
-static void join(struct pool *p, struct pool_request *r, struct pool_session *sn)
+void session_join_known(struct pool *p, struct pool_request *r, struct pool_session *sn)
 {
 	use(p, sn, &sn->users);
 	r->session = sn;
@@ -173,10 +174,10 @@ static void join(struct pool *p, struct pool_request *r, struct pool_session *sn
 void session_join(struct pool *p, struct pool_request *r, struct pool_session *sn)
 {
 	if (sn == NULL) {
-		make_room(p);
+		session_make_room(p);
 		sn = begin(p, r);
 	}
-	join(p, r, sn);
+	session_join_known(p, r, sn);
 }
 
 void session_wait(struct pool_request *r)
@@ -209,7 +210,7 @@ void session_quit(struct pool *p, struct pool_request *r)
 	r->session = NULL;
 	if (sn != NULL) {
 		sn->users--;
-		settle(p, sn);
+		session_settle(p, sn);
 	}
 	if (r->spare != NULL)
 		give_back(p, r->spare, SESSION_UNUSED);
@@ -245,7 +246,7 @@ static struct pool_session *move(struct pool *p, struct pool_request *r)
 	struct pool_session *old = r->session, *sn;
 	struct list *at, *next;
 
-	forget(p, old);
+	session_forget(p, old);
 	sn = begin(p, r);
 	old->users--;
 	r->session = sn;
@@ -261,7 +262,7 @@ static struct pool_session *move(struct pool *p, struct pool_request *r)
 	}
 	old->end = SESSION_MOVED;
 	old->ending = true;
-	settle(p, old);
+	session_settle(p, old);
 	return sn;
 }
 
@@ -290,175 +291,5 @@ void session_leave(struct pool *p, struct pool_slot *s)
 
 	s->session = NULL;
 	sn->slots--;
-	settle(p, sn);
-}
-
-/* ---- ends ---- */
-
-void session_end(struct pool *p, struct pool_session *sn, enum pool_session_end end)
-{
-	struct list *at, *next;
-
-	if (!sn->known || sn->ending || (sn->worker == NULL && !sn->lost))
-		return; /* it ends already, or has not begun */
-	sn->end = end;
-	list_remove(&sn->order);
-	heap_remove(&p->ttls, &sn->timer);
-	if (sn->lost)
-		forget(p, sn);
-	else
-		sn->ending = true;
-	list_each (at, next, &sn->waiting) /* they wait until it has ended */
-		list_remove(&list_entry(at, struct pool_request, by_session)->link);
-	settle(p, sn);
-}
-
-void session_told(struct pool *p, struct pool_session *sn)
-{
-	session_end(p, sn, SESSION_LOST);
-}
-
-/* Those of a lost session that rely on what was in it hear of that. Returns whether anybody did. */
-static bool tell(struct pool *p, struct pool_session *sn)
-{
-	struct list *at, *next;
-	bool told = false;
-
-	list_each (at, next, &sn->waiting) {
-		struct pool_request *r = list_entry(at, struct pool_request, by_session);
-
-		list_remove(&r->link); /* hints: behind the first of them */
-		if (r->session_mode == SESSION_HINT)
-			continue;
-		request_done(p, r, OUTCOME_SESSION_LOST);
-		told = true;
-	}
-	return told;
-}
-
-static void lost(struct pool *p, struct pool_session *sn)
-{
-	bool told;
-
-	sn->lost = true;
-	p->totals.sessions_lost += !p->stopping;
-	told = tell(p, sn);
-	if (!list_empty(&sn->waiting)) { /* hints, who start it anew */
-		sn->lost = false;
-		sn->calls = 0;
-	} else if (told || p->stopping) {
-		sn->end = told ? SESSION_LOST : SESSION_ENDED;
-		list_remove(&sn->order);
-		heap_remove(&p->ttls, &sn->timer);
-		forget(p, sn);
-	}
-}
-
-void session_parted(struct pool *p, struct pool_session *sn)
-{
-	sn->worker->session_count--;
-	list_remove(&sn->by_worker);
-	sn->worker = NULL;
-	sn->users++; /* so that nobody ends it meanwhile */
-	if (sn->ending) {
-		list_remove(&sn->order);
-		sn->ending = sn->told = false;
-		sn->calls = 0;
-	} else {
-		lost(p, sn);
-	}
-	sn->users--;
-	settle(p, sn);
-}
-
-/* What ran in a session on the worker does so no longer. */
-static void leave_all(struct pool_slot *s)
-{
-	struct pool_session *sn = s->session;
-
-	if (sn == NULL)
-		return;
-	s->session = NULL;
-	sn->slots--;
-	for (unsigned i = 0; i < s->depth; i++) {
-		struct pool_request *r = s->call[i].request;
-
-		/* A hint may run again, and needs a record then. */
-		if (r == NULL || r->session == NULL ||
-		    (i == 0 && r->kind == POOL_CALL && r->session_mode == SESSION_HINT))
-			continue;
-		r->session = NULL;
-		sn->users--;
-	}
-}
-
-void sessions_lost(struct pool *p, struct pool_worker *w)
-{
-	struct list *at, *next;
-
-	for (unsigned i = 0; i < w->slots; i++)
-		leave_all(&w->slot[i]);
-	list_each (at, next, &w->sessions)
-		session_parted(p, list_entry(at, struct pool_session, by_worker));
-}
-
-bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun)
-{
-	struct pool_session *old = r->session,
-			    *sn = session_find(p, r->session_key, r->session_key_len);
-
-	if (r->session_mode != SESSION_HINT) {
-		/* What it would rely on is lost, unless it was to be the first to make something. */
-		bool first = not_begun && sn != NULL && sn->lost && sn->calls == 1;
-
-		if (not_begun && !first && sn != NULL && sn->lost)
-			session_told(p, sn);
-		if (first)
-			join(p, r, sn);
-		return first;
-	}
-	if (sn == NULL) {
-		const struct pool_session *evicted;
-
-		if (!session_room(p, &evicted))
-			return false;
-		make_room(p);
-		know(p, old);
-		old->lost = true; /* in which it is as good as a new one */
-		sn = old;
-	}
-	join(p, r, sn);
-	old->users--;
-	settle(p, old);
-	return true;
-}
-
-void sessions_expire(struct pool *p)
-{
-	while (heap_due(&p->ttls, p->now_us)) {
-		struct pool_session *sn =
-			heap_entry(heap_min(&p->ttls), struct pool_session, timer);
-
-		session_end(p, sn, sn->lost ? SESSION_LOST : SESSION_EXPIRED);
-	}
-}
-
-void sessions_stop(struct pool *p)
-{
-	struct list *at, *next;
-
-	list_each (at, next, &p->sessions) {
-		struct pool_session *sn = list_entry(at, struct pool_session, link);
-		struct pool_request *r;
-
-		while ((r = first_waiting(sn)) != NULL)
-			request_done(p, r, OUTCOME_DRAINING);
-	}
-}
-
-void sessions_stopped(struct pool *p)
-{
-	while (!list_empty(&p->sessions))
-		session_end(p, list_entry(p->sessions.next, struct pool_session, link),
-			    SESSION_LOST);
+	session_settle(p, sn);
 }

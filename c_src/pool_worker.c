@@ -1,7 +1,7 @@
 /* pool_worker.c - workers of the pool: from the decision to start one until it is gone.
  *
- * The happy path: workers_start() decides a start while the breaker allows; HELLO (worker_ready()) makes
- * its slots idle; they serve (pool_slot.c).
+ * The happy path: workers_start() decides a start (pool_size.c); HELLO (worker_ready()) makes its slots
+ * idle; they serve (pool_slot.c).
  * What can go wrong: it does not say HELLO in time or dies before (a failed start); it dies or breaks
  * the protocol while it serves (its calls are lost with it, its leases end, its sessions are lost). A
  * stop is polite first, then SIGTERM, then SIGKILL; what is stopping never serves again. */
@@ -70,7 +70,7 @@ void worker_offer(struct pool *p, struct pool_worker *w)
 		list_append(&p->hungry, &w->hungry);
 }
 
-static void act(struct pool *p, struct pool_worker *w, enum pool_action_type type)
+void worker_act(struct pool *p, struct pool_worker *w, enum pool_action_type type)
 {
 	list_remove(&w->act);
 	list_append(&p->act[type], &w->act);
@@ -114,7 +114,7 @@ static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
 	heap_set(&p->timers, &w->timer,
 		 phase < PHASE_SIGKILL || owned(w) ? pool_in(p, p->config.stop_grace_us)
 						   : POOL_NEVER);
-	act(p, w, acts[phase]);
+	worker_act(p, w, acts[phase]);
 }
 
 void worker_disowned(struct pool *p, struct pool_worker *w)
@@ -249,19 +249,6 @@ void workers_reap(struct pool *p)
 
 /* ---- how it comes and goes ---- */
 
-bool worker_surplus(struct pool *p, struct pool_worker *w)
-{
-	if (!w->retiring && p->serving - p->retiring > p->config.size) {
-		w->retiring = true;
-		p->retiring++;
-		worker_offer(p, w);
-	}
-	if (!w->retiring || w->in[WORKER_IDLE] < w->slots)
-		return false;
-	worker_leave(p, w, POOL_END);
-	return true;
-}
-
 void worker_ready(struct pool *p, struct pool_worker *w)
 {
 	w->ready_us = p->now_us;
@@ -300,135 +287,5 @@ void workers_expire(struct pool *p)
 		if (p->now_us - w->ready_us < EARLY_DEATH_US)
 			break;
 		worker_proved(p, w);
-	}
-}
-
-/* ---- how many ---- */
-
-static void init_slots(struct pool_worker *w)
-{
-	for (struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
-		s->worker = w;
-		list_init(&s->act);
-		list_init(&s->closes);
-		list_init(&s->nests);
-	}
-}
-
-/* A new worker at the lowest index that is free. NULL: no memory. */
-static struct pool_worker *worker_new(struct pool *p)
-{
-	struct pool_worker *w = mem_zalloc(sizeof *w + p->config.slots * sizeof(struct pool_slot));
-	struct list *at = p->by_index.next;
-	struct pool_worker **chain;
-
-	if (w == NULL)
-		return NULL;
-	w->id = ++p->last_worker_id;
-	w->slots = p->config.slots;
-	while (at != &p->by_index &&
-	       list_entry(at, struct pool_worker, by_index)->index == w->index) {
-		w->index++;
-		at = at->next;
-	}
-	list_init(&w->by_index);
-	list_insert_before(&w->by_index, at);
-	list_init(&w->act);
-	list_init(&w->trial);
-	list_init(&w->offered);
-	list_init(&w->hungry);
-	list_init(&w->sessions);
-	list_init(&w->ends);
-	for (unsigned i = 0; i < PRIORITIES; i++)
-		list_init(&w->pinned[i]);
-	list_append(&p->workers, &w->all);
-	chain = &p->worker_hash[pool_chain(w->id)];
-	w->hash_next = *chain;
-	*chain = w;
-	init_slots(w);
-	w->started_us = w->since_us =
-		p->now_us; /* its state, and those of its slots, are STARTING */
-	w->in[WORKER_STARTING] = w->slots;
-	p->count[WORKER_STARTING]++;
-	return w;
-}
-
-/* Those that were to leave stay, if others have gone or more are wanted. */
-static void keep(struct pool *p)
-{
-	for (struct list *at = p->by_index.next;
-	     p->retiring > 0 && p->serving - p->retiring < p->config.size; at = at->next) {
-		struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
-
-		if (!w->retiring)
-			continue;
-		w->retiring = false;
-		p->retiring--;
-		worker_offer(p, w);
-		worker_ends(p, w);
-	}
-}
-
-void workers_start(struct pool *p)
-{
-	struct pool_worker *w;
-
-	keep(p);
-	p->start_at_us = POOL_NEVER;
-	while (!p->stopping && p->serving + p->count[WORKER_STARTING] < p->config.size) {
-		if (p->now_us < p->no_memory_until_us) {
-			p->start_at_us = p->no_memory_until_us;
-			return;
-		}
-		if (!breaker_may_start(&p->breaker, p->now_us, &p->start_at_us))
-			return;
-		if ((w = worker_new(p)) == NULL) {
-			p->start_at_us = p->no_memory_until_us = pool_in(p, NO_MEMORY_RETRY_US);
-			return;
-		}
-		p->start_at_us = POOL_NEVER;
-		breaker_start(&p->breaker, p->now_us);
-		p->totals.starts++;
-		heap_set(&p->timers, &w->timer, pool_in(p, p->config.start_timeout_us));
-		act(p, w, POOL_START);
-	}
-}
-
-void workers_resize(struct pool *p, unsigned size)
-{
-	p->config.size = size;
-	/* Idle ones leave at once, those without sessions first, and of these those with the highest
-	 * index; who serves leaves when it comes free. */
-	for (unsigned with_sessions = 0; with_sessions <= 1; with_sessions++) {
-		struct list *at = p->by_index.prev;
-
-		while (at != &p->by_index && p->serving - p->retiring > size) {
-			struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
-
-			at = at->prev;
-			if (w->state == WORKER_IDLE && (with_sessions || w->session_count == 0))
-				worker_leave(p, w, POOL_END);
-		}
-	}
-}
-
-void workers_stop(struct pool *p)
-{
-	struct list *at, *next;
-
-	list_each (at, next, &p->workers) {
-		struct pool_worker *w = list_entry(at, struct pool_worker, all);
-
-		for (struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
-			for (unsigned i = 0; i < s->depth; i++)
-				if (s->call[i].request != NULL)
-					request_done(p, s->call[i].request, OUTCOME_DRAINING);
-			if (s->lease != NULL)
-				lease_end(p, s->lease, LEASE_WORKER_GONE, OUTCOME_DRAINING);
-		}
-		if (w->state == WORKER_STARTING || w->state == WORKER_BUSY)
-			worker_leave(p, w, POOL_KILL);
-		else if (w->state != WORKER_STOPPING)
-			worker_leave(p, w, POOL_END);
 	}
 }

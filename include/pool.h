@@ -26,12 +26,14 @@
  *     finish     it stays busy until it answers; the answer is dropped
  *
  * A stream that is not wanted any more is closed first, whatever `abandon` says: POOL_CLOSE; the worker
- * answers when the generator is closed, or is killed after interrupt_grace.
+ * answers when the generator is closed, or is killed after interrupt_grace. One whose deadline passes
+ * hangs, and is treated as `abandon` says (finish: it is closed, without a grace).
  *
  * Slots: a worker is one Python process that holds up to `slots` calls at once; each call is in one slot,
  * and it is the slot that is idle, leased, busy or probing. A worker starts, stops and dies as a whole.
  * A lease is one slot. Everything that is said of workers here holds for slots; with slots = 1 there is
- * no difference.
+ * no difference. When a worker is killed for what one slot does, its other calls and leases hear of it
+ * with POOL_WORKER_GONE, as with a death (`retry` applies), or stop_grace later.
  *
  * Sessions: a session lives in one worker (in its process), from the first request that names it until
  * it is ended, evicted, expired, or lost with its worker. Its requests are pinned: they wait for a slot
@@ -45,11 +47,16 @@
  * fail_fast request does, once; then it starts anew. `retry` does not apply to requests with a session
  * (but hint), since what they rely on is lost. An end is carried out by the worker (POOL_END_SESSION ->
  * POOL_WORKER_ANSWER) before it serves again, as a probe is, with interrupt_grace; a worker that is
- * asked to leave ends its sessions itself.
+ * asked to leave ends its sessions itself. Where a session starts anew for those who wait, that is after
+ * its old worker has ended it or is gone; the record, and so the token, stay the same.
  *
  * Re-entrant calls: a worker that waits for a process of a peer (POOL_WORKER_WAITS) runs requests of the
  * session of the call that waits at once, inside of it (a stack of calls in one slot, at most
- * POOL_NEST_MAX deep). When such a call ends the one below goes on.
+ * POOL_NEST_MAX deep); for calls of a lease the same. A free slot of the worker comes first. When such
+ * a call ends the one below goes on. One that nobody wants any more is left to finish, whatever `abandon`
+ * says (a stream is closed, without a grace): the call below did nothing wrong. What happens to the
+ * outermost happens to the worker; those inside of a call that was told to stop end as they may, or with
+ * the worker (WORKER_EXIT; they never run again).
  *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
@@ -288,10 +295,11 @@ enum pool_event_type {
 	                while its worker owes it an item */
 	POOL_CLOSE_STREAM, /* request (streaming): its caller, who lives, does not want more: the worker
 	                closes the generator, then it is done with OUTCOME_OK; or after interrupt_grace
-	                with OUTCOME_TIMEOUT_CALL, and the worker is killed */
+	                with OUTCOME_TIMEOUT_CALL, and the worker is killed (not for an inner call) */
 	POOL_REFUSE,       /* request (queued): done with OUTCOME_DEADLOCK */
 	POOL_SESSION_END, /* session: end_session, or its owner is gone. Takes effect when the calls that
-	                run in it are done; those that wait for it start it anew */
+	                run in it are done; those that wait for it start it anew.
+	                     Nothing happens to one that ends already, or that has not begun */
 	POOL_WORKER_GONE, /* worker_id: every process and descriptor of it is gone, or it never was.
 	                       `failed`: the start failed (never said HELLO) */
 	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and

@@ -4,10 +4,12 @@
  *   pool_ask.c       the questions
  *   pool_request.c   requests: admission, queues, deadlines, their end
  *   pool_serve.c     who is served next, and where: hand-out
- *   pool_session.c   sessions: where each lives, who waits for it, how it ends
+ *   pool_session.c   sessions: where each lives, who waits for it
+ *   pool_session_end.c   how they end, and are lost
  *   pool_lease.c     leases: grant, their calls that wait, their end
  *   pool_slot.c      slots: slot_move(), calls and their answers, what becomes of orphaned ones
- *   pool_worker.c    workers: worker_move(), starts, deaths, sizes, stops
+ *   pool_worker.c    workers: worker_move(), HELLO, deaths, stops
+ *   pool_size.c      how many workers: starts, sizes
  *   pool_check*.c    the invariants
  *
  * A step goes through its phases in this order (pool_step()), which settles every race the same way:
@@ -165,6 +167,19 @@ void session_enter(struct pool *p, struct pool_request *r, struct pool_slot *s);
 void session_quit(struct pool *p, struct pool_request *r);
 /* The slot has no call and no lease in its session any more. */
 void session_leave(struct pool *p, struct pool_slot *s);
+/* What becomes of it when something about it has changed: the only one that ends it. */
+void session_settle(struct pool *p, struct pool_session *sn);
+/* New requests of that name belong to it; or not any more. */
+void session_know(struct pool *p, struct pool_session *sn);
+void session_forget(struct pool *p, struct pool_session *sn);
+/* Evicts the longest idle, if there is no room for one more. */
+void session_make_room(struct pool *p);
+void session_join_known(struct pool *p, struct pool_request *r, struct pool_session *sn);
+/* The first who waits for it; NULL: nobody. */
+struct pool_request *session_first(const struct pool_session *sn);
+
+/* ---- pool_session_end.c ---- */
+
 /* A worker died in the call: whether it may run again, and has joined a session for that. */
 bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun);
 /* Somebody has heard that it was lost. */
@@ -230,6 +245,8 @@ void worker_ends(struct pool *p, struct pool_worker *w);
 /* ---- pool_worker.c ---- */
 
 struct pool_worker *worker_find(const struct pool *p, uint64_t worker_id);
+/* Makes `type` the worker's action of this step, instead of any other. */
+void worker_act(struct pool *p, struct pool_worker *w, enum pool_action_type type);
 /* Moves the worker with all its slots. */
 void worker_move(struct pool *p, struct pool_worker *w, enum worker_state to);
 /* Its slots or its pinned requests have changed: where it stands in the lists of those with free ones. */
@@ -248,11 +265,14 @@ void worker_broken(struct pool *p, struct pool_worker *w);
 void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun);
 
 void workers_expire(struct pool *p);
+/* Frees those that are GONE. */
+void workers_reap(struct pool *p);
+
+/* ---- pool_size.c ---- */
+
 void workers_start(struct pool *p);
 void workers_resize(struct pool *p, unsigned size);
 void workers_stop(struct pool *p);
-/* Frees those that are GONE. */
-void workers_reap(struct pool *p);
 
 /* A free slot of the worker that may be given to somebody; NULL: none. */
 static inline struct pool_slot *worker_slot(struct pool_worker *w)
