@@ -346,10 +346,11 @@ void node_callbacks_forget_peer(struct books *b)
 void node_callback_killed(struct node_holding *h)
 {
 	struct callback *c = of(h);
+	struct node_pool *p = h->node->pool;
 
 	if (c->kind != CALLBACK_CALL && c->kind != CALLBACK_RPC)
 		return;
 	callback_unsend(c);
 	callback_exit(c, (struct span){ h->reason.data, h->reason.len });
-	node_callbacks_settle(c->h.node->pool);
+	node_callbacks_settle(p);
 }

@@ -6,7 +6,8 @@
  * pool ends the lease); the heir of a give_away is dead.
  *
  * A give_away knows that the heir lives in the same way as a grant knows that it was heard: the
- * acknowledgement of an UNLINK_ID comes, and no DOWN before it. */
+ * acknowledgement of an UNLINK_ID comes, and no DOWN before it. A heir whose node is not connected is
+ * connected to. */
 #include "node_private.h"
 
 struct node_lease *node_lease_of(struct node_holding *h)
@@ -22,6 +23,7 @@ struct node_lease *node_lease_new(struct node_pool *p, uint64_t id)
 		return NULL;
 	l->pool.id = id;
 	l->owner_pool = p;
+	list_init(&l->heir_waiter.link);
 	holding_init(&l->h, HOLDING_LEASE, p->node, id);
 	return l;
 }
@@ -30,6 +32,7 @@ void node_lease_free(struct node_lease *l)
 {
 	holding_close(&l->h);
 	watch_free(l->heir, true);
+	list_remove(&l->heir_waiter.link);
 	mem_free(l);
 }
 
@@ -119,6 +122,7 @@ static void end_giving(struct node_lease *l, const char *error)
 
 	l->giving = NULL;
 	l->heir_probe_id = 0;
+	list_remove(&l->heir_waiter.link);
 	if (error != NULL)
 		answer_error_atom(&to, error);
 	else
@@ -126,21 +130,35 @@ static void end_giving(struct node_lease *l, const char *error)
 	node_request_free(r);
 }
 
+/* The heir's node is connected; NULL: it is not, and there is no way. */
+static void ask_heir(struct node_lease *l, struct books *b)
+{
+	/* a pid of an earlier life of that node is nobody's */
+	if (b != NULL && l->heir_pid.creation == dist_peer_creation(peer_dist(b->peer)))
+		l->heir = watch_new(b, WATCH_HEIR, l, &l->heir_pid, l->pool.id);
+	if (l->heir == NULL)
+		end_giving(l, "noproc");
+	else
+		l->heir_probe_id = holding_send_probe(&l->h, b, &l->heir_pid);
+}
+
+static void on_heir_connected(struct connect_waiter *waiter, struct books *b)
+{
+	ask_heir(list_entry(waiter, struct node_lease, heir_waiter), b);
+}
+
 void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir)
 {
-	struct local_pid pid = node_local_pid(heir);
-	struct books *b = books_find(l->owner_pool->node, heir->node, heir->node_len);
+	struct span name = { (const uint8_t *)heir->node, heir->node_len };
+	struct node *n = l->owner_pool->node;
+	struct books *b = books_find(n, heir->node, heir->node_len);
 
 	l->giving = r;
 	r->lease = l;
-	/* a pid of an earlier life of that node is nobody's */
-	if (b != NULL && heir->creation == dist_peer_creation(peer_dist(b->peer)))
-		l->heir = watch_new(b, WATCH_HEIR, l, &pid, l->pool.id);
-	if (b == NULL || l->heir == NULL) {
-		end_giving(l, "noproc");
-		return;
-	}
-	l->heir_probe_id = holding_send_probe(&l->h, b, &pid);
+	l->heir_pid = node_local_pid(heir);
+	l->heir_waiter.done = on_heir_connected;
+	if (b != NULL || !node_connect(n, name, &l->heir_waiter))
+		ask_heir(l, b);
 }
 
 /* The heir is dead: the lease stays where it was. */

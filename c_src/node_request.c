@@ -435,6 +435,7 @@ void node_request_abandon(struct node_request *r)
 		node_request_free(r);
 	} else if (r->verb == VERB_GIVE_AWAY) {
 		r->lease->giving = NULL;
+		list_remove(&r->lease->heir_waiter.link);
 		watch_free(r->lease->heir, true);
 		r->lease->heir = NULL;
 		r->lease->heir_probe_id = 0;

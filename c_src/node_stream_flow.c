@@ -18,7 +18,7 @@
 
 #include <errno.h>
 
-#define WINDOW              256u
+#define WINDOW              4096u
 #define WINDOW_MIN          2u
 #define WINDOW_BYTES        (4u << 20)
 #define UNSENT_FLUSH        (64u << 10) /* what is given to the kernel before the loop's turn ends */

@@ -184,6 +184,12 @@ struct node_request {
 	uint8_t data[];
 };
 
+/* Somebody who waits for a connection; lives in his own record. */
+struct connect_waiter {
+	struct list link; /* list_init() it; list_remove(): nobody waits any more */
+	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
+};
+
 /* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
 enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC, HOLDING_CALLBACK };
 struct node_holding {
@@ -209,6 +215,8 @@ struct node_lease {
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
+	struct local_pid heir_pid;
+	struct connect_waiter heir_waiter; /* its node is being connected to */
 };
 
 /* The process that a spawn request asked for, while its call lives. */
@@ -575,11 +583,6 @@ void node_deadlock_check(struct node_pool *p);
 void node_deadlock_init(struct node_pool *p);
 
 /* node_connect.c */
-/* Somebody who waits for a connection; lives in his own record. */
-struct connect_waiter {
-	struct list link; /* list_init() it; list_remove(): nobody waits any more */
-	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
-};
 /* Opens a connection to a node that is not connected, or joins an attempt under way; `done` is called
  * once, never from inside this call. False: there is no way, and `done` is not called. */
 bool node_connect(struct node *n, struct span name, struct connect_waiter *w)

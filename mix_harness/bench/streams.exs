@@ -5,7 +5,7 @@
 # Both sides take turns within each round, and each round begins with the other one; the medians over the
 # rounds are shown, the ratio first. The port's items are msgpack that nobody decodes (Elixir has none
 # without a package), and nothing holds it up: that favours it. The stream's items are terms when they
-# arrive, its consumer asks for as many as it has read, a thousand ahead, and it can be cancelled.
+# arrive, its consumer asks for as many as it has read, eight thousand ahead, and it can be cancelled.
 #
 # --full: streams once 1 000 000 small items and 1 GB in items of 1 MB, and shows the resident memory of
 # node and worker at a tenth and at the end.
@@ -18,7 +18,7 @@ defmodule BenchStreams do
   alias Bench.{Load, PortPool}
 
   @root Path.expand("../..", __DIR__)
-  @ahead 1000
+  @ahead 8000
   # Items in one measurement: about half a second each.
   @kinds [{"int", 100_000}, {"row", 60_000}, {"1 kB", 60_000}, {"1 MB", 400}]
 
@@ -110,7 +110,7 @@ defmodule BenchStreams do
 
   defp drink(stream, left, read) do
     receive do
-      {:krait_stream, ^stream, {:item, _}} when read + 1 == div(@ahead, 2) ->
+      {:krait_stream, ^stream, {:item, _}} when read + 1 == div(@ahead, 4) ->
         send(stream, {:ask, read + 1})
         drink(stream, left - 1, 0)
 

@@ -373,6 +373,21 @@ defmodule Krait.CallbacksTest do
       await_rest(node)
     end
 
+    test "is connected to when a lease is given to one of its processes" do
+      node = start_node(size: 1)
+      {peer, name} = start_peer()
+      heir = Callee.start_on(peer, :callee)
+      lease = lease!(node)
+      assert ask(lease, {:give_away, heir}) == :ok
+      assert ask(lease, :checkin) == {:error, :not_owner}
+      :peer.stop(peer)
+      await_rest(node)
+      again = lease!(node)
+      refute name in Node.list(:connected)
+      assert ask(again, {:give_away, heir}) == {:error, :noproc}
+      assert ask(again, :checkin) == :ok
+    end
+
     test "that knows another cookie, is gone, or never was: noconnection, soon and in words" do
       node = start_node(size: 2, lines: true, handshake_timeout: 2_000)
       {peer, gone} = start_peer()
@@ -641,6 +656,25 @@ defmodule Krait.CallbacksTest do
       for n <- 6..10, do: caller({:other, n}, node, eval("#{n}"))
       assert_receive {:nested, {:ok, {:error, {:deadlock, _}}}}, 5_000
       for n <- 1..10, do: assert_receive({{:other, ^n}, {:ok, ^n}}, 5_000)
+      await_rest(node)
+    end
+
+    test "run what the waiting call's own session asks for inside of it, sixteen deep" do
+      node = start_node(size: 1)
+      callee = Callee.start()
+      session = [session: "nested", timeout: 10_000]
+      request = {:ask, node.pool, eval("'inside'", session)}
+      assert ask(node, back(:call, [callee, request, nil], session)) == {:ok, {:ok, "inside"}}
+      nest = fn depth -> ask(node, back(:nest, [callee, node.pool, depth, "nested"], session)) end
+      assert nest.(16) == {:ok, Enum.to_list(16..1)}
+      # Of another session, or none, it would never be served.
+      for options <- [[session: "other"], []] do
+        request = {:ask, node.pool, eval("'inside'", options)}
+
+        assert {:ok, {:error, {:deadlock, _}}} =
+                 ask(node, back(:call, [callee, request, nil], session))
+      end
+
       await_rest(node)
     end
 

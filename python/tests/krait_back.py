@@ -111,6 +111,17 @@ async def first(dests: list[Any]) -> Any:
     return done.pop().result()
 
 
+def nest(callee: Any, pool: Any, depth: int, session: str) -> list[Any]:
+    """Has the callee call this function again, in the same session, until the depth is 1."""
+    if depth == 1:
+        return [1]
+    args = [callee, pool, depth - 1, session]
+    name, here = krait.Atom("session"), krait.Atom("krait_back")
+    request = (krait.Atom("call"), here, krait.Atom("nest"), args, {name: session})
+    kind, inner = krait.call(callee, (krait.Atom("ask_aside"), pool, request), None)
+    return [depth, *inner] if kind == "ok" else [kind, inner]
+
+
 def progress(reports: list[Any], result: Any = None) -> Any:
     for report in reports:
         krait.progress(report)

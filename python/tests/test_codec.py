@@ -493,7 +493,7 @@ def test_external_terms_are_immutable_and_compared_by_type():
     assert len({krait.Pid(b"a"), krait.Pid(b"a"), krait.Port(b"a")}) == 2
 
 
-@pytest.mark.parametrize("data", ["c1", "d40261", "c7000200", "91", "dd7fffffff", "9190", "d40bff", "a1ff", "0000"])
+@pytest.mark.parametrize("data", ["c1", "d40261", "c7000200", "91", "dd7fffffff", "9190", "d40cff", "a1ff", "0000"])
 def test_malformed_items_are_refused(data):
     for read in (decode, _careful.decode):
         if (read, data) == (decode, "9190"):

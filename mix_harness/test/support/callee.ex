@@ -49,6 +49,12 @@ defmodule Krait.Callee do
     {:reply, GenServer.call(address, request, 20_000), tell}
   end
 
+  # As a process of its own, so that the next one may ask, too.
+  def handle_call({:ask_aside, address, request}, from, tell) do
+    spawn(fn -> GenServer.reply(from, GenServer.call(address, request, 20_000)) end)
+    {:noreply, tell}
+  end
+
   def handle_call({:ask_later, address, request}, _from, tell) do
     :gen_server.send_request(address, request)
     {:reply, :asked, tell}

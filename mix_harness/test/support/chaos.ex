@@ -85,7 +85,7 @@ defmodule Krait.Chaos do
   @spec count_stream({atom, node}, term, pid) :: term
   def count_stream(pool, request, to) do
     {:ok, stream} = GenServer.call(pool, request, :infinity)
-    send(to, :begun)
+    send(to, {:stream, stream})
     count_items(stream, to, 0)
   end
 
