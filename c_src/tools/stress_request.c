@@ -118,7 +118,9 @@ void request_send(struct ask *a, size_t start, uint64_t timeout_us)
 	case ASK_CLEAR:
 		s->ambiguous++;
 		break;
-	case ASK_PING:
+	case ASK_PING: /* likewise, to a stream that has ended */
+		s->ambiguous += a->name == NULL;
+		break;
 	case ASK_AUTH:
 	case ASK_STATUS:
 	case ASK_WORKERS:

@@ -59,6 +59,7 @@ void session_unheard(struct ask *a, bool connection_lost)
 	a->snap.settled = true;
 	not_known(sn);
 	sn->owner_sure = false;
+	sn->surely &= a->snap.mode != MODE_HINT;
 	if (!connection_lost)
 		return;
 	sn->ghosts++;
@@ -114,12 +115,15 @@ static const char *judge_epoch(struct ask *a, uint64_t epoch, bool *current)
 	bool was_sent_before = a->sent_us < sn->epoch_us;
 
 	*current = false;
-	if (old >= 0 && was_sent_before)
+	if (old >= 0 && was_sent_before) {
+		sn->unknown += sn->old[old].vague;
 		return NULL;
+	}
 	if (old >= 0 && !sn->old[old].vague)
 		return "a life of the session that had ended goes on";
 	if (old < 0 && was_sent_before) { /* which is the later one? */
 		keep_old(sn, epoch, true);
+		sn->unknown++; /* one that ran, in that case */
 		return NULL;
 	}
 	if (old >= 0)
@@ -227,8 +231,11 @@ const char *session_judge(struct ask *a, enum outcome o, const uint8_t *reply)
 	struct session *sn = a->session;
 
 	a->snap.settled = true;
-	if (o != OUT_OK && o != OUT_SESSION_BUSY)
+	if (o != OUT_OK && o != OUT_SESSION_BUSY) {
 		sn->owner_sure = false;
+		/* it may have taken over what was lost, and has not made anything of it */
+		sn->surely &= a->snap.mode != MODE_HINT;
+	}
 	if (a->kind == ASK_END_SESSION)
 		return o == OUT_NO_SESSION && !has_id(a, reply, "no_session") ? "another session"
 									      : judge_end(a, o);

@@ -288,10 +288,10 @@ static void cancel(struct stream *st)
 
 static void exit_by(struct stream *st, struct caller *by)
 {
-	static const char *const reasons[] = { "kill", "shutdown", "normal", "because" };
+	static const char *const reasons[] = { "kill", "shutdown", "because" };
 	struct term_pid self = caller_pid(by);
 
-	wire_exit(caller_out(by), OP_EXIT2, &self, &st->pid, reasons[rnd_to(by->s, 4)]);
+	wire_exit(caller_out(by), OP_EXIT2, &self, &st->pid, reasons[rnd_to(by->s, 3)]);
 	caller_say(st->caller, "exits stream", st->nonce, st->got);
 	st->exited = true;
 	closes(st, CLOSING_CANCEL);
@@ -333,9 +333,16 @@ static void ask_nonsense(struct stream *st)
 /* What means nothing to a stream; it changes nothing. */
 static void babble(struct caller *c, const struct term_pid *pid)
 {
+	struct term_pid self = caller_pid(c);
 	size_t start;
-	struct buf *out = begin(c, pid, &start);
+	struct buf *out;
 
+	c->s->talks++;
+	if (rnd_to(c->s, 3) == 0) { /* as for any process that does not trap exits */
+		wire_exit(caller_out(c), OP_EXIT2, &self, pid, "normal");
+		return;
+	}
+	out = begin(c, pid, &start);
 	switch (rnd_to(c->s, 3)) {
 	case 0:
 		term_put_atom(out, "cancel");
@@ -351,7 +358,6 @@ static void babble(struct caller *c, const struct term_pid *pid)
 		term_put_nil(out);
 	}
 	wire_end(out, start);
-	c->s->talks++;
 }
 
 /* A gen_server call to it: ping, or what a stream does not do. */

@@ -36,9 +36,11 @@ const char *stream_judge_opening(const struct ask *a, enum outcome o, const uint
 	return st->shape == SHAPE_NONE ? NULL : "it does not raise";
 }
 
+/* It may end by itself: all its items have come, and one more was asked for. Once it is being closed its
+ * items are dropped, and its own end may come first. */
 static bool all_came(const struct stream *st)
 {
-	return st->got == st->total && st->asked > st->total;
+	return st->asked > st->total && (st->got == st->total || st->closing != CLOSING_NOT);
 }
 
 static const char *judge_done(const struct stream *st)
