@@ -85,6 +85,8 @@ void callback_release(struct callback_call *k)
 {
 	if (!list_empty(&k->callbacks) || !list_empty(&k->due))
 		return;
+	if (k->told)
+		k->worker->pool->waiting_calls--;
 	HASH_DELETE(hh, k->worker->calls, k);
 	mem_free(k);
 }
@@ -101,6 +103,8 @@ bool node_callbacks_next_wait(struct node_pool *p, struct pool_event *ev)
 					   .waits = waits };
 		list_remove(&k->due);
 		k->told = waits;
+		if (news)
+			p->waiting_calls += waits ? 1u : -1u;
 		callback_release(k);
 		if (news)
 			return true;

@@ -27,7 +27,7 @@ static bool take_versions(struct node_worker *w, const uint8_t *at, const uint8_
 		    !frame_get_str(&at, end, &value, &value_len))
 			return false;
 		if (is_text(key, key_len, "gil"))
-			w->gil = is_text(value, value_len, "off") ? GIL_OFF : GIL_ON;
+			w->gil = is_text(value, value_len, "disabled") ? GIL_OFF : GIL_ON;
 		if (len < size)
 			len += (size_t)snprintf(text + len, size - len, "%s%.*s %.*s",
 						len > 0 ? ", " : "",

@@ -290,6 +290,7 @@ struct node_pool {
 	unsigned failed_count; /* a pool has at most 1024 workers to kill and as many to start */
 	bool drained;          /* POOL_DRAINED was seen in this pump */
 	struct list waits;     /* struct callback_call, due */
+	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;

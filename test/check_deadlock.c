@@ -1,8 +1,9 @@
-/* check_deadlock.c - whether a pool could never serve what waits in it. A case is a text: who waits for
- * whom, and who has asked for what.
+/* check_deadlock.c - whether a request could never be served. A case is a text: who waits for whom, and who
+ * has asked for what.
  *
- *     "1:A 2:B,C | A? B1"    the call in slot 1 waits for A, that in slot 2 for B and C; a request of A is
- *                            queued, and one of B runs in slot 1. '_' is a process that is not known */
+ *     "1:A 2:B,C 3: | A? B1 C?2"  the call in slot 1 waits for A, that in slot 2 for B and C, and what is in
+ *                            slot 3 does not wait; a request of A is queued, one of B runs in slot 1, one
+ *                            of C is queued for slot 2. '_' is a process that is not known */
 #include "deadlock.h"
 
 #include "mem.h"
@@ -50,13 +51,20 @@ static struct given given(const char *text)
 				(struct deadlock_wait){ slot, process(*text), 100 + g.waits };
 			g.waits++;
 		} else {
-			unsigned where =
-				text[1] == '?' ? DEADLOCK_QUEUED : (unsigned)(text[1] - '1');
+			bool queued = text[1] == '?';
+			const char *at = queued ? text + 2 : text + 1;
+			bool one = *at >= '1' && *at <= '9';
 
-			g.ask[g.asks] = (struct deadlock_ask){ process(*text), where, g.asks,
-							       200 + g.asks };
+			g.ask[g.asks] = (struct deadlock_ask){
+				.process = process(*text),
+				.queued = queued,
+				.first = one ? (unsigned)(*at - '1') : 0,
+				.count = one ? 1 : g.slots,
+				.arrival = g.asks,
+				.since_us = 200 + g.asks,
+			};
 			g.asks++;
-			text++;
+			text = one ? at : at - 1;
 		}
 	}
 	return g;
@@ -108,9 +116,23 @@ static const struct {
 	/* a process that has one request that will be answered is not stuck */
 	{ "1:A 2:B | A? A2", "none" },
 	{ "1:A 2:B | A? A2 B?", "2" },
+	/* a slot that does not wait serves whoever may come there */
+	{ "1:A 2: | A?", "none" },
+	{ "1:A 2: | A?1", "0" },
+	{ "1:A 2: | A?2", "none" },
+	{ "1:A 2: | A2", "none" },
+	{ "1:A 2: | B?1", "none" }, /* B is not to blame */
+	{ "1:A 2: | B?1 A?1 B?1 C?", "1" },
+	{ "1:A 2:B 3: | B?1 A?2", "1" },
+	{ "1:A 2:B 3: | B?1 A?3", "none" },
+	{ "1:A 2:B 3: | B1 A?2 C?2", "1" },
+	{ "1:A 2: | A?1 A?", "none" }, /* its second one will be answered */
 	/* names */
 	{ "1:_ | A?", "unclear" },
-	{ "1:_ |", "unclear" },
+	{ "1:_ |", "none" },
+	{ "1:_ 2: | A?", "none" },
+	{ "1:_ 2: | A?1", "unclear" },
+	{ "1:_ 2:A 3: | A?2", "0" },
 	{ "1:_ 2:A | A?", "unclear" },
 	{ "1:_ 2:A | B?", "none" }, /* A can answer, whoever the other one is */
 	{ "1:_,A | A?", "unclear" },
@@ -144,7 +166,7 @@ START_TEST(without_memory_nobody_is_refused)
 {
 	uint64_t since;
 
-	for (long n = 0; n < 5; n++) {
+	for (long n = 0; n < 6; n++) {
 		mem_fail_after = n;
 		ck_assert_str_eq(found("1:A | A?", &since), "none");
 		mem_fail_after = -1;

@@ -678,6 +678,23 @@ defmodule Krait.CallbacksTest do
       await_rest(node)
     end
 
+    test "hear of it when it is one particular worker that could never serve them" do
+      node = start_node(size: 2)
+      callee = Callee.start()
+      session = [session: "here"]
+      {:ok, os_pid} = py(node, "__import__('os').getpid()", session)
+      # A call of no session, on the worker that has the session: it is the one that was used last.
+      request = {:ask, node.pool, eval("'inside'", session)}
+
+      assert {:ok, {^os_pid, {:error, {:deadlock, _}}}} =
+               ask(node, back(:call_with_pid, [callee, request]))
+
+      # The other worker has no part in it.
+      request = {:ask, node.pool, eval("'beside'")}
+      assert {:ok, {_, {:ok, "beside"}}} = ask(node, back(:call_with_pid, [callee, request]))
+      await_rest(node)
+    end
+
     test "may ask without waiting, and are served when there is a worker" do
       node = start_node(size: 1)
       callee = Callee.start()

@@ -2,6 +2,8 @@ defmodule Krait.SessionsTest do
   # A session keeps its calls on the worker that knows it, and its state in that worker.
   use Krait.Case, async: true
 
+  alias Krait.RawPeer
+
   defp start(options \\ []), do: start_node([preload: ["krait_counting"]] ++ options)
 
   # A call of krait_counting in a session.
@@ -31,6 +33,16 @@ defmodule Krait.SessionsTest do
   defp answer(request_id) do
     {:reply, answer} = :gen_server.wait_response(request_id, 10_000)
     answer
+  end
+
+  # A cast of count() whose session's id is these bytes, from a peer that writes as no BEAM does.
+  defp cast_raw(node, id) do
+    peer = RawPeer.connect(node.name)
+    <<131, mark::binary>> = :erlang.term_to_binary(:the_id)
+    call = {:call, "krait_counting", "count", [], [session: :the_id]}
+    frame = RawPeer.frame({6, self(), :"", :default}, {:"$gen_cast", call})
+    :ok = RawPeer.send_frame(peer, :binary.replace(frame, mark, id))
+    RawPeer.close(peer)
   end
 
   defp ended?(node, id, n) do
@@ -94,14 +106,28 @@ defmodule Krait.SessionsTest do
       assert sessions(node) == []
     end
 
-    test "is that of the map with the same pairs, in whatever order they are sent" do
+    test "is that of the same name, however it is written: maps in any order, lists in pieces" do
       node = start()
-      # Beyond 32 pairs a map's order is that of hashes; these two differ in how they came about.
-      pairs = for i <- 1..40, do: {"k#{i}", i}
-      one = Map.new(pairs)
-      two = Enum.reduce(Enum.reverse(pairs), %{}, fn {k, v}, map -> Map.put(map, k, v) end)
-      assert count(node, {:m, one}) == {:ok, 1}
-      assert count(node, {:m, two}) == {:ok, 2}
+      <<131, a::binary>> = :erlang.term_to_binary(:a)
+      <<131, b::binary>> = :erlang.term_to_binary("b")
+      <<131, a_b::binary>> = :erlang.term_to_binary(%{:a => 1, "b" => 2})
+
+      maps = [
+        a_b,
+        <<116, 2::32, a::binary, 97, 1, b::binary, 97, 2>>,
+        <<116, 2::32, b::binary, 98, 2::32, a::binary, 97, 1>>
+      ]
+
+      for id <- maps, do: cast_raw(node, id)
+      eventually(match?([%{calls: 3}], sessions(node)))
+      assert count(node, %{:a => 1, "b" => 2}) == {:ok, 4}
+
+      lists = [<<107, 2::16, 1, 2>>, <<108, 2::32, 97, 1, 97, 2, 106>>]
+      pieces = <<108, 1::32, 97, 1, 108, 1::32, 97, 2, 106>>
+      for id <- lists ++ [pieces], do: cast_raw(node, id)
+      eventually(match?([_, %{calls: 3}], sessions(node)))
+      assert count(node, [1, 2]) == {:ok, 4}
+      assert count(node, {1, 2}) == {:ok, 1}
     end
 
     test "is there for casts, checkouts and leases too" do
@@ -128,6 +154,34 @@ defmodule Krait.SessionsTest do
       assert [%{id: {:mine, 1}, idle_ms: 0}] = sessions(node)
       assert ask(lease, :checkin) == :ok
       assert count(node, {:mine, 1}) == {:ok, 2}
+    end
+
+    test "is there for streams and batches, which are calls of it like any other" do
+      node = start(size: 2)
+      assert count(node, :s) == {:ok, 1}
+      batch = List.duplicate({"krait_counting", "count", []}, 3)
+      assert ask(node, {:batch, batch, session: :s}) == {:ok, [{:ok, 2}, {:ok, 3}, {:ok, 4}]}
+
+      {:ok, stream} = ask(node, {:stream, "krait_counting", "counts", [3], session: :s, demand: 1})
+      assert_receive {:krait_stream, ^stream, {:item, 5}}, 5_000
+      # It goes on for as long as it likes: the session's other calls wait for it, and nobody else.
+      next =
+        :gen_server.send_request(node.pool, {:call, "krait_counting", "count", [], [session: :s]})
+
+      await_queued(node, 1)
+      assert py(node, "1") == {:ok, 1}
+      send(stream, {:ask, 10})
+      assert_receive {:krait_stream, ^stream, {:item, 7}}, 5_000
+      assert_receive {:krait_stream, ^stream, :done}, 5_000
+      assert answer(next) == {:ok, 8}
+
+      # And on a lease.
+      {:ok, lease} = ask(node, {:checkout, {:session, :s}})
+      {:ok, stream} = ask(lease, {:stream, "krait_counting", "counts", [2], []})
+      assert_receive {:krait_stream, ^stream, :done}, 5_000
+      assert ask(lease, {:batch, batch, []}) == {:ok, [{:ok, 11}, {:ok, 12}, {:ok, 13}]}
+      assert ask(lease, :checkin) == :ok
+      await_rest(node)
     end
 
     test "does not keep a call's time from being limited" do
@@ -539,11 +593,11 @@ defmodule Krait.SessionsTest do
     end
 
     test "is watched no longer than its session lasts" do
-      node = start(session_ttl: 100)
+      node = start()
       before = status(node).monitors
       for i <- 1..20, do: assert({:ok, 1} = count(node, i, owner: self()))
       assert status(node).monitors >= before + 20
-      eventually(sessions(node) == [])
+      for i <- 1..20, do: assert(:ok = ask(node, {:end_session, i}))
       eventually(status(node).monitors <= before)
     end
   end

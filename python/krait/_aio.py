@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
-    from krait._desk import Desk
+    from krait._engine import Engine
 
 
 class Loops:
     """The worker's own loop, and the others."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._own: asyncio.AbstractEventLoop | None = None
         self._cancelling: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._main = threading.get_ident()
@@ -47,7 +47,7 @@ class Loops:
         """What the awaitable comes to; KeyboardInterrupt if it was cancelled by an interrupt."""
         import asyncio
 
-        loop, task = self._desk.held(self._start, scope, awaitable)
+        loop, task = self._engine.held(self._start, scope, awaitable)
         try:
             return loop.run_until_complete(task)
         except asyncio.CancelledError:
@@ -55,7 +55,7 @@ class Loops:
                 raise KeyboardInterrupt from None
             raise
         finally:
-            self._desk.held(self._stop, scope, loop, task)
+            self._engine.held(self._stop, scope, loop, task)
 
     def _start(self, scope: Scope | None, awaitable: Awaitable[Any]) -> Any:
         import asyncio

@@ -252,7 +252,14 @@ def _encoder(engine: Engine) -> Encoder:
 
 
 def _frame(
-    engine: Engine, id_: int, scope: Scope, kind: str, dest: Any, value: Any, root: str, timeout: Optional[int]
+    engine: Engine,
+    id_: int,
+    scope: Scope,
+    kind: str,
+    dest: Any,
+    value: Any,
+    root: str,
+    timeout: Optional[int],
 ) -> bytes:
     encoder = _encoder(engine)
     parts = [encoder.encode(value, root)]  # first, for it may run code of the user's

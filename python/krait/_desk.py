@@ -5,35 +5,30 @@ stream without credit, a call back) reads it himself, one frame at a time, which
 passes on what is for others. A CALL that comes meanwhile is run at once, inside: it has a scope of its
 own, and the outer one goes on afterwards.
 
-What can go wrong: an interrupt (_interrupt.py) that comes in a call within a call may mean either. The
-frame that precedes the signal tells which; the outer one hears it when it is its turn. The channel
-breaks in the middle of a call: the process ends there, as it would between calls.
+What can go wrong: an interrupt comes meanwhile (_hearing.py); the channel ends in the middle of a call
+(what is waited for is lost, streams are closed, and the loop finds the end again when the call is over),
+or breaks (the process ends there, as it would between calls).
 """
 
 from __future__ import annotations
 
-import math
-import os
-import select
-import socket
 import threading
 import time
 import weakref
 from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from krait import _process
-from krait._aio import Loops, running_loop, without_running_loop
+from krait._aio import running_loop, without_running_loop
 from krait._answers import Answers
 from krait._channel import BadFrame, Body, Channel, ChannelLost
 from krait._context import Scope, running, scope_of_context
-from krait._engine import LOST, Engine, Wait, call_in_loop, checked
-from krait._exits import EXIT_BAD_FRAME, EXIT_CHANNEL_LOST
-from krait._failure import write_stderr
-from krait._frames import END_SESSION, INTERRUPT, PING
-from krait._interrupt import Interrupt, beside
+from krait._engine import LOST, Wait, call_in_loop, checked
+from krait._frames import END_SESSION, PING
+from krait._hearing import Hearing
+from krait._interrupt import Interrupt
 from krait._perform import complete, perform
+from krait._seat import Seat
 from krait._settings import Settings
 from krait._stream import pump
 
@@ -41,35 +36,22 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
-INTERRUPT_BYTES = 16  # the longest INTERRUPT frame is shorter
 INNER_MAX = 16  # frame.h: how deep calls within calls may be
-WAKEUP_BYTES = 4096
 
 
-class Desk(Engine):
+class Desk(Hearing):
     """See above. Everything here but what is said of threads is for the main one."""
 
     def __init__(
         self, channel: Channel, settings: Settings, exposed: dict[str, Any], interrupt: Interrupt
     ) -> None:
-        super().__init__(channel, settings, exposed)
-        self._interrupt = interrupt
-        self._raised: set[int] = set()  # calls that a signal hit whose frame was not read yet
-        self._announced: list[int] = []  # calls that a signal is yet to hit, their frames read
-        self._to_come = 0  # signals whose frames were read before them, and acted upon
-        self._hearing = False  # a signal, just now
-        self._stack: list[Scope] = []  # calls of the careful way, each within the one before
-        self._loops = Loops(self)
-        self._reading = threading.Lock()
+        super().__init__(channel, settings, exposed, interrupt)
         self._seats = threading.local()
-        self._all_seats: weakref.WeakSet[_Seat] = weakref.WeakSet()
+        self._all_seats: weakref.WeakSet[Seat] = weakref.WeakSet()
         self._watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._waits_in: Any = weakref.WeakKeyDictionary()  # loop: waits
-        self.inner: set[int] = set()  # calls within calls, by id
         self._tasks: set[asyncio.Task[Any]] = set()  # of calls within calls
         self._gone = False  # the channel has ended
-        self._main = running.thread = threading.get_ident()
-        interrupt.whose = self._whose
 
     # Calls
 
@@ -78,8 +60,7 @@ class Desk(Engine):
         is for the call that comes now."""
         if self.take(frame):
             if frame[0] == PING:
-                self._interrupt.early = False  # the call that it was meant for is answered
-                self._to_come = 0
+                self.forget_signals()  # the call that they were meant for is answered
         elif frame[0] == END_SESSION:
             self.sessions.end(frame[2])
             _process.flush_output()
@@ -142,35 +123,14 @@ class Desk(Engine):
             self._stack.pop()
             self._ended(scope)
 
-    def guarded(self, scope: Scope, function: Callable[..., Any], *args: Any) -> Any:
-        if threading.get_ident() != self._main:
-            return function(*args)
-        interrupt = self._interrupt
-        try:
-            interrupt.armed = True
-            return function(*args)
-        finally:
-            interrupt.armed = False
-
-    def begin(self, scope: Scope) -> None:
-        if self._interrupt.early:
-            self._interrupt.early = False
-            if self.interrupt_waits(scope.id):
-                raise KeyboardInterrupt
-
-    def held(self, function: Callable[..., Any], *args: Any) -> Any:
-        was = self._interrupt.hold()
-        try:
-            return function(*args)
-        finally:
-            self._interrupt.release(was)
-
     def send(self, body: Body) -> None:
+        if not self._is_main():
+            # From now on the worker's loop does not send alone. If it does so just now, then for a call
+            # that has ended before this.
+            self.open[0] = _NEVER
+            if running.frame is None and not self.inner:
+                raise RuntimeError("the call on whose behalf this is has ended")
         self.held(self.channel.send, body)
-
-    def meant(self, scope: Scope, error: BaseException) -> BaseException:
-        cancelled = scope.cancelled and type(error).__name__ == "CancelledError"
-        return KeyboardInterrupt() if cancelled else error
 
     def finish(self, scope: Scope | None, awaitable: Awaitable[Any]) -> Any:
         return self._loops.run(scope, awaitable)
@@ -191,87 +151,6 @@ class Desk(Engine):
     async def pump_beside(self, scope: Scope, answers: Answers, value: Any) -> Body:
         with without_running_loop():
             return pump(self, scope, answers, value)
-
-    # Interrupts
-
-    def interrupt_waits(self, call_id: int) -> bool:
-        """A signal came before this call began: whether it is the one that is meant. Another that is, is
-        told."""
-        ids, self._announced = self._announced + self._arrived_interrupts(), []
-        if not self.inner:
-            self._to_come = 0  # it has come: after what it was meant for had ended
-        others = [scope for scope in (self._scope(id_) for id_ in ids if id_ != call_id) if scope is not None]
-        for scope in others:
-            self._tell(scope)
-        if not ids and len(self._stack) > 1:
-            self._interrupt.early = True  # for the call that this one runs within, at its release
-        return call_id in ids
-
-    def _arrived_interrupts(self) -> list[int]:
-        """Takes the INTERRUPT frames out of what has come; their ids."""
-        if not self._reading.acquire(blocking=False):
-            return []  # another thread is at it, and will find them
-        try:
-            return [self.decode(body)[1] for body in self.channel.take(_is_interrupt)]
-        except BadFrame as error:
-            self._broken(error)
-        finally:
-            self._reading.release()
-
-    def _whose(self, frame: FrameType | None) -> bool:
-        """A signal has come while user code runs here: whether it means that code, on the top of the stack.
-        If it means another call, that is told."""
-        if self._to_come > 0:
-            self._to_come -= 1
-            return False
-        if self._hearing:
-            return False  # of a storm of signals one at a time is enough
-        self._hearing = True
-        try:
-            return self._hear(frame)
-        finally:
-            self._hearing = False
-
-    def _hear(self, frame: FrameType | None) -> bool:
-        ids, self._announced = self._announced, []
-        top = self._stack[-1] if self._stack else running
-        if self.inner:  # else there is no other that it could mean
-            ids += self._arrived_interrupts()
-        meant = [scope for scope in (self._scope(id_) for id_ in ids) if scope is not None]
-        if ids:
-            self._to_come += len(ids) - 1
-        else:
-            meant = [top]
-            self._raised.add(top.id)
-        here = [self._tell(scope, scope is top, frame) for scope in meant]
-        return any(here)
-
-    def interrupted(self, call_id: int) -> None:
-        """The frame was read before its signal was heard, or long after."""
-        if call_id in self._raised:
-            self._raised.discard(call_id)
-            return
-        scope = self._scope(call_id)
-        if scope is None:
-            return
-        if self._is_main():
-            self._to_come += 1
-            self._tell(scope)
-        else:
-            self._announced.append(call_id)  # the main thread may be far from looking at anything
-
-    def _tell(self, scope: Scope, here: bool = False, frame: FrameType | None = None) -> bool:
-        """Makes an interrupt known to a call; whether it is to be raised just here, in that frame."""
-        if scope.task is not None:
-            return self._loops.cancel(scope, frame if here else None)
-        scope.interrupted = 0 if here else scope.id
-        return here
-
-    def _scope(self, call_id: int) -> Scope | None:
-        scope = self.scopes.get(call_id)
-        if scope is None and running.frame is not None and running.id == call_id:
-            return running
-        return scope
 
     # Waiting, on any thread
 
@@ -332,6 +211,7 @@ class Desk(Engine):
                     if frame is not None:
                         works.append(frame)
                         self.inner.add(frame[1])
+                        self.open[-frame[1]] = _NEVER
             if self.channel.pending:
                 self._nudge()
             for frame in works:
@@ -346,14 +226,11 @@ class Desk(Engine):
         for loop in list(self._watched):
             call_in_loop(loop, partial(self._readable, loop))
 
-    def _is_main(self) -> bool:
-        return threading.get_ident() == self._main
-
-    def _seat(self) -> _Seat:
+    def _seat(self) -> Seat:
         try:
-            seat: _Seat = self._seats.seat
+            seat: Seat = self._seats.seat
         except AttributeError:
-            seat = self._seats.seat = _Seat(self.channel)
+            seat = self._seats.seat = Seat(self.channel)
             self._all_seats.add(seat)
         return seat
 
@@ -377,7 +254,7 @@ class Desk(Engine):
             if frame[0] == END_SESSION:
                 self.sessions.end(frame[2])
                 self.send(self.pong(frame[1]))
-                self.inner.discard(frame[1])
+                self._left(frame[1])
                 return
             answers = Answers(self.settings)
             scope = Scope(frame, time.monotonic())
@@ -403,7 +280,11 @@ class Desk(Engine):
         _process.flush_output()
         self.end(call_id)
         self.send(body)
-        self.inner.discard(call_id)
+        self._left(call_id)
+
+    def _left(self, id_: int) -> None:
+        self.inner.discard(id_)
+        self.open.pop(-id_, None)
         if not self._is_main():
             self._nudge()  # the main thread may wait for just that
 
@@ -411,60 +292,16 @@ class Desk(Engine):
         """The node is gone: nothing that is waited for will come."""
         self._gone = True
         for wait in list(self.open.values()):
-            wait.finish(LOST, None)
+            if wait is not _NEVER:
+                wait.finish(LOST, None)
         for scope in list(self.scopes.values()):
             scope.closing = True
             if scope.wake is not None:
                 scope.wake()
-
-    def _broken(self, error: BaseException) -> NoReturn:
-        lost = isinstance(error, (ChannelLost, OSError))
-        words = "the channel to the node is lost" if lost else "the node sent what is no frame"
-        write_stderr(f"krait: {words}: {error}\n")
-        os._exit(EXIT_CHANNEL_LOST if lost else EXIT_BAD_FRAME)
 
     def last(self) -> None:
         super().last()
         self._loops.close()
 
 
-class _Seat:
-    """Where a thread waits: for the channel, or for another thread that read what it waits for."""
-
-    __slots__ = ("__weakref__", "_bell", "_cord", "_poll", "thread")
-
-    def __init__(self, channel: Channel) -> None:
-        self.thread = threading.get_ident()
-        self._bell, self._cord = socket.socketpair()
-        self._bell.setblocking(False)
-        self._cord.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(channel.sock, select.POLLIN)
-        self._poll.register(self._bell, select.POLLIN)
-
-    def poll(self, seconds: float | None) -> bool:
-        """Whether there may be something."""
-        ready = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
-        if len(ready) > 1 or (ready and ready[0][0] == self._bell.fileno()):
-            self._bell.recv(WAKEUP_BYTES)
-        return bool(ready)
-
-    def wake(self) -> None:
-        """From any thread; from its own there is no need."""
-        if threading.get_ident() != self.thread:
-            try:
-                self._cord.send(b".")
-            except OSError:  # it was told often enough, or its thread is just ending
-                pass
-
-    def __del__(self) -> None:
-        # Sockets, for another thread may be in wake() just now: a number might be another file by then.
-        self._bell.close()
-        self._cord.close()
-
-
-beside.add(Desk.guarded.__code__)
-
-
-def _is_interrupt(body: bytes) -> bool:
-    return len(body) <= INTERRUPT_BYTES and body[:2] == bytes((0x92, INTERRUPT))
+_NEVER = Wait(0, -1)  # beside what is waited for: a reason why the worker's loop is not alone

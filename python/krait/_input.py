@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from krait._callback import Exit, call
 from krait._aio import running_loop
+from krait._callback import Exit, call
 from krait._terms import Atom, Pid
 
 AHEAD = 16

@@ -70,10 +70,10 @@ def serve(channel: Channel, settings: Settings, exposed: dict[str, Any], interru
 
 
 def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
-    receive, send, decode, resolve = channel.receive, channel.send, desk.decode, desk.resolve
+    receive, send, decode, resolve = channel.receive, channel.send_alone, desk.decode, desk.resolve
     encode, failed = desk.answers.result, desk.answers.error
     flush_output, monotonic, running = _process.flush_output, time.monotonic, _context.running
-    open_, inner, plain_types = desk.open, desk.inner, PLAIN_TYPES
+    open_, plain_types = desk.open, PLAIN_TYPES
     frame = args = kwargs = meta = result = answer = None  # type: Any
     while True:
         data = receive()
@@ -121,7 +121,7 @@ def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
             answer = failed(call_id, error)
         running.frame = None
         flush_output()
-        if open_ or inner:
+        if open_:
             desk.answer(call_id, answer)
         else:
             send(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any, Callable, Iterable, Optional
 
 import krait
@@ -29,6 +30,10 @@ def call(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
 
 def outcome(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
     return _outcome(krait.call, dest, request, timeout)
+
+
+def call_with_pid(dest: Any, request: Any) -> Any:
+    return os.getpid(), krait.call(dest, request, None)
 
 
 def told(dest: Any, request: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import krait
@@ -29,6 +30,12 @@ def count() -> int:
     session = krait.session()
     session["n"] = session.get("n", 0) + 1
     return session["n"]
+
+
+def counts(items: int) -> Iterator[int]:
+    """As so many count(), one an item."""
+    for _ in range(items):
+        yield count()
 
 
 def where() -> tuple[int, int]:
