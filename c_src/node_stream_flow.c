@@ -165,7 +165,8 @@ void node_stream_resume(struct node_stream *s)
 		worker_resume(w->io);
 }
 
-/* Too much waits for the peer although nothing was passed on: its items have grown. */
+/* Too much waits for the peer although nothing was passed on: its items have grown. A worker reads again
+ * when all that have paused it have let go, so each does that once. */
 static void pause_if_clogged(struct node_stream *s, struct node_worker *w)
 {
 	bool shared = pool_config(s->owner_pool->pool)->slots > 1;
