@@ -524,6 +524,7 @@ struct stress {
 		surprises;
 	uint64_t stream_ends[STREAM_ENDS], streams, items, asks, talks, sessions_begun, epochs,
 		losses, batched;
+	uint64_t slowest_close_us;
 	uint64_t bytes_in, bytes_out, watches, probes;
 	struct histogram latency;
 	double usual_us, usual_lease_us; /* moving averages of it */

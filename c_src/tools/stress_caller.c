@@ -40,6 +40,8 @@ static void next(struct caller *c)
 	uint64_t r = rnd_to(s, s->options.mix_sum);
 	unsigned kind = 0;
 
+	if (c->waiting != NULL)
+		return; /* it has done something meanwhile */
 	if (c->stream != NULL) {
 		stream_step(c);
 		return;

@@ -189,8 +189,8 @@ static void put_text(const struct stress *s, const struct figures *f)
 	put_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
 	if (s->streams > 0) {
 		printf("streams        opened %" PRIu64 ", items %" PRIu64 ", asks %" PRIu64
-		       ", other words to them %" PRIu64 "\n",
-		       s->streams, s->items, s->asks, s->talks);
+		       ", other words to them %" PRIu64 ", slowest close %" PRIu64 " us\n",
+		       s->streams, s->items, s->asks, s->talks, s->slowest_close_us);
 		put_numbers("", stream_end_names, s->stream_ends, STREAM_ENDS);
 	}
 	if (s->sessions_begun > 0)

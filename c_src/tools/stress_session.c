@@ -118,6 +118,7 @@ void sessions_owner_gone(const struct caller *c)
 		sn->owner_dead_us = sim_answers_by(c->sim, now_us());
 		sn->retiring = sn->licensed = true;
 		sn->surely = false;
+		sn->owner_sure &= sn->refs == 0; /* a call under way may begin it anew */
 	}
 }
 

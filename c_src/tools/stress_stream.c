@@ -604,7 +604,8 @@ static void take_item(struct stream *st, const uint8_t *item)
 		s->crossed++;
 		return;
 	}
-	expect_item(st);
+	if (st->closing == CLOSING_NOT)
+		expect_item(st);
 	if (is_due(st))
 		carry_out(st);
 	else if (st->closing != CLOSING_NOT)
@@ -630,9 +631,10 @@ static void take_end(struct stream *st, const uint8_t *what)
 	if (why != NULL) {
 		term_print(what, text, sizeof text);
 		fail(s, c,
-		     "stream %u.%u, nonce %llx, after %llu items of %llu asked for, ended with %s: "
-		     "%s",
+		     "stream %u.%u, nonce %llx, %s%s of %zu bytes, after %llu of %llu asked for, "
+		     "ended with %s: %s",
 		     st->pid.id, st->pid.serial, (unsigned long long)st->nonce,
+		     shapes[st->shape].how, st->async ? " async" : "", st->payload_len,
 		     (unsigned long long)st->got, (unsigned long long)st->asked, text, why);
 	} else {
 		s->checks++;
@@ -643,6 +645,8 @@ static void take_end(struct stream *st, const uint8_t *what)
 		return;
 	}
 	end_count(c, end);
+	if (end == END_CANCELLED && now_us() - st->since_us > s->slowest_close_us)
+		s->slowest_close_us = now_us() - st->since_us;
 	caller_say(c, stream_end_names[end], st->nonce, st->got);
 	if (st->monitor != NULL) {
 		st->monitor->due_us = due;

@@ -390,6 +390,16 @@ defmodule Krait.SessionsTest do
   end
 
   describe "a session ends" do
+    test "its end is not taken for a session of the next request, which has none" do
+      node = start()
+      {:ok, lease} = ask(node, {:checkout, :anonymous})
+      heir = spawn_link(fn -> Process.sleep(:infinity) end)
+
+      assert ask(node, {:end_session, :s}) == {:error, {:no_session, :s}}
+      assert ask(lease, {:give_away, heir}) == :ok
+      assert ask(node, :ping) == :pong
+    end
+
     test "when it is told to: its hook runs, and the next call starts it anew" do
       node = start()
       assert count(node, :s) == {:ok, 1}
