@@ -146,6 +146,8 @@ struct session_snap {
 	uint64_t epoch, unknown;
 	unsigned highest;
 	bool must_exist, must_not; /* END_SESSION */
+	bool fresh;                /* there was no such session */
+	bool owns;                 /* its caller is to be the owner */
 	bool settled;              /* what came of it is in the books */
 };
 
@@ -295,8 +297,10 @@ struct session {
 	bool shared;   /* several processes use it at once; else one after the other */
 	bool retiring; /* to be ended, when nobody uses it any more */
 	bool licensed; /* it may begin anew without a word */
-	bool begun;    /* it may have begun since it was known not to be */
-	bool may_exist, surely, owned, owner_sure;
+	bool owed; /* it has begun anew: that it was lost is still to be heard, by another who asks */
+	bool begun; /* it may have begun since it was known not to be */
+	bool may_exist, surely, owned;
+	bool owner_sure; /* it has its owner, and will end with that */
 	bool over;     /* it was ended: the next generation begins when nobody refers to this one */
 	unsigned refs; /* asks that name it, those that are cut included */
 	unsigned uses;

@@ -311,6 +311,14 @@ static unsigned may_be(const struct ask *a)
 	return may;
 }
 
+static bool lacks_module(const uint8_t *reply)
+{
+	const uint8_t *reason = answer_second(reply, "error"), *e;
+	uint32_t arity;
+
+	return term_tuple(reason, &arity, &e) && arity > 0 && term_is_atom(e, "no_function");
+}
+
 enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 {
 	enum outcome o = answer_classify(reply);
@@ -318,6 +326,11 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 	const char *why, *of_session = NULL;
 	char text[160];
 
+	if (o == OUT_REFUSED && (a->kind == ASK_STREAM || a->kind == ASK_SESSION) &&
+	    lacks_module(reply)) {
+		fatal(a->caller->s, "the workers do not find krait_stress_py (PYTHONPATH)");
+		return o;
+	}
 	if (a->session != NULL) /* whatever it is, it goes into the books */
 		of_session = session_judge(a, o, reply);
 	if (!(may & OUT_BIT(o)))

@@ -119,6 +119,8 @@ void sessions_owner_gone(const struct caller *c)
 		sn->retiring = sn->licensed = true;
 		sn->surely = false;
 		sn->owner_sure &= sn->refs == 0; /* a call under way may begin it anew */
+		if (sn->owner_sure)              /* it must end by itself */
+			sn->ghost_until_us = sn->owner_dead_us + s->options.slack_ms * 1000;
 	}
 }
 
@@ -166,7 +168,7 @@ void session_put_step(struct ask *a, struct buf *out, uint64_t timeout_ms, bool 
 {
 	struct stress *s = a->caller->s;
 	struct session *sn = a->session;
-	bool owns = option && sn->uses == 1 && rnd_pct(s, 15), retry = option && rnd_to(s, 10) == 0;
+	bool owns = option && a->snap.fresh && rnd_pct(s, 20), retry = option && rnd_to(s, 10) == 0;
 	double seconds = a->kind == ASK_SESSION_STUCK  ? 3600
 			 : rnd_pct(s, s->options.slow) ? (double)(1 + rnd_to(s, 20)) / 1000
 						       : 0;
@@ -192,8 +194,7 @@ void session_put_step(struct ask *a, struct buf *out, uint64_t timeout_ms, bool 
 		sn->owned = true;
 		sn->owner_slot = a->caller->slot;
 		sn->owner_serial = a->caller->serial;
-		sn->owner_sure =
-			!sn->shared && (sn->mode == MODE_STRICT || sn->mode == MODE_FAIL_FAST);
+		a->snap.owns = true;
 		term_put_atom(out, "owner");
 		term_put_pid(out, &self);
 	}

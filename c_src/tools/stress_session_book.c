@@ -26,14 +26,14 @@ void session_join(struct ask *a, struct session *sn)
 	a->snap.highest = sn->highest;
 	if (a->kind == ASK_END_SESSION) {
 		bool owner_has_ended_it =
-			sn->owner_sure && sn->owner_dead_us != 0 &&
-			now_us() > sn->owner_dead_us + a->caller->s->options.slack_ms * 1000;
+			sn->owner_sure && sn->owner_dead_us != 0 && now_us() >= sn->ghost_until_us;
 
 		a->snap.must_exist = alone && sn->surely;
 		a->snap.must_not = alone && (!sn->may_exist || owner_has_ended_it);
 		sn->licensed = true;
-		sn->surely = false;
+		sn->surely = sn->owner_sure = false;
 	} else {
+		a->snap.fresh = alone && !sn->may_exist;
 		sn->may_exist = true;
 		if (++sn->uses >= SESSION_USES)
 			sn->retiring = true;
@@ -58,14 +58,13 @@ void session_unheard(struct ask *a, bool connection_lost)
 		return;
 	a->snap.settled = true;
 	not_known(sn);
-	sn->owner_sure = false;
 	sn->surely &= a->snap.mode != MODE_HINT;
 	if (!connection_lost)
 		return;
 	sn->ghosts++;
 	sn->ghost_until_us = sim_answers_by(sim, now_us()) + s->options.slack_ms * 1000;
 	sn->licensed = sn->retiring = true;
-	sn->surely = false;
+	sn->owed = sn->surely = sn->owner_sure = false;
 }
 
 void session_leave(struct ask *a)
@@ -74,7 +73,15 @@ void session_leave(struct ask *a)
 
 	session_unheard(a, false);
 	a->session = NULL;
-	if (sn != NULL && --sn->refs == 0 && sn->over)
+	if (sn == NULL || --sn->refs > 0)
+		return;
+	if (sn->owed)
+		fail(a->caller->s, a->caller,
+		     "session %u, generation %u, has begun anew, and nobody was told that it was "
+		     "lost",
+		     sn->index, sn->generation);
+	sn->owed = false;
+	if (sn->over)
 		session_begin(a->caller->s, sn);
 }
 
@@ -136,8 +143,11 @@ static const char *judge_epoch(struct ask *a, uint64_t epoch, bool *current)
 	if (old >= 0)
 		sn->old[old].epoch = 0;
 	if (sn->epoch != 0 && !sn->licensed &&
-	    (sn->mode == MODE_STRICT || sn->mode == MODE_FAIL_FAST))
-		return "it begins anew, and nobody was told that it was lost";
+	    (sn->mode == MODE_STRICT || sn->mode == MODE_FAIL_FAST)) {
+		if (sn->refs == 1)
+			return "it begins anew, and nobody was told that it was lost";
+		sn->owed = true; /* that may be under way, on another connection */
+	}
 	begin_epoch(a->caller->s, sn, epoch);
 	*current = true;
 	return NULL;
@@ -203,8 +213,8 @@ static const char *judge_lost(struct ask *a)
 	else if (!sn->begun && alone && !sn->shared)
 		why = "nothing was lost, or that was told before";
 	a->caller->s->losses++;
-	sn->licensed = true;
-	sn->surely = false;
+	sn->licensed = !sn->owed;
+	sn->owed = sn->surely = sn->owner_sure = false;
 	sn->begun = !alone;
 	if (alone)
 		sn->may_exist = false;
@@ -223,6 +233,7 @@ static const char *judge_end(struct ask *a, enum outcome o)
 		why = "it was there";
 	sn->begun = !alone;
 	sn->may_exist = !alone;
+	sn->owner_sure = false;
 	sn->over = sn->retiring && sn->refs == 1 && now_us() >= sn->ghost_until_us;
 	return why;
 }
@@ -239,17 +250,18 @@ const char *session_judge(struct ask *a, enum outcome o, const uint8_t *reply)
 	struct session *sn = a->session;
 
 	a->snap.settled = true;
-	if (o != OUT_OK && o != OUT_SESSION_BUSY) {
-		sn->owner_sure = false;
-		/* it may have taken over what was lost, and has not made anything of it */
+	if (o != OUT_OK &&
+	    o != OUT_SESSION_BUSY) /* it may have taken over what was lost, and has not
+	                                             made anything of it */
 		sn->surely &= a->snap.mode != MODE_HINT;
-	}
 	if (a->kind == ASK_END_SESSION)
 		return o == OUT_NO_SESSION && !has_id(a, reply, "no_session") ? "another session"
 									      : judge_end(a, o);
 	switch (o) {
 	case OUT_OK:
 		sn->begun = true;
+		sn->owner_sure |= a->snap.owns && !sn->shared &&
+				  (sn->mode == MODE_STRICT || sn->mode == MODE_FAIL_FAST);
 		sn->surely = !sn->shared && sn->ghosts == 0 && sn->owner_dead_us == 0;
 		return a->kind == ASK_CHECKOUT ? NULL : judge_step(a, answer_second(reply, "ok"));
 	case OUT_SESSION_LOST:

@@ -104,6 +104,8 @@ static void judge_listed(struct stress *s, const uint8_t *id, bool *listed)
 		fail(s, NULL, "the node has session %s twice", text);
 	else if (!sn->may_exist)
 		fail(s, NULL, "the node has session %s, which has ended", text);
+	else if (sn->owner_sure && sn->owner_dead_us != 0)
+		fail(s, NULL, "the node has session %s, whose owner is dead", text);
 	else
 		s->checks++;
 	if (sn != NULL)
