@@ -1,11 +1,11 @@
 /* transcode_canon.c - one form for equal terms, to compare them by their bytes.
  *
- * What transcode_term() writes depends on the term alone but for two things: the pairs of a map stand in
- * the order in which they came, and a list may have a longer head than it needs. Here the pairs are
- * sorted, from the innermost map outwards, and heads are made as short as can be. The input is our own
+ * What transcode_term() writes depends on the term alone but for two things: the pairs of a map and the
+ * elements of a MapSet stand in the order in which they came, and a list may have a longer head than it
+ * needs. Here they are sorted, from the innermost map outwards, and heads are made as short as can be. The input is our own
  * writing; its nesting, which this recurses with, is that of the term and bounded by its max_depth. */
 #include "frame.h"
-#include "transcode.h"
+#include "transcode_struct.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -71,8 +71,8 @@ static int sort(struct canon *c, struct pair *pairs, size_t n, size_t from)
 	return sorted.err;
 }
 
-/* The pairs of a map, whose head has been written. */
-static int map_pairs(struct canon *c, uint64_t count)
+/* The pairs of a map, whose head has been written; `set`: keys alone, the elements of a MapSet. */
+static int map_pairs(struct canon *c, uint64_t count, bool set)
 {
 	size_t first = c->pairs.len, from = c->out->len;
 	int rc;
@@ -83,7 +83,7 @@ static int map_pairs(struct canon *c, uint64_t count)
 		if ((rc = value(c)) != 0)
 			return rc;
 		pair.value_at = c->out->len;
-		if ((rc = value(c)) != 0)
+		if (!set && (rc = value(c)) != 0)
 			return rc;
 		pair.len = c->out->len - pair.at;
 		buf_put(&c->pairs, &pair, sizeof pair);
@@ -101,10 +101,24 @@ static int elements(struct canon *c, uint64_t count, bool pairs)
 	int rc = 0;
 
 	if (pairs)
-		return map_pairs(c, count / 2);
+		return map_pairs(c, count / 2, false);
 	for (uint64_t i = 0; i < count && rc == 0; i++)
 		rc = value(c);
 	return rc;
+}
+
+/* The `count` elements of a STRUCT: those of a MapSet stand behind its kind and version. */
+static int structure(struct canon *c, uint64_t count)
+{
+	bool set =
+		c->p < c->end && (*c->p == STRUCT_MAPSET || *c->p == STRUCT_MAPSET + STRUCT_IN_KEY);
+	int rc;
+
+	if (!set || count < 2)
+		return elements(c, count, false);
+	if ((rc = elements(c, 2, false)) != 0)
+		return rc;
+	return map_pairs(c, count - 2, true);
 }
 
 /* The number of `width` bytes after the tag. */
@@ -129,7 +143,9 @@ static int extension(struct canon *c, unsigned width)
 	if ((size_t)(c->end - c->p) < 2 + width + n)
 		return -EBADMSG;
 	type = c->p[1 + width];
-	if ((type != EXT_TUPLE && type != EXT_LISTKEY && type != EXT_MAPKEY) || n == 0)
+	if ((type != EXT_TUPLE && type != EXT_LISTKEY && type != EXT_MAPKEY &&
+	     type != EXT_STRUCT) ||
+	    n == 0)
 		return copy(c, 2 + width + n);
 	buf_put_u8(c->out, 0xc9);
 	buf_put_u32(c->out, 0);
@@ -144,7 +160,11 @@ static int extension(struct canon *c, unsigned width)
 		return rc;
 	c->p += array == 0xdc ? 3 : array == 0xdd ? 5 : 1;
 	put_count(c->out, 0x90, 0xdc, n);
-	if ((rc = elements(c, n, type == EXT_MAPKEY)) != 0)
+	if (type == EXT_STRUCT)
+		rc = structure(c, n);
+	else
+		rc = elements(c, n, type == EXT_MAPKEY);
+	if (rc != 0)
 		return rc;
 	if (c->out->err == 0)
 		put_u32(c->out->data + patch - 5, (uint32_t)(c->out->len - patch));
