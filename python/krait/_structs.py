@@ -262,12 +262,18 @@ def _named(zone: tzinfo, value: datetime) -> tuple[int, int, str, str] | None:
             return None
         abbr = value.tzname() or ""
         utc, std = _offsets(value)
-    for text in (name, abbr):
-        if not isinstance(text, str) or len(text.encode("utf-8", "backslashreplace")) > ZONE_BYTES:
-            return None
+    if not _is_name(name) or not _is_name(abbr):
+        return None
     if utc % 1 or std % 1 or abs(utc) > DAY or abs(std) > DAY or abs(utc + std) > DAY:
         return None
     return int(utc), int(std), str(name), str(abbr)
+
+
+def _is_name(text: object) -> bool:
+    try:
+        return isinstance(text, str) and len(text.encode()) <= ZONE_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _number(value: Decimal) -> Struct | None:
