@@ -717,6 +717,111 @@ static void rpcs(long n)
 	ck_assert(b->closed || heard[4].answers == 1);
 }
 
+/* ---- calls back ---- */
+
+/* {call, math, sqrt, [], #{progress => tag}} */
+static void call_progress(struct peer *p, unsigned caller)
+{
+	size_t start;
+	struct buf *out = begin_call(p, caller, NULL, &start);
+
+	term_put_tuple(out, 5);
+	term_put_atom(out, "call");
+	term_put_atom(out, "math");
+	term_put_atom(out, "sqrt");
+	term_put_nil(out);
+	term_put_map(out, 1);
+	term_put_atom(out, "progress");
+	term_put_atom(out, "tag");
+	end(p, start);
+}
+
+/* CALLBACK of the call under way to a process of `p`; or to a name on its caller's node, if that is 0. */
+static void asks_back(const char *kind, uint64_t number, const struct peer *p, unsigned process)
+{
+	struct worker *w = busy();
+	struct term_pid pid = caller_pid(p, process);
+	struct buf out = { 0 }, term = { 0 };
+	struct frame frame = { .type = FRAME_CALLBACK, .id = number, .count = 5 };
+
+	if (w == NULL)
+		return;
+	frame_put_uint(&out, w->call_id);
+	frame_put_str(&out, kind, strlen(kind));
+	term_put_pid(&term, &pid);
+	if (process != 0) {
+		buf_put_u8(&out, 0xc7);
+		buf_put_u8(&out, (unsigned)term.len);
+		buf_put_u8(&out, EXT_PID);
+		buf_put(&out, term.data, term.len);
+	} else {
+		frame_put_str(&out, "server", 6);
+	}
+	frame_put_str(&out, "what?", 5);
+	if (strcmp(kind, "call") == 0)
+		frame_put_uint(&out, 5000);
+	else
+		frame_put_nil(&out);
+	frame.rest = out.data;
+	frame.rest_len = out.len;
+	worker_says_frame(w, &frame);
+	buf_free(&term);
+	buf_free(&out);
+}
+
+/* {Tag, yes} from who was asked, if it was. */
+static void replies(struct peer *p, unsigned process)
+{
+	struct heard *h = &heard[process];
+	size_t start;
+	struct buf *out;
+
+	if (h->asks.id == 0 || p->closed)
+		return;
+	start = dist_begin_send(p->theirs, &h->asks);
+	out = dist_output(p->theirs);
+	term_put_tuple(out, 2);
+	term_put_raw(out, (struct span){ h->ask_tag.data, h->ask_tag.len });
+	term_put_atom(out, "yes");
+	h->asks.id = 0;
+	end(p, start);
+}
+
+/* A call that reports, asks a process of its caller's node and one of another, sends and watches. */
+static void calls_back(long n)
+{
+	struct peer *a = &peers[0], *b = &peers[1];
+	struct worker *w;
+
+	starts();
+	monitor(a, 1, NULL);
+	call_progress(a, 1);
+	if ((w = busy()) != NULL) {
+		uint64_t id = w->id;
+
+		worker_says(w, FRAME_PROGRESS, w->call_id);
+		asks_back("call", 1, a, 11);
+		replies(a, 11);
+		asks_back("call", 2, b, 12);
+		replies(b, 12);
+		asks_back("send", 0, b, 12);
+		asks_back("monitor", 3, b, 12);
+		asks_back("call", 4, a, 0);
+		asks_back("cancel", 4, a, 0);
+		/* the third is refused at most: nobody hears what is asked by a name */
+		ck_assert_msg(busy() == NULL || a->closed || workers[id] != w ||
+				      (w->replies >= (b->closed ? 1 : 2) && w->replies <= 3),
+			      "n %ld: %u replies", n, w->replies);
+		if (n < 0) {
+			ck_assert_uint_eq(w->replies, 2);
+			ck_assert_uint_eq(heard[1].told, 1);
+			ck_assert_uint_eq(heard[12].told, 1);
+		}
+	}
+	time_passes();
+	then_answered(a, 1, n);
+}
+
 static void then_for_every_n(void (*scenario)(long n), long at_least)
 {
 	long n = -1;
@@ -766,6 +871,12 @@ END_TEST
 START_TEST(no_allocation_that_fails_loses_an_rpc)
 {
 	then_for_every_n(rpcs, 20);
+}
+END_TEST
+
+START_TEST(no_allocation_that_fails_loses_a_call_back)
+{
+	then_for_every_n(calls_back, 20);
 }
 END_TEST
 
@@ -904,6 +1015,7 @@ int main(void)
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_stream);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_batch);
 	tcase_add_test(tests, no_allocation_that_fails_loses_an_rpc);
+	tcase_add_test(tests, no_allocation_that_fails_loses_a_call_back);
 	tcase_add_loop_test(tests, starts_that_fail_open_the_circuit_and_waiters_hear_why, 0, WAYS);
 	tcase_add_loop_test(tests, a_worker_that_speaks_nonsense_costs_its_own_call, 0, 2);
 	tcase_add_test(tests, who_waits_for_readiness_may_give_up_or_ask_for_too_much);

@@ -38,6 +38,7 @@ struct worker {
 	void *arg;
 	uint64_t id, call_id; /* the last call or ping that it was sent, until it has answered */
 	unsigned call_type;   /* enum frame_to_worker */
+	unsigned replies;     /* to what it said back */
 	bool closing;
 };
 
@@ -45,7 +46,10 @@ struct worker {
 struct heard {
 	unsigned answers;
 	unsigned items, ends; /* of streams that it owns */
-	struct buf reply;     /* the last one */
+	unsigned told;        /* messages of workers, and progress */
+	struct term_pid asks; /* who asked it last; id 0: nobody */
+	struct buf ask_tag;
+	struct buf reply; /* the last one */
 };
 
 static struct node node;
@@ -227,6 +231,7 @@ int worker_send(struct worker *w, const void *data, size_t len)
 		frame_received(&r, room);
 	}
 	ck_assert_int_eq(frame_next(&r, &frame), 1);
+	w->replies += frame.type == FRAME_REPLY;
 	if (frame.type == FRAME_CALL || frame.type == FRAME_BATCH || frame.type == FRAME_PING ||
 	    frame.type == FRAME_END_SESSION) {
 		w->call_id = frame.id;
@@ -334,7 +339,21 @@ static inline void hear_answer(unsigned caller, const uint8_t *t)
 	term_put_raw(&heard[caller].reply, term_span(t));
 }
 
-/* {krait_stream, Stream, {item, T} | done | {error, Reason}}, `e` is its first element; else an answer. */
+/* {'$gen_call', {From, Tag}, Request} of a worker. */
+static inline void hear_ask(unsigned caller, const uint8_t *from)
+{
+	const uint8_t *e;
+	uint32_t arity;
+
+	ck_assert(term_tuple(from, &arity, &e) && arity == 2);
+	ck_assert(term_pid(e, &heard[caller].asks));
+	heard[caller].asks.node = NODE_NAME;
+	heard[caller].ask_tag.len = 0;
+	term_put_raw(&heard[caller].ask_tag, term_span(term_skip(e)));
+}
+
+/* What is no answer has three elements, and `e` is the first: {krait_stream, Stream, {item, T} | done | {error,
+ * Reason}}, {krait_progress, Tag, T}, or a question. */
 static inline void hear_message(unsigned caller, uint32_t arity, const uint8_t *e)
 {
 	const uint8_t *last, *inner;
@@ -344,7 +363,16 @@ static inline void hear_message(unsigned caller, uint32_t arity, const uint8_t *
 		hear_answer(caller, term_skip(e));
 		return;
 	}
-	ck_assert(arity == 3 && term_is_atom(e, "krait_stream"));
+	ck_assert(arity == 3);
+	if (term_is_atom(e, "$gen_call")) {
+		hear_ask(caller, term_skip(e));
+		return;
+	}
+	if (term_is_atom(e, "krait_progress")) {
+		heard[caller].told++;
+		return;
+	}
+	ck_assert(term_is_atom(e, "krait_stream"));
 	last = term_skip(term_skip(e));
 	if (term_tuple(last, &count, &inner) && term_is_atom(inner, "item"))
 		heard[caller].items++;
@@ -363,8 +391,11 @@ static inline void hear(struct peer *p, const struct dist_event *ev)
 		if (ev->to_is_alias) /* the references of these callers end with their number */
 			caller = ev->ref.at[ev->ref.len - 5];
 		ck_assert_uint_lt(caller, CALLERS);
-		ck_assert(term_tuple(ev->payload.at, &arity, &e));
-		hear_message(caller, arity, e);
+		if (term_kind(ev->payload.at) == TERM_TUPLE &&
+		    term_tuple(ev->payload.at, &arity, &e))
+			hear_message(caller, arity, e);
+		else
+			heard[caller].told++;
 		break;
 	case DIST_EV_SPAWN_REPLY: /* an atom: that is all there will be; a pid: it ends one day */
 		if (term_kind(ev->reason) == TERM_ATOM)
@@ -553,7 +584,7 @@ static inline void then_all_is_given_back(void)
 		dist_free(peers[i].theirs);
 	}
 	for (unsigned i = 0; i < CALLERS; i++)
-		buf_free(&heard[i].reply);
+		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
 	uv_close((uv_handle_t *)&node.pool->timer, NULL);
