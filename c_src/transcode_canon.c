@@ -207,7 +207,7 @@ static int container(struct canon *c, unsigned type, size_t patch)
 	bool map_head = (tag & 0xf0) == 0x80 || tag >= 0xde;
 	uint64_t n = tag & 0x0f;
 
-	if ((tag < 0x80 || tag > 0x9f) && tag < 0xdc)
+	if ((tag < 0x80 || tag > 0x9f) && (tag < 0xdc || tag > 0xdf))
 		return -EBADMSG;
 	if (width > 0 && number(c, width, &n) != 0)
 		return -EBADMSG;

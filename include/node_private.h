@@ -459,7 +459,7 @@ void holding_probe_ack(struct books *b, uint64_t unlink_id, const struct term_pi
 void holding_ended(struct node_holding *h, struct span reason);
 /* Its owner is gone, gave up before the grant was heard, or somebody said exit(Pid, Reason). */
 void holding_down(struct node_holding *h, struct span reason);
-void holding_down_atom(struct node_holding *h, const char *reason);
+void holding_down_atom(struct node_holding *h, const char *atom);
 void holding_link(struct books *b, struct node_holding *h, const struct local_pid *pid);
 struct node_link *holding_find_link(struct books *b, const struct node_holding *h,
 				    const struct local_pid *pid);
