@@ -103,6 +103,11 @@ void breaker_cancelled(struct breaker *b, uint64_t started_us)
 		b->probing = false;
 }
 
+void breaker_hurry(struct breaker *b)
+{
+	b->not_before_us = 0;
+}
+
 enum breaker_state breaker_state(const struct breaker *b)
 {
 	if (b->failures < b->config.threshold)

@@ -154,7 +154,8 @@ bool pool_all_wait(const struct pool *p)
 {
 	const struct list *at;
 
-	if (p->serving == 0 || workers_there(p) < workers_wanted(p) || p->count[WORKER_STARTING] > 0 ||
+	if (p->serving == 0 || workers_there(p) < workers_wanted(p) ||
+	    p->count[WORKER_STARTING] > 0 ||
 	    p->count[WORKER_IDLE] + p->count[WORKER_LEASED] + p->count[WORKER_PROBING] > 0)
 		return false;
 	for (at = p->by_index.next; at != &p->by_index; at = at->next)

@@ -41,13 +41,15 @@ void workers_recycle(struct pool *p, uint64_t worker_id)
 	struct pool_worker *w = worker_find(p, worker_id);
 	struct list *at;
 
-	if (worker_id == 0)
+	if (worker_id == 0) {
+		breaker_hurry(&p->breaker); /* there is something new to start with */
 		for (at = p->workers.next; at != &p->workers; at = at->next)
 			recycle(p, list_entry(at, struct pool_worker, all));
-	else if (w == NULL)
+	} else if (w == NULL) {
 		p->totals.late++;
-	else if (w->state != WORKER_STARTING) /* which is as new as can be */
+	} else if (w->state != WORKER_STARTING) { /* which is as new as can be */
 		recycle(p, w);
+	}
 }
 
 void workers_replace(struct pool *p)

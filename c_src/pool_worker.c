@@ -218,7 +218,8 @@ void worker_broken(struct pool *p, struct pool_worker *w)
 void worker_kill(struct pool *p, struct pool_worker *w)
 {
 	if (w->state == WORKER_STARTING)
-		breaker_cancelled(&p->breaker, w->started_us); /* nobody knows what it was good for */
+		breaker_cancelled(&p->breaker,
+				  w->started_us); /* nobody knows what it was good for */
 	if (w->state != WORKER_STOPPING)
 		worker_leave(p, w, POOL_KILL);
 	else if (w->stop_phase < PHASE_SIGKILL)

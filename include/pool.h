@@ -246,7 +246,7 @@ struct pool_slot {
 
 /* One worker, read-only outside the pool. */
 struct pool_worker {
-	uint64_t id;    /* never reused */
+	uint64_t id; /* never reused */
 	/* The lowest that was free at its start: unique among those not stopping, and below the size
 	 * but for workers that are or were replaced while others left */
 	unsigned index;
@@ -255,9 +255,9 @@ struct pool_worker {
 	enum worker_state state;
 	struct heap_node timer; /* start deadline, grace of a stop */
 	unsigned stop_phase;    /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
-	bool retiring; /* takes nobody any more, and leaves when all its slots are free */
+	bool retiring;          /* takes nobody any more, and leaves when all its slots are free */
 	bool recycled; /* to be replaced: when it is ready, when its turn comes, or retiring for that */
-	struct list recycle; /* in the list of those whose turn comes */
+	struct list recycle;                     /* in the list of those whose turn comes */
 	uint64_t started_us, ready_us, since_us; /* since: when it came into its state */
 	uint64_t calls;                          /* answered */
 	uint64_t last_call_id;                   /* the call that it was sent last */
@@ -318,14 +318,15 @@ enum pool_event_type {
 	POOL_TICK,          /* time has passed: deadlines */
 	POOL_RESIZE, /* size. Shrinking: idle workers leave at once, others when they come free;
 	                       those that still start are surplus before those that can serve */
-	POOL_PAUSE,   /* calls queue; leases, and calls inside of calls that wait, go on. Nothing happens
+	POOL_PAUSE, /* calls queue; leases, and calls inside of calls that wait, go on. Nothing happens
 	                to a pool that drains */
-	POOL_RESUME,  /* neither paused nor draining any more */
-	POOL_RECYCLE, /* worker_id, or 0: all, those included that still start. See `Recycling` */
+	POOL_RESUME, /* neither paused nor draining any more */
+	POOL_RECYCLE, /* worker_id, or 0: all, those included that still start, and a start that waits
+	                for its back-off happens at once. See `Recycling` */
 	POOL_KILL_WORKER, /* worker_id: at once; what it runs hears WORKER_EXIT */
-	POOL_DRAIN,  /* no new requests, and not paused any more; POOL_DRAINED when nothing is queued,
+	POOL_DRAIN, /* no new requests, and not paused any more; POOL_DRAINED when nothing is queued,
 	                running or leased */
-	POOL_STOP,   /* stop all workers, start none: everything queued or running is done with
+	POOL_STOP,  /* stop all workers, start none: everything queued or running is done with
 	                       OUTCOME_DRAINING, leases end with LEASE_WORKER_GONE */
 };
 
@@ -415,7 +416,8 @@ unsigned pool_running(const struct pool *p); /* requests */
 unsigned pool_leases(const struct pool *p);
 bool pool_draining(const struct pool *p);
 bool pool_paused(const struct pool *p);
-unsigned pool_recycling(const struct pool *p); /* workers that are to be replaced, or on their way out for it */
+unsigned pool_recycling(
+	const struct pool *p); /* workers that are to be replaced, or on their way out for it */
 struct pool_worker *pool_worker(const struct pool *p, uint64_t worker_id);
 struct pool_lease *pool_lease(const struct pool *p, uint64_t lease_id);
 /* The session of that key that new requests belong to (not one that is ending); NULL: there is none. */

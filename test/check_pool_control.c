@@ -300,6 +300,22 @@ START_TEST(all_are_those_too_that_still_start)
 }
 END_TEST
 
+START_TEST(a_recycling_of_all_waits_for_no_back_off)
+{
+	config.breaker.threshold = 1;
+	config.breaker.backoff_base_us = 5 * SECONDS;
+	given_pool(1);
+	tick();
+	gone(1);
+	then("START 1@0");
+	recycle(0);
+	then("START 2@0");
+	ready(2);
+	call(10);
+	then("RUN 2 10");
+}
+END_TEST
+
 START_TEST(one_that_still_starts_is_as_new_as_can_be)
 {
 	given_pool(1);
@@ -660,6 +676,7 @@ int main(void)
 	tcase_add_test(tc, all_are_recycled_one_by_one);
 	tcase_add_test(tc, nobody_waits_for_the_long_call_of_a_predecessor);
 	tcase_add_test(tc, all_are_those_too_that_still_start);
+	tcase_add_test(tc, a_recycling_of_all_waits_for_no_back_off);
 	tcase_add_test(tc, one_that_still_starts_is_as_new_as_can_be);
 	tcase_add_test(tc, a_worker_is_recycled_once);
 	tcase_add_test(tc, one_that_dies_before_its_turn_has_its_replacement);
