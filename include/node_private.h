@@ -407,7 +407,6 @@ struct origin {
 		uint64_t arity;
 	} mfa; /* what the stack of an error shows */
 };
-struct reply_to reply_to_origin(const struct origin *o);
 int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
 void node_ping_frame(struct node *n, uint64_t id);

@@ -397,6 +397,94 @@ static void control(long n)
 	then_answered(b, 11, n);
 }
 
+/* {call, math, sqrt, [], [{session, ...}, {session_mode, Mode}, {owner, Owner}]}, without an owner if that
+ * is 0. The name is a map, whose pairs have to be sorted. */
+static void call_session(struct peer *p, unsigned caller, const char *mode, unsigned owner)
+{
+	size_t start;
+	struct buf *out = begin_call(p, caller, NULL, &start);
+	struct term_pid pid = caller_pid(p, owner);
+
+	term_put_tuple(out, 5);
+	term_put_atom(out, "call");
+	term_put_atom(out, "math");
+	term_put_atom(out, "sqrt");
+	term_put_nil(out);
+	term_put_map(out, owner != 0 ? 3 : 2);
+	term_put_atom(out, "session_mode");
+	term_put_atom(out, mode);
+	term_put_atom(out, "session");
+	term_put_map(out, 2);
+	term_put_atom(out, "b");
+	term_put_int(out, 1);
+	term_put_atom(out, "a");
+	term_put_int(out, 2);
+	if (owner != 0) {
+		term_put_atom(out, "owner");
+		term_put_pid(out, &pid);
+	}
+	end(p, start);
+}
+
+/* {checkout, {session, x}} or {end_session, x} */
+static void say_session(struct peer *p, unsigned caller, bool checkout)
+{
+	size_t start;
+	struct buf *out = begin_call(p, caller, NULL, &start);
+
+	term_put_tuple(out, 2);
+	term_put_atom(out, checkout ? "checkout" : "end_session");
+	if (checkout) {
+		term_put_tuple(out, 2);
+		term_put_atom(out, "session");
+	}
+	term_put_atom(out, "x");
+	end(p, start);
+}
+
+/* One that is owned, waited for, moved by a hint; one that a checkout begins and end_session ends. */
+static void sessions(long n)
+{
+	struct peer *a = &peers[0], *b = &peers[1];
+	struct term_pid pid;
+
+	starts();
+	call_session(a, 1, "strict", 11);
+	call_session(b, 2, "strict", 0);
+	call_session(a, 3, "hint", 12);
+	time_passes();
+	then_answered(a, 1, n);
+	then_answered(b, 2, n);
+	then_answered(a, 3, n);
+	say_session(b, 4, true);
+	then_answered(b, 4, n);
+	if (answered_well(4) && both_up()) {
+		pid = lease_of(4);
+		call(b, 4, &pid, 10);
+		time_passes();
+		then_answered(b, 4, n);
+		say(a, 5, NULL, "sessions");
+		then_answered(a, 5, n);
+		say_session(a, 6, false);
+		then_answered(a, 6, n);
+		heard[4].answers = 0;
+		if (both_up())
+			say(b, 4, &pid, "checkin");
+		then_answered(b, 4, n);
+	}
+	time_passes();
+	call_session(a, 7, "fail_fast", 0);
+	time_passes();
+	then_answered(a, 7, n);
+	if (n >= 0)
+		return;
+	ck_assert_uint_eq(pool_sessions(node.pool->pool), 1);
+	peer_close(a, "its owner is gone");
+	settle();
+	time_passes();
+	ck_assert_uint_eq(pool_sessions(node.pool->pool), 0);
+}
+
 static void then_for_every_n(void (*scenario)(long n), long at_least)
 {
 	long n = -1;
@@ -428,6 +516,11 @@ END_TEST
 START_TEST(no_allocation_that_fails_loses_what_an_operator_says)
 {
 	then_for_every_n(control, 20);
+}
+
+START_TEST(no_allocation_that_fails_loses_a_session)
+{
+	then_for_every_n(sessions, 20);
 }
 END_TEST
 
@@ -675,6 +768,7 @@ int main(void)
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_lease);
 	tcase_add_test(tests, no_allocation_that_fails_loses_what_an_operator_says);
+	tcase_add_test(tests, no_allocation_that_fails_loses_a_session);
 	tcase_add_loop_test(tests, starts_that_fail_open_the_circuit_and_waiters_hear_why, 0, WAYS);
 	tcase_add_loop_test(tests, a_worker_that_speaks_nonsense_costs_its_own_call, 0, 2);
 	tcase_add_test(tests, who_waits_for_readiness_may_give_up_or_ask_for_too_much);

@@ -164,6 +164,7 @@ static void make_caller(struct stress *s, unsigned slot, struct sim *sim, bool c
 	c->control = control;
 	list_init(&c->asks);
 	list_init(&c->watchers);
+	list_init(&c->streams);
 	if (control)
 		sim->control = c;
 }
@@ -176,8 +177,9 @@ static int make_world(struct stress *s)
 	s->noise_len = 2 * NOISE;
 	s->sims = mem_zalloc((peers + 1) * sizeof *s->sims);
 	s->callers = mem_zalloc(s->slots * sizeof *s->callers);
+	s->sessions = mem_zalloc(s->options.sessions * sizeof *s->sessions);
 	s->noise = mem_alloc(s->noise_len + s->options.payload_max);
-	if (s->sims == NULL || s->callers == NULL || s->noise == NULL)
+	if (s->sims == NULL || s->callers == NULL || s->sessions == NULL || s->noise == NULL)
 		return -ENOMEM;
 	/* the first half of where payloads begin is bytes, the second text: nonce * 7919 picks */
 	for (size_t i = 0; i < s->noise_len + s->options.payload_max; i++)
@@ -189,6 +191,7 @@ static int make_world(struct stress *s)
 		sim->index = i;
 		sim->admin = i == peers;
 		list_init(&sim->tombs);
+		list_init(&sim->ended);
 		snprintf(sim->name, sizeof sim->name, "stress%d_%u@127.0.0.1", (int)getpid(), i);
 		make_caller(s, callers + i, sim, true);
 	}
@@ -220,6 +223,8 @@ static void free_world(struct stress *s)
 	uv_loop_close(&s->loop);
 	mem_free(s->sims);
 	mem_free(s->callers);
+	mem_free(s->sessions);
+	mem_free(s->settle.leases);
 	mem_free(s->noise);
 	mem_free(s->lease_ids);
 	mem_free(s->sample_min);

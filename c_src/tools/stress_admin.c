@@ -70,8 +70,9 @@ static void read_quantiles(const uint8_t *map, const char *key, uint64_t out[4])
 
 static void judge_status(struct stress *s, const struct status *st)
 {
-	/* what waits may wait for its lease's own worker, but not for long */
-	s->idle_in_vain = st->idle > 0 && st->queued > 0 ? s->idle_in_vain + 1 : 0;
+	/* what waits may wait for its session's worker; or for its lease's, but not for long */
+	s->idle_in_vain =
+		st->idle > 0 && st->queued > sessions_waiting(s) ? s->idle_in_vain + 1 : 0;
 	if (s->idle_in_vain == IN_VAIN)
 		fail(s, NULL,
 		     "status: %llu requests wait while %llu workers are idle, for %d answers in a "
@@ -126,6 +127,10 @@ static void take_status(struct stress *s, const uint8_t *map)
 		.stopping = term_map_uint(pool, "stopping"),
 		.queued = term_map_uint(pool, "queued"),
 		.leases = term_map_uint(pool, "leases"),
+		.sessions = term_map_uint(pool, "sessions"),
+		.slots = term_map_uint(pool, "slots"),
+		.sessions_lost = term_map_uint(totals, "sessions_lost"),
+		.exits = term_map_uint(totals, "exits"),
 		.received = term_map_uint(totals, "received"),
 		.answered = term_map_uint(totals, "answered"),
 		.abandoned = term_map_uint(totals, "abandoned"),
