@@ -29,6 +29,22 @@ defmodule Krait.ControlTest do
     end
   end
 
+  # A Python expression that is worth `value` when the gate is opened.
+  defp behind(gate, value) do
+    shut = "iter(lambda: __import__('os').path.exists('#{gate}'), True)"
+    "(lambda _: #{value})([__import__('time').sleep(0.005) for _ in #{shut}])"
+  end
+
+  defp gate do
+    gate =
+      Path.join(System.tmp_dir!(), "gate_#{System.pid()}_#{System.unique_integer([:positive])}")
+
+    on_exit(fn -> File.rm(gate) end)
+    gate
+  end
+
+  defp open(gate), do: File.touch!(gate)
+
   defp ids(node), do: for(worker <- workers(node), worker.state != :stopping, do: worker.id)
 
   defp new_module(dir, version) do
@@ -136,6 +152,7 @@ defmodule Krait.ControlTest do
   describe "drain" do
     test "is answered when the last call has finished, and new requests hear draining" do
       node = start_node()
+      gate = gate()
       test = self()
 
       spawn(fn ->
@@ -145,13 +162,14 @@ defmodule Krait.ControlTest do
       end)
 
       assert_receive {:lease, lease}, 5_000
-      caller(:call, node, eval(sleep(0.3)))
+      caller(:call, node, eval(behind(gate, "9")))
       await_running(node, 1)
       for i <- 1..2, do: caller({:drain, i}, node, :drain)
       eventually(pool_status(node).state == :draining)
       assert py(node, "1") == {:error, :draining}
       assert ask(node, :pause) == {:error, :draining}
-      assert_receive {:call, {:ok, nil}}, 5_000
+      open(gate)
+      assert_receive {:call, {:ok, 9}}, 5_000
       refute_received {{:drain, _}, _}
       assert pool_status(node).leases == 1
       Process.exit(lease, :kill)
@@ -163,14 +181,16 @@ defmodule Krait.ControlTest do
 
     test "what is overtaken by a resume tells so" do
       node = start_node()
-      caller(:call, node, eval(sleep(0.3)))
+      gate = gate()
+      caller(:call, node, eval(behind(gate, "9")))
       await_running(node, 1)
       caller(:drain, node, :drain)
       eventually(pool_status(node).state == :draining)
       assert ask(node, :resume) == :ok
       assert_receive {:drain, {:error, :resumed}}, 5_000
       assert py(node, "1") == {:ok, 1}
-      assert_receive {:call, {:ok, nil}}, 5_000
+      open(gate)
+      assert_receive {:call, {:ok, 9}}, 5_000
     end
 
     test "what waits in a paused pool is finished first" do
@@ -184,7 +204,8 @@ defmodule Krait.ControlTest do
 
     test "whoever gives up or dies while it lasts leaves nothing behind" do
       node = start_node()
-      caller(:call, node, eval(sleep(0.5)))
+      gate = gate()
+      caller(:call, node, eval(behind(gate, "9")))
       await_running(node, 1)
       {:ok, %{monitors: before}} = ask(node, :status)
       assert :krait.drain(node.pool, 20) == {:error, {:timeout, :call}}
@@ -192,20 +213,24 @@ defmodule Krait.ControlTest do
       eventually(elem(ask(node, :status), 1).monitors > before)
       kill(dead)
       eventually(elem(ask(node, :status), 1).monitors == before)
-      assert_receive {:call, {:ok, nil}}, 5_000
+      open(gate)
+      assert_receive {:call, {:ok, 9}}, 5_000
       assert :krait.resume(node.pool) == :ok
     end
 
     test "a node that is told to stop is not resumed" do
-      node = start_node(stop_timeout: 3_000)
-      caller(:call, node, eval(sleep(0.5)))
+      node = start_node(stop_timeout: 10_000, lines: true)
+      gate = gate()
+      caller(:call, node, eval(behind(gate, "9")))
       await_running(node, 1)
       caller(:drain, node, :drain)
       eventually(pool_status(node).state == :draining)
       signal(node.os_pid, "TERM")
-      eventually(ask(node, :resume) == {:error, :draining})
+      assert_receive {:krait_line, _, :info, "node", "stopping: SIGTERM"}, 5_000
+      assert ask(node, :resume) == {:error, :draining}
       assert ask(node, :reload) == {:error, :draining}
-      assert_receive {:call, {:ok, nil}}, 5_000
+      open(gate)
+      assert_receive {:call, {:ok, 9}}, 5_000
       assert_receive {:drain, :ok}, 5_000
       expect_exit(node, [0])
     end
@@ -228,9 +253,11 @@ defmodule Krait.ControlTest do
 
     test "shrinking cuts no call" do
       node = start_node(size: 3)
-      for i <- 1..3, do: caller(i, node, eval(sleep(0.4) <> " or #{i}"))
+      gate = gate()
+      for i <- 1..3, do: caller(i, node, eval(behind(gate, i)))
       await_running(node, 3)
       assert ask(node, {:resize, 1}) == :ok
+      open(gate)
       for i <- 1..3, do: assert_receive({^i, {:ok, ^i}}, 5_000)
       await_rest(node)
     end
@@ -277,13 +304,15 @@ defmodule Krait.ControlTest do
     test "a busy worker ends its call, and takes no other" do
       node = start_node(size: 1)
       [id] = ids(node)
-      caller(:long, node, eval(sleep(0.5) <> " or 'old'"))
+      gate = gate()
+      caller(:long, node, eval(behind(gate, "'old'")))
       await_running(node, 1)
       assert ask(node, {:recycle, id}) == :ok
       {:ok, new} = py(node, "__import__('os').getpid()")
       assert [%{retiring: true, os_pid: old}] = Enum.filter(workers(node), &(&1.id == id))
       assert new != old
       assert %{recycling: 1} = pool_status(node)
+      open(gate)
       assert_receive {:long, {:ok, "old"}}, 5_000
       eventually(os_pids(node) == [new])
     end
@@ -326,11 +355,13 @@ defmodule Krait.ControlTest do
       # one that its worker had not even read would run on another
       assert_receive {:krait_line, _, :info, _, "call " <> _}, 5_000
       [%{id: id}] = Enum.filter(workers(node), &(&1.state == :busy))
-      caller(:other, node, eval(sleep(0.2) <> " or 1"))
+      gate = gate()
+      caller(:other, node, eval(behind(gate, "1")))
       await_running(node, 2)
       assert ask({:krait, node.name}, {:kill, id}) == :ok
       assert_receive {:victim, {:error, {:worker_exit, map}}}, 5_000
       assert %{worker: ^id, exit: {:killed, :by_request}} = map
+      open(gate)
       assert_receive {:other, {:ok, 1}}, 5_000
       await_rest(node)
       assert %{start_failures: 0} = totals(node)
