@@ -118,12 +118,6 @@ static void on_sweep(void *arg)
 
 /* ---- the phases ---- */
 
-static bool at_rest(const struct status *st)
-{
-	return st->idle == st->size && st->queued == 0 && st->leases == 0 && st->running == 0 &&
-	       st->starting == 0 && st->stopping == 0;
-}
-
 static void begin(struct stress *s)
 {
 	if (s->options.spawn && !s->node_ready) {
@@ -144,7 +138,7 @@ static void ready(struct stress *s)
 		fatal(s, s->status.os_pid == 0
 				 ? "the node does not answer"
 				 : "the node's workers are not all idle: is somebody using it?");
-	} else if (s->status.os_pid != 0 && at_rest(&s->status) && overtime(s, SECOND_US)) {
+	} else if (s->status.os_pid != 0 && status_at_rest(&s->status) && overtime(s, SECOND_US)) {
 		if (s->before.valid && fds == s->fds_before) { /* twice the same */
 			s->before = s->status;
 			enter(s, PHASE_RUN);
@@ -288,7 +282,8 @@ static void judge_rest(struct stress *s)
 		 gone = s->outcomes[OUT_GAVE_UP] + s->outcomes[OUT_DIED] + s->outcomes[OUT_LOST] +
 			s->stream_ends[END_DIED] + s->stream_ends[END_LOST];
 
-	verdict(s, a->idle == a->size, "workers idle", "%" PRIu64 " of %" PRIu64, a->idle, a->size);
+	verdict(s, a->idle == a->size * a->slots, "workers idle", "%" PRIu64 " of %" PRIu64,
+		a->idle, a->size * a->slots);
 	verdict(s, a->queued == 0 && a->running == 0, "nothing queued",
 		"queued %" PRIu64 ", running %" PRIu64, a->queued, a->running);
 	verdict(s, a->leases == 0, "no lease", "%" PRIu64, a->leases);
@@ -311,7 +306,7 @@ static void rest(struct stress *s)
 	if (!answers_status(s))
 		return;
 	s->after = s->status;
-	if (!(at_rest(&s->after) && s->after.monitors == s->before.monitors) &&
+	if (!(status_at_rest(&s->after) && s->after.monitors == s->before.monitors) &&
 	    !overtime(s, REST_US)) {
 		admin_status_want(s);
 		return;
@@ -342,7 +337,7 @@ static void all_gone(struct stress *s)
 		return;
 	s->fds_after = proc_descriptors(s->status.os_pid);
 	if ((s->status.peers != s->before.peers || s->fds_after != s->fds_before ||
-	     !at_rest(&s->status)) &&
+	     !status_at_rest(&s->status)) &&
 	    !overtime(s, GONE_US)) {
 		admin_status_want(s);
 		return;

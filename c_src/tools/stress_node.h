@@ -28,6 +28,7 @@ void admin_start(struct stress *s); /* every so often: status, workers, samples 
 void admin_answer(struct ask *a, const uint8_t *reply);
 bool admin_status_fresh(struct stress *s); /* asked for after admin_status_want() */
 void admin_status_want(struct stress *s);
+bool status_at_rest(const struct status *st);
 void admin_os_pid_held(struct caller *c, uint64_t os_pid);
 void admin_os_pid_free(struct caller *c);
 

@@ -115,6 +115,13 @@ static const char *judge_epoch(struct ask *a, uint64_t epoch, bool *current)
 	bool was_sent_before = a->sent_us < sn->epoch_us;
 
 	*current = false;
+	if (a->name ==
+	    NULL) { /* a lease keeps the life that it has, though the session was ended */
+		if (old < 0)
+			keep_old(sn, epoch, true);
+		sn->unknown++;
+		return NULL;
+	}
 	if (old >= 0 && was_sent_before) {
 		sn->unknown += sn->old[old].vague;
 		return NULL;
@@ -152,7 +159,8 @@ static const char *judge_count(struct ask *a, uint64_t count)
 	}
 	if (count > sn->highest)
 		sn->highest = (unsigned)count;
-	if (sn->base < a->snap.unknown)
+	/* with slots, one that was given up may still be about to run */
+	if (sn->base < a->snap.unknown && a->caller->s->status.slots <= 1)
 		sn->base = a->snap.unknown;
 	return NULL;
 }
@@ -252,6 +260,7 @@ const char *session_judge(struct ask *a, enum outcome o, const uint8_t *reply)
 		return has_id(a, reply, "session_busy") ? NULL : "another session";
 	case OUT_TIMEOUT_CALL:
 	case OUT_WORKER_EXIT:
+	case OUT_LEASE_CLOSED:
 		not_known(sn);
 		return NULL;
 	default:

@@ -4,6 +4,7 @@
  *   list     `sessions` must name those that the books say are there, and none that they say is not
  *   clear    each is ended
  *   none     and then there are none
+ *   rest     nothing runs any more: a generator that closes, a call that is interrupted
  *   hold     every worker is checked out
  *   count    each says how many generators it has opened and closed, sessions begun and ended
  *   return   all are given back
@@ -169,7 +170,7 @@ static void take_counts(struct stress *s, const uint8_t *value)
 
 static unsigned slots_in_all(const struct stress *s)
 {
-	return (unsigned)(s->status.size * (s->status.slots > 0 ? s->status.slots : 1));
+	return (unsigned)(s->status.size * s->status.slots); /* each says it for its worker */
 }
 
 static void take_lease(struct stress *s, const uint8_t *value)
@@ -260,7 +261,14 @@ bool settled(struct stress *s)
 		if (!s->settle.over)
 			ask_sessions(s);
 		else
+			step_to(s, SETTLE_REST);
+		admin_status_want(s);
+		return false;
+	case SETTLE_REST:
+		if (admin_status_fresh(s) && status_at_rest(&s->status))
 			step_to(s, SETTLE_HOLD);
+		else if (admin_status_fresh(s))
+			admin_status_want(s);
 		return false;
 	default:
 		if (asked == 0) {
