@@ -263,25 +263,11 @@ static enum transcode_fault structure(struct in *in, uint32_t n, bool in_key)
 	return TRANSCODE_OK;
 }
 
-/* A tuple, from its tag on. */
-static enum transcode_fault tuple(struct in *in, bool in_key)
-{
-	enum transcode_fault fault;
-	const uint8_t *first;
-	uint32_t n;
-
-	(void)term_tuple(in->p, &n, &first);
-	in->p = first;
-	if (n == 4 && !in_key && in->depth < in->opts->max_depth &&
-	    tensor_pack(&in->sink, &in->p, &fault))
-		return fault;
-	return open_level(in, IN_TUPLE, n, in_key);
-}
-
 /* Writes the term at in->p, or opens it. */
 static enum transcode_fault element(struct in *in, bool in_key)
 {
 	const uint8_t *t = in->p;
+	enum transcode_fault fault;
 	uint32_t n;
 
 	switch (*t) {
@@ -311,8 +297,14 @@ static enum transcode_fault element(struct in *in, bool in_key)
 		in->p = t + 5;
 		return open_level(in, IN_LIST, get_u32(t + 1), in_key);
 	case TAG_SMALL_TUPLE:
+		in->p = t + 2;
+		if (tensor_likely(t + 2, t[1]) && !in_key && in->depth < in->opts->max_depth &&
+		    tensor_pack(&in->sink, &in->p, &fault))
+			return fault;
+		return open_level(in, IN_TUPLE, t[1], in_key);
 	case TAG_LARGE_TUPLE:
-		return tuple(in, in_key);
+		in->p = t + 5;
+		return open_level(in, IN_TUPLE, get_u32(t + 1), in_key);
 	case TAG_MAP:
 		in->p = t + 5;
 		n = get_u32(t + 1);
@@ -347,26 +339,31 @@ static enum transcode_fault element(struct in *in, bool in_key)
 	}
 }
 
-/* Writes the key at in->p; `l` is a map that is not itself in a key. */
-static enum transcode_fault map_key(struct in *in, struct in_level *l)
+/* What is to be done before the next key or value of a map, or element of a MapSet, can be written like any
+ * term. */
+static enum transcode_fault map_part(struct in *in, struct in_level *l, bool *in_key)
 {
+	if (l->kind == IN_SET && l->left + 1 < l->count)
+		in->p++; /* the [] of the element before */
+	if (l->in_key || (l->kind == IN_MAP && l->left % 2 == 0))
+		return TRANSCODE_OK;
 	l->key = in->p;
 	l->classes |= (uint8_t)key_class(in->p);
-	if (offsets_push(&in->offsets, (size_t)(in->p - in->base)) != 0)
-		return TRANSCODE_NO_MEMORY;
-	if (in->names && in->depth == 0) {
-		in->p = term_skip(in->p);
-		return keyword(in, l->key);
-	}
-	return element(in, true);
+	*in_key = true;
+	return offsets_push(&in->offsets, (size_t)(in->p - in->base)) == 0 ? TRANSCODE_OK
+									   : TRANSCODE_NO_MEMORY;
 }
 
-/* The next element of a MapSet. */
-static enum transcode_fault set_element(struct in *in, struct in_level *l)
+/* The next element of level 0, where a keyword argument has a name and arguments may be special. */
+static bool first_level(struct in *in, bool in_key, enum transcode_fault *fault)
 {
-	if (l->left + 1 < l->count)
-		in->p++; /* the [] of the one before */
-	return l->in_key ? element(in, true) : map_key(in, l);
+	if (!in_key)
+		return in->special_rule && pack_special(&in->sink, &in->p, fault);
+	if (!in->names)
+		return false;
+	in->p = term_skip(in->p);
+	*fault = keyword(in, in->level[0].key);
+	return true;
 }
 
 static enum transcode_fault run(struct in *in)
@@ -383,15 +380,13 @@ static enum transcode_fault run(struct in *in)
 			if (l->left == 0 && l == in->level)
 				return fault;
 		} else {
+			bool in_key = l->in_key;
+
 			l->left--;
-			if (l->kind == IN_SET) {
-				fault = set_element(in, l);
-			} else if (l->kind == IN_MAP && !l->in_key && l->left % 2 == 1) {
-				fault = map_key(in, l);
-			} else if (l != in->level || !in->special_rule ||
-				   !pack_special(&in->sink, &in->p, &fault)) {
-				fault = element(in, l->in_key);
-			}
+			if (l->kind >= IN_MAP && (fault = map_part(in, l, &in_key)) != TRANSCODE_OK)
+				return fault;
+			if (l != in->level || !first_level(in, in_key, &fault))
+				fault = element(in, in_key);
 		}
 		l = &in->level[in->depth];
 	} while (fault == TRANSCODE_OK);

@@ -351,20 +351,17 @@ static enum transcode_fault close_level(struct outs *o, struct out_level *l)
 	return TRANSCODE_OK;
 }
 
-/* The next key of a map, or element of a MapSet; `l` is not itself in a key. */
-static enum transcode_fault map_key(struct outs *o, struct out_level *l)
+/* What is to be done before the next key or value of a map, or element of a MapSet, can be written like any
+ * value. */
+static enum transcode_fault map_part(struct outs *o, struct out_level *l, bool *in_key)
 {
+	if (l->kind == OUT_SET && l->left + 1 < l->count)
+		etf_byte(&o->sink, TAG_NIL); /* of the element before */
+	if (l->in_key || (l->kind == OUT_MAP && l->left % 2 == 0))
+		return TRANSCODE_OK;
 	l->key = written(o);
-	if (offsets_push(&o->offsets, l->key) != 0)
-		return TRANSCODE_NO_MEMORY;
-	return element(o, true);
-}
-
-static enum transcode_fault set_element(struct outs *o, struct out_level *l)
-{
-	if (l->left + 1 < l->count)
-		etf_byte(&o->sink, TAG_NIL); /* of the one before */
-	return l->in_key ? element(o, true) : map_key(o, l);
+	*in_key = true;
+	return offsets_push(&o->offsets, l->key) == 0 ? TRANSCODE_OK : TRANSCODE_NO_MEMORY;
 }
 
 static enum transcode_fault run(struct outs *o)
@@ -381,13 +378,12 @@ static enum transcode_fault run(struct outs *o)
 				return TRANSCODE_OK;
 			fault = close_level(o, l);
 		} else {
+			bool in_key = l->in_key;
+
 			l->left--;
-			if (l->kind == OUT_SET)
-				fault = set_element(o, l);
-			else if (l->kind == OUT_MAP && !l->in_key && l->left % 2 == 1)
-				fault = map_key(o, l);
-			else
-				fault = element(o, l->in_key);
+			if (l->kind >= OUT_MAP && (fault = map_part(o, l, &in_key)) != TRANSCODE_OK)
+				return fault;
+			fault = element(o, in_key);
 		}
 		l = &o->level[o->depth];
 	} while (fault == TRANSCODE_OK);

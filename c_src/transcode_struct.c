@@ -13,29 +13,18 @@
 /* Exponents that Python's Decimal has on 32 bits, too. */
 #define EXP_MAX 400000000
 
-#define NAME                                   \
-	{                                      \
-		"__struct__", FIELD_NAME, 0, 0 \
+#define FIELD(name, type, low, high)                   \
+	{                                              \
+		name, sizeof name - 1, type, low, high \
 	}
-#define CALENDAR                                 \
-	{                                        \
-		"calendar", FIELD_CALENDAR, 0, 0 \
-	}
-#define DATE                                                           \
-	{ "year", FIELD_INT, 1, 9999 }, { "month", FIELD_INT, 1, 12 }, \
-	{                                                              \
-		"day", FIELD_INT, 1, 31                                \
-	}
-#define TIME                                                          \
-	{ "hour", FIELD_INT, 0, 23 }, { "minute", FIELD_INT, 0, 59 }, \
-		{ "second", FIELD_INT, 0, 59 },                       \
-	{                                                             \
-		"microsecond", FIELD_MICRO, 0, 999999                 \
-	}
-#define OFFSET(name)                           \
-	{                                      \
-		name, FIELD_INT, -86399, 86399 \
-	}
+#define NAME     FIELD("__struct__", FIELD_NAME, 0, 0)
+#define CALENDAR FIELD("calendar", FIELD_CALENDAR, 0, 0)
+#define DATE                                                                 \
+	FIELD("year", FIELD_INT, 1, 9999), FIELD("month", FIELD_INT, 1, 12), \
+		FIELD("day", FIELD_INT, 1, 31)
+#define TIME                                                                \
+	FIELD("hour", FIELD_INT, 0, 23), FIELD("minute", FIELD_INT, 0, 59), \
+		FIELD("second", FIELD_INT, 0, 59), FIELD("microsecond", FIELD_MICRO, 0, 999999)
 
 const struct struct_shape struct_shapes[STRUCT_KINDS] = {
 	[STRUCT_DATE] = { "Elixir.Date", 5, 3, { DATE, NAME, CALENDAR } },
@@ -44,28 +33,21 @@ const struct struct_shape struct_shapes[STRUCT_KINDS] = {
 	[STRUCT_DATETIME] = { "Elixir.DateTime",
 			      13,
 			      12,
-			      { DATE,
-				TIME,
-				OFFSET("utc_offset"),
-				OFFSET("std_offset"),
-				{ "time_zone", FIELD_TEXT, 0, 0 },
-				{ "zone_abbr", FIELD_TEXT, 0, 0 },
-				NAME,
-				CALENDAR } },
+			      { DATE, TIME, FIELD("utc_offset", FIELD_INT, -86399, 86399),
+				FIELD("std_offset", FIELD_INT, -86399, 86399),
+				FIELD("time_zone", FIELD_TEXT, 0, 0),
+				FIELD("zone_abbr", FIELD_TEXT, 0, 0), NAME, CALENDAR } },
 	[STRUCT_DECIMAL] = { "Elixir.Decimal",
 			     4,
 			     3,
-			     { { "sign", FIELD_INT, -1, 1 },
-			       { "exp", FIELD_EXP, 0, 0 },
-			       { "coef", FIELD_COEF, 0, 0 },
-			       NAME } },
+			     { FIELD("sign", FIELD_INT, -1, 1), FIELD("exp", FIELD_EXP, 0, 0),
+			       FIELD("coef", FIELD_COEF, 0, 0), NAME } },
 	/* the version is the last one: Elixir has none since 1.15 */
 	[STRUCT_MAPSET] = { "Elixir.MapSet",
 			    3,
 			    1,
-			    { { "map", FIELD_SET, 0, 0 },
-			      NAME,
-			      { "version", FIELD_VERSION, 2, 2 } } },
+			    { FIELD("map", FIELD_SET, 0, 0), NAME,
+			      FIELD("version", FIELD_VERSION, 2, 2) } },
 };
 
 bool struct_sound(enum struct_kind kind, const int64_t *value, bool number)
@@ -100,14 +82,14 @@ static const uint8_t by_pairs[] = {
 /* Which field the key at `t` names; -1: none. */
 static int field_named(const struct struct_shape *shape, const uint8_t *t)
 {
-	struct span text;
+	struct span text = { t + 2, t[1] };
 
-	if (!term_atom(t, &text, NULL))
+	if (*t != TAG_SMALL_ATOM_UTF8 && !term_atom(t, &text, NULL))
 		return -1;
 	for (int i = 0; i < shape->fields; i++) {
-		const char *name = shape->field[i].name;
+		const struct struct_field *field = &shape->field[i];
 
-		if (text.len == strlen(name) && memcmp(text.at, name, text.len) == 0)
+		if (text.len == field->len && memcmp(text.at, field->name, text.len) == 0)
 			return i;
 	}
 	return -1;

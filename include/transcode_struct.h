@@ -32,14 +32,33 @@ struct struct_found {
 	unsigned version;        /* 2, or 0: it has none */
 };
 
-/* A cheap look before struct_find(): whether a map of so many pairs, whose first key is at `t`, may be one. */
+/* A cheap look before struct_find(): whether a map of so many pairs, whose first key is at `t`, may be one.
+ * By how long that key is and how it begins. */
 static inline bool struct_likely(const uint8_t *t, uint32_t pairs)
 {
-	const uint32_t sizes = 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 9 | 1u << 13;
+	enum {
+		NAME = 1 << 10, /* __struct__ */
+		ALL = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | NAME | 1 << 11,
+	};
+	static const uint16_t lengths[STRUCT_FIELDS_MAX + 1] = {
+		[2] = 1 << 3 | NAME,
+		[3] = 1 << 3 | 1 << 7 | NAME,
+		[4] = 1 << 3 | 1 << 4 | NAME,
+		[5] = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | NAME,
+		[6] = ALL,
+		[9] = ALL,
+		[13] = ALL,
+	};
+	const uint32_t letters = 1u << 31 | 1u << 'c' % 32 | 1u << 'd' % 32 | 1u << 'e' % 32 |
+				 1u << 'h' % 32 | 1u << 'm' % 32 | 1u << 's' % 32 | 1u << 't' % 32 |
+				 1u << 'u' % 32 | 1u << 'v' % 32 | 1u << 'y' % 32 | 1u << 'z' % 32;
 
-	return pairs <= 13 && (sizes >> pairs & 1) != 0 &&
-	       (*t == TAG_SMALL_ATOM_UTF8 || *t == TAG_ATOM || *t == TAG_SMALL_ATOM ||
-		*t == TAG_ATOM_UTF8);
+	if (pairs > STRUCT_FIELDS_MAX || lengths[pairs] == 0)
+		return false;
+	if (*t == TAG_SMALL_ATOM_UTF8)
+		return t[1] < 16 && (lengths[pairs] >> t[1] & 1) != 0 &&
+		       (letters >> t[2] % 32 & 1) != 0;
+	return *t == TAG_ATOM || *t == TAG_SMALL_ATOM || *t == TAG_ATOM_UTF8;
 }
 
 /* Whether the map of `pairs` whose first key is at `t` is a struct. struct_likely() has said yes. Time
@@ -55,6 +74,17 @@ enum transcode_fault struct_pack(struct sink *s, const struct struct_found *foun
  * to be followed by []. *elements is 0 else. */
 enum transcode_fault struct_unpack(struct sink *s, const uint8_t **p, const uint8_t *end,
 				   bool *is_set, uint32_t *elements);
+
+/* A cheap look before tensor_pack(): whether a tuple of so many elements, the first of which is at `t`, may be
+ * one. */
+static inline bool tensor_likely(const uint8_t *t, unsigned arity)
+{
+	if (arity != 4)
+		return false;
+	if (*t == TAG_SMALL_ATOM_UTF8)
+		return t[1] == 12 && memcmp(t + 2, "krait_tensor", 12) == 0;
+	return *t == TAG_ATOM || *t == TAG_SMALL_ATOM || *t == TAG_ATOM_UTF8;
+}
 
 /* {krait_tensor, Dtype, Shape, Binary}, whose first element is at *t: writes a TENSOR and moves *t past
  * it. False: it is none, and nothing was written. */
@@ -78,6 +108,7 @@ enum field_type {
 
 struct struct_field {
 	const char *name;
+	uint8_t len; /* of the name */
 	enum field_type type;
 	int32_t low, high;
 };

@@ -45,9 +45,11 @@ from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Refer
 
 KEY_CHARACTERS = 64  # transcode.h: a key's text in a path is cut to this
 
-EXTERNAL_CODES = {Pid: EXT_PID, Reference: EXT_REF, Port: EXT_PORT, Export: EXT_EXPORT, Opaque: EXT_OPAQUE}
-EXTERNAL_TYPES = {code: term for term, code in EXTERNAL_CODES.items()}
-EXTERNAL_CODES[Payload] = EXT_TENSOR
+EXTERNAL_TYPES = {EXT_PID: Pid, EXT_REF: Reference, EXT_PORT: Port, EXT_EXPORT: Export, EXT_OPAQUE: Opaque}
+EXTERNAL_CODES: dict[type, int] = {
+    **{term: code for code, term in EXTERNAL_TYPES.items()},
+    Payload: EXT_TENSOR,
+}
 # How a container is written: its extension, if any, around an array or a map.
 CONTAINERS: dict[type, int | None] = {
     list: None,

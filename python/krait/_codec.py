@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 import msgpack
 
-from krait import _careful, _tensor
+from krait import _careful
 from krait._convert import (
     EXT_ATOM,
     EXT_BIGINT,
@@ -40,7 +40,7 @@ from krait._convert import (
     type_name,
 )
 from krait._structs import IN_KEY, MAPSET, Clash, Struct, made
-from krait._tensor import View
+from krait._tensor import ARRAYS, VIEWS, array_parts
 from krait._terms import Atom, ListKey, MapKey
 
 ATOM_CACHE = 4096  # atoms kept decoded; a pool speaks few, and a peer cannot make it grow further
@@ -205,7 +205,7 @@ class Encoder:
     def encode(self, value: Any, root: str = "result") -> bytes:
         """The msgpack of `value`. Raises EncodeError, or what an encoder of the user's raised."""
         try:
-            data: bytes = self._pack(value) if not View.alive else self._slowly(value, root)
+            data: bytes = self._pack(value) if not VIEWS else self._slowly(value, root)
         except BaseException:
             data = self._slowly(value, root)
         return self.within_limits(data, len(data))
@@ -214,18 +214,17 @@ class Encoder:
         self, type_: int, call_id: int, value: Any, root: str = "result"
     ) -> bytes | tuple[bytes, bytes]:
         """The frame [type, id, value], in two parts where that saves copying; raises as encode() does."""
-        cls = type(value)
-        if cls is bytes and len(value) > APART_BYTES:
+        if type(value) is bytes and len(value) > APART_BYTES:
             self.within_limits(value, len(value) + 5)
             return self._head(type_, call_id) + _BIN_32.pack(0xC6, len(value)), value
-        if cls is _tensor.ndarray and value.nbytes > APART_BYTES and not has_encoder(cls):
-            parts = _tensor.array_parts(value)
+        if ARRAYS and type(value) in ARRAYS and value.nbytes > APART_BYTES and not has_encoder(type(value)):
+            parts = array_parts(value)
             if parts is not None:
                 size = len(parts[0]) + len(parts[1])
                 self.within_limits(b"", size + 6)
                 return self._head(type_, call_id) + _EXT_32.pack(0xC9, size, EXT_TENSOR) + parts[0], parts[1]
         try:
-            if View.alive:
+            if VIEWS:
                 return self._head(type_, call_id) + self._slowly(value, root)
             data: bytes = self._pack([type_, call_id, value])
         except BaseException:

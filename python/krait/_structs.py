@@ -160,8 +160,8 @@ def _set(items: list[Any], cls: Any) -> Any:
 
 def _datetime(fields: list[int], precision: int, zone: tzinfo | None, fold: int) -> datetime:
     if precision == (6 if fields[6] else 0):
-        return datetime(*fields, tzinfo=zone, fold=fold)  # type: ignore[misc, arg-type]
-    return DateTime(*fields, tzinfo=zone, fold=fold, precision=precision)
+        return datetime(*fields, zone, fold=fold)  # type: ignore[arg-type, misc]
+    return DateTime(*fields, zone, fold=fold, precision=precision)
 
 
 _zones: dict[str, tzinfo | None] = {}
@@ -178,7 +178,7 @@ def _zone(items: list[Any]) -> tuple[tzinfo, int]:
         known = _known(name)
     if known is not None:
         for fold in (0, 1):
-            value = datetime(*items[1:8], tzinfo=known, fold=fold)
+            value = _datetime(items[1:8], 6 if items[7] else 0, known, fold)
             if _offsets(value) == (utc_offset, std_offset) and value.tzname() == abbr:
                 return known, fold
     return Zone(name, abbr, utc_offset, std_offset), 0
@@ -253,6 +253,7 @@ def _moment(value: datetime) -> Struct | None:
 def _named(zone: tzinfo, value: datetime) -> tuple[int, int, str, str] | None:
     """The fields that say what zone it is; None: it has no name by which Elixir could know it, as +01:00 has
     none, and is to become UTC. zoneinfo's zones have a `key`, pytz' a `zone`."""
+    name: Any
     if type(zone) is Zone:
         name, abbr = zone.time_zone, zone.zone_abbr
         utc, std = float(zone.utc_offset), float(zone.std_offset)

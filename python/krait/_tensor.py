@@ -27,21 +27,20 @@ DIMENSIONS_MAX = 32
 BASES_MAX = 8  # views of views of a tensor that are followed
 
 
-ndarray: Any = None  # numpy's, once one has been met
+ARRAYS: list[type] = []  # numpy.ndarray, once one has been met
+VIEWS: set[int] = set()  # which Views there are
 
 
 class View(bytes):
     """The payload of a TENSOR that is seen through a memoryview, or came in an unusual form."""
 
-    alive = 0  # how many there are
-
     def __new__(cls, data: bytes) -> View:
         self = super().__new__(cls, data)
-        View.alive += 1
+        VIEWS.add(id(self))
         return self
 
     def __del__(self) -> None:
-        View.alive -= 1
+        VIEWS.discard(id(self))
 
 
 class Payload:
@@ -73,10 +72,10 @@ def decoded(payload: bytes) -> Any:
         except TypeError:  # bfloat16, which ml_dtypes brings
             pass
         else:
-            return ndarray(shape, dtype, View(payload) if form else payload, at)
+            return _numpy().ndarray(shape, dtype, View(payload) if form else payload, at)
     view = memoryview(View(payload))[at:]
     try:
-        return view.cast(_FORMATS[code - 1], shape) if len(view) else view  # type: ignore[call-overload]
+        return view.cast(_FORMATS[code - 1], shape) if len(view) else view
     except (ValueError, TypeError):  # a format that this Python has not
         return view
 
@@ -86,13 +85,14 @@ _missing = False
 
 def _numpy() -> Any:
     """numpy, imported if it has to be; None: there is none."""
-    global _missing, ndarray
+    global _missing
     if _missing and "numpy" not in sys.modules:
         return None
     try:
         import numpy
 
-        ndarray = numpy.ndarray
+        if numpy.ndarray not in ARRAYS:
+            ARRAYS.append(numpy.ndarray)
         return numpy
     except Exception:  # not installed, or broken
         _missing = True
