@@ -29,7 +29,7 @@ static struct pool_slot *emptiest(const struct pool *p, const struct pool_worker
 		for (at = line->prev; at != line; at = at->prev) {
 			struct pool_worker *w = list_entry(at, struct pool_worker, offered);
 
-			if (w == except && w->in[WORKER_IDLE] == 1)
+			if (except != NULL && w == except && except->in[WORKER_IDLE] == 1)
 				continue;
 			if (found == NULL || w->session_count < found->session_count)
 				found = w;

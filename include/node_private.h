@@ -478,7 +478,7 @@ void holding_ended(struct node_holding *h, struct span reason);
 void holding_down(struct node_holding *h, struct span reason);
 void holding_down_atom(struct node_holding *h, const char *atom);
 void holding_link(struct books *b, struct node_holding *h, const struct local_pid *pid);
-struct node_link *holding_find_link(struct books *b, const struct node_holding *h,
+struct node_link *holding_find_link(const struct books *b, const struct node_holding *h,
 				    const struct local_pid *pid);
 void node_link_free(struct node_link *k);
 
@@ -490,7 +490,7 @@ void node_lease_granted(struct node_request *r);
 void node_lease_ended(struct pool_lease *l);
 void node_lease_checkin(struct node_lease *l, const struct reply_to *to);
 void node_lease_give(struct node_lease *l, struct node_request *r, const struct term_pid *heir);
-void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink_id);
+void node_lease_probe_ack(struct node_lease *l, const struct books *b, uint64_t unlink_id);
 void node_heir_down(struct node_lease *l);
 void node_lease_down(struct node_lease *l); /* h.reason says why */
 
