@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -129,14 +130,13 @@ static int ask_epmd(struct stress *s)
 	struct timeval limit = { .tv_sec = 5 };
 	const char *at = strchr(s->node_name, '@');
 	size_t len = (size_t)(at - s->node_name);
-	uint8_t out[3 + WIRE_NAME_MAX], in[4];
+	uint8_t out[3 + WIRE_NAME_MAX], in[4] = { 0, 1, 0, 0 }; /* as if refused */
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	put_u16(out, (unsigned)(1 + len));
 	out[2] = PORT2_REQ;
 	memcpy(out + 3, s->node_name, len);
 	epmd.sin_port = htons(EPMD_PORT);
-	in[1] = 1;
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
 	    connect(fd, (struct sockaddr *)&epmd, sizeof epmd) == 0 &&
 	    send(fd, out, 3 + len, MSG_NOSIGNAL) == (ssize_t)(3 + len))
@@ -173,6 +173,7 @@ static int make_world(struct stress *s)
 {
 	unsigned peers = s->options.peers, callers = s->options.callers;
 
+	assert(peers > 0); /* its option's least value is 1 */
 	s->slots = callers + peers + 1;
 	s->noise_len = 2 * NOISE;
 	s->sims = mem_zalloc((peers + 1) * sizeof *s->sims);

@@ -171,10 +171,9 @@ static void calm_down(struct stress *s)
 	for (unsigned i = 0; i < s->options.callers; i++) {
 		struct caller *c = &s->callers[i];
 
-		if (c->alive && rnd_to(s, 2) == 0)
-			caller_die(c);
-		else if (c->waiting != NULL &&
-			 (c->waiting->kind == ASK_STUCK || c->waiting->kind == ASK_SESSION_STUCK))
+		if ((c->alive && rnd_to(s, 2) == 0) ||
+		    (c->waiting != NULL &&
+		     (c->waiting->kind == ASK_STUCK || c->waiting->kind == ASK_SESSION_STUCK)))
 			caller_die(c);
 		else
 			c->fate = FATE_NONE; /* it wants to hear its answer now */
@@ -332,7 +331,7 @@ static void judge_memory(struct stress *s)
 			m.error, s->options.slope_limit, m.growth_kib);
 }
 
-static void gone(struct stress *s)
+static void all_gone(struct stress *s)
 {
 	if (!answers_status(s))
 		return;
@@ -402,7 +401,7 @@ static void on_baton(void *arg)
 		rest(s);
 		break;
 	case PHASE_GONE:
-		gone(s);
+		all_gone(s);
 		break;
 	case PHASE_END:
 		if (s->phase != PHASE_END) {

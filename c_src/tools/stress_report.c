@@ -157,7 +157,7 @@ void progress(struct stress *s)
 struct figures {
 	double seconds, per_second;
 	struct slope slope;
-	uint64_t p50, p95, p99, max, replaced, drops;
+	uint64_t p50, p95, p99, max, replaced;
 	bool clean;
 };
 

@@ -253,15 +253,15 @@ static void take_down(struct sim *sim, const struct wire_signal *sig)
 static void take_exit(struct sim *sim, const struct wire_signal *sig)
 {
 	struct caller *c = addressee(sim, &sig->to);
+	bool alive;
 
 	if (c == NULL)
 		return;
-	if (!is_alive(c, &sig->to)) {
-		sim->s->crossed++;
-	} else if (c->link.state == LINK_NONE || !pid_same(&c->link.pid, &sig->from)) {
+	alive = is_alive(c, &sig->to);
+	if (alive && (c->link.state == LINK_NONE || !pid_same(&c->link.pid, &sig->from))) {
 		fail(sim->s, c, "an exit signal from %u.%u, to which it is not linked",
 		     sig->from.id, sig->from.serial);
-	} else if (c->link.state == LINK_LINKED) {
+	} else if (alive && c->link.state == LINK_LINKED) {
 		c->link.state = LINK_NONE;
 		sim->s->checks++;
 	} else {

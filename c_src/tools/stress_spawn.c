@@ -131,7 +131,8 @@ static void find_module(void)
 		return;
 	path[n] = '\0';
 	while ((slash = strrchr(path, '/')) != NULL) {
-		strcpy(slash, "/python/tests/krait_stress_py.py");
+		(void)!snprintf(slash, sizeof path - (size_t)(slash - path), "%s",
+				"/python/tests/krait_stress_py.py");
 		if (access(path, R_OK) == 0) {
 			*strrchr(path, '/') = '\0';
 			snprintf(value, sizeof value, "%s%s%s", path, old != NULL ? ":" : "",

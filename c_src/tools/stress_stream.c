@@ -610,9 +610,8 @@ static void take_item(struct stream *st, const uint8_t *item)
 		carry_out(st);
 	else if (st->closing != CLOSING_NOT)
 		return;
-	else if (st->style == STYLE_AHEAD && st->asked - st->got < 8 && rnd_to(s, 4) == 0)
-		ask_more(st);
-	else if (st->got == st->asked && st->style != STYLE_LAZY)
+	else if ((st->style == STYLE_AHEAD && st->asked - st->got < 8 && rnd_to(s, 4) == 0) ||
+		 (st->got == st->asked && st->style != STYLE_LAZY))
 		ask_more(st);
 	else if (st->got == st->asked && c->waiting == NULL)
 		caller_wake_in(c, WAKE_NEXT, rnd_to(s, LAZY_US));
