@@ -12,7 +12,9 @@
  *   stress_request.c  its requests, as GenServer.call sends them
  *   stress_term.c     terms for people
  *   stress_lease.c    a process that holds a lease: calls, checkin, give_away, links
- *   stress_stream.c   a process that owns a stream: asks, cancels, leaves; what it is sent
+ *   stress_stream.c   a stream is asked for: its shape and its plan
+ *   stress_stream_say.c  its owner: asks, cancels, leaves
+ *   stress_stream_hear.c  what its owner is sent
  *   stress_stream_end.c  how a stream may end
  *   stress_session.c  calls in sessions, and the books of each session
  *   stress_session_book.c  what an answer in a session may be
@@ -22,7 +24,8 @@
  *   stress_admin.c    the clean peer: status, workers, kills of workers, the end's checks
  *   stress_proc.c     /proc: descriptors and memory of the node, the slope
  *   stress_spawn.c    a node of our own
- *   stress_conduct.c  the phases of a run, and the checks at its end
+ *   stress_conduct.c  the phases of a run
+ *   stress_verdict.c  the checks at its end
  *   stress_report.c   progress, violations with their history, the report
  *
  * The world: `peers` simulated nodes and one clean one (the last, for administration). Each load peer has
@@ -42,6 +45,8 @@
 #include "stress_node.h"
 #include "stress_options.h"
 #include "stress_report.h"
+#include "stress_session.h"
+#include "stress_stream.h"
 #include "stress_wire.h"
 #include "term.h"
 
@@ -138,19 +143,6 @@ extern const char *const outcome_names[OUTCOMES_HEARD];
 /* How the tag of a request looks. */
 enum tag { TAG_ALIAS, TAG_ALIAS_IN_LIST, TAG_REF, TAG_MULTI };
 
-enum session_mode { MODE_STRICT, MODE_HINT, MODE_FAIL_FAST, MODE_MIXED, MODES };
-
-/* What the books of a session were when a request of it was sent. */
-struct session_snap {
-	enum session_mode mode; /* of the request: not MODE_MIXED */
-	uint64_t epoch, unknown;
-	unsigned highest;
-	bool must_exist, must_not; /* END_SESSION */
-	bool fresh;                /* there was no such session */
-	bool owns;                 /* its caller is to be the owner */
-	bool settled;              /* what came of it is in the books */
-};
-
 /* One reference that we sent. It is live, then perhaps cut (given up, dead, answered while its monitor's
  * demonitor is under way): then at most what crossed it may come, until the barrier that was sent
  * after it is acknowledged, and nothing afterwards. */
@@ -228,98 +220,6 @@ struct lease {
 	struct session *session; /* that it was checked out with */
 };
 
-/* How a stream's generator behaves when it has yielded its items. */
-enum stream_shape {
-	SHAPE_ENDS,
-	SHAPE_LIST, /* no generator at all */
-	SHAPE_ENDLESS,
-	SHAPE_RAISES,
-	SHAPE_NO_TERM,
-	SHAPE_UNTIDY,   /* its `finally` raises */
-	SHAPE_STUCK,    /* it does not yield any more */
-	SHAPE_STUBBORN, /* endless, and its `finally` does not end */
-	SHAPE_NONE,     /* nothing to iterate over */
-	SHAPE_NEVER,    /* the function raises */
-	SHAPES
-};
-
-enum stream_end {
-	END_DONE,
-	END_CANCELLED, /* done, after we had closed it */
-	END_PYTHON,
-	END_UNENCODABLE,
-	END_BAD_ASK,
-	END_TIMEOUT,
-	END_WORKER_EXIT,
-	END_LEASE_CLOSED,
-	END_DIED,
-	END_LOST,
-	STREAM_ENDS
-};
-extern const char *const stream_end_names[STREAM_ENDS];
-
-/* A stream: asked for, open, then ended or cut (its owner is dead, or gave up before it heard of it):
- * what crossed that may come until the barrier is acknowledged. */
-struct stream {
-	struct list link;    /* in its caller's streams, from the answer on */
-	struct list by_tomb; /* in its peer's ended ones */
-	struct caller *caller;
-	uint32_t serial;
-	uint64_t nonce, cut;
-	struct term_pid pid;
-	enum stream_shape shape;
-	enum stream_plan {
-		PLAN_CONSUME,
-		PLAN_CANCEL,
-		PLAN_EXIT,
-		PLAN_EXIT_BY_OTHER,
-		PLAN_DIE,
-		PLAN_BAD_ASK,
-		PLAN_LEASE_EXIT,
-		PLAN_LEASE_CHECKIN
-	} plan;
-	enum { STYLE_EAGER, STYLE_STEP, STYLE_AHEAD, STYLE_LAZY } style;
-	enum closing { CLOSING_NOT, CLOSING_CANCEL, CLOSING_BAD_ASK, CLOSING_LEASE } closing;
-	bool async, on_lease, brief, ended, exited;
-	size_t payload_len;
-	uint64_t total, asked, got, plan_at;            /* items */
-	uint64_t timeout_us, sent_us, since_us, due_us; /* since, due: of the next message */
-	struct ask *monitor;
-};
-
-/* The books of one session. Its id has its index and its generation in it. */
-#define SESSION_USES 200 /* then it is ended, and the next generation begins */
-#define EPOCHS_KEPT  4
-struct session {
-	unsigned index;
-	uint32_t generation;
-	enum session_mode mode;
-	bool shared;   /* several processes use it at once; else one after the other */
-	bool retiring; /* to be ended, when nobody uses it any more */
-	bool licensed; /* it may begin anew without a word */
-	bool owed; /* it has begun anew: that it was lost is still to be heard, by another who asks */
-	bool begun; /* it may have begun since it was known not to be */
-	bool may_exist, surely, owned;
-	bool owner_sure; /* it has its owner, and will end with that */
-	bool over;     /* it was ended: the next generation begins when nobody refers to this one */
-	unsigned refs; /* asks that name it, those that are cut included */
-	unsigned uses;
-	unsigned ghosts; /* calls of vanished peers: they may still run until `ghost_until_us` */
-	uint64_t ghost_until_us, owner_dead_us;
-	unsigned owner_slot;
-	uint32_t owner_serial;
-	uint64_t epoch, epoch_us; /* the life of it that was seen last, and when first */
-	struct {
-		uint64_t epoch;
-		bool vague; /* it may be the later one */
-	} old[EPOCHS_KEPT];
-	unsigned olds;
-	unsigned highest;                            /* count that was seen in this epoch */
-	uint64_t seen[(2 * SESSION_USES + 63) / 64]; /* which counts were */
-	uint64_t unknown,
-		base; /* calls that ended without our knowing whether they ran; known by now */
-};
-
 struct caller {
 	struct stress *s;
 	struct sim *sim;
@@ -379,45 +279,11 @@ void request_put_payload(const struct stress *s, uint64_t nonce, size_t len, str
 bool request_is_payload(const struct stress *s, uint64_t nonce, size_t len, const uint8_t *value);
 size_t request_some_payload(struct stress *s);
 
-/* ---- streams ---- */
+/* ---- batches; the end ---- */
 
-void stream_send(struct caller *c, const struct term_pid *lease); /* NULL: to the pool */
-void stream_step(struct caller *c);
-void stream_take(struct caller *c, const struct term_pid *to, const uint8_t *stream,
-		 const uint8_t *what); /* {krait_stream, stream, what} */
-void stream_granted(struct ask *a, const uint8_t *pid);
-void stream_came_late(struct ask *a, const uint8_t *pid); /* its caller is gone, or gave up */
-void stream_drop(struct caller *c);                       /* the process is gone */
-void stream_lost(struct caller *c);                       /* and its connection */
-void stream_calm(struct caller *c);                       /* it comes to its end, soon */
-void stream_overdue(struct caller *c, uint64_t now);
-void stream_forget_monitor(struct caller *c, const struct ask *a);
-void streams_retire(struct sim *sim, uint64_t barrier);
-void stream_free(struct stream *st);
-struct ask *stream_talk(struct caller *c, const struct term_pid *pid);
-const char *stream_judge_opening(const struct ask *a, enum outcome o, const uint8_t *reply);
-/* Which end it is; `why` is set when it must not be. */
-enum stream_end stream_judge_end(struct stream *st, const uint8_t *what, const char **why);
-
-/* ---- sessions ---- */
-
-extern const char *const session_mode_names[MODES];
-void session_send(struct caller *c);
-struct ask *session_lease_call(struct caller *c, size_t *start); /* on the lease, in its session */
-void session_put_step(struct ask *a, struct buf *out, uint64_t timeout_ms, bool option);
-void session_join(struct ask *a, struct session *sn);
+/* What a session and a stream say of an answer: NULL, or what is wrong with it. */
 const char *session_judge(struct ask *a, enum outcome o, const uint8_t *reply);
-void session_unheard(struct ask *a,
-		     bool connection_lost); /* nothing came of it, as far as we know */
-void session_leave(struct ask *a);
-void sessions_owner_gone(const struct caller *c);
-unsigned sessions_owned(const struct caller *c);
-unsigned sessions_waiting(const struct stress *s); /* requests that may wait for one worker */
-void session_put_id(const struct session *sn, struct buf *out);
-bool session_is_id(const struct session *sn, const uint8_t *t);
-struct session *session_of_id(struct stress *s, const uint8_t *t); /* NULL: none of ours */
-bool session_may_end(const struct session *sn); /* nobody will start it anew behind our back */
-void session_begin(struct stress *s, struct session *sn); /* the next generation */
+const char *stream_judge_opening(const struct ask *a, enum outcome o, const uint8_t *reply);
 
 void batch_send(struct caller *c, const struct term_pid *lease);
 const char *batch_judge(const struct ask *a, const uint8_t *value);

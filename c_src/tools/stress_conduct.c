@@ -1,4 +1,4 @@
-/* stress_conduct.c - the phases of a run, and the checks at its end.
+/* stress_conduct.c - the phases of a run.
  *
  *   begin    the node is started, or its port is asked for
  *   ready    the clean peer is connected; all workers are idle: the figures at rest
@@ -17,16 +17,15 @@
 #include <math.h>
 #include <stdio.h>
 
-#define TURN_US    10000 /* between two looks */
-#define PAUSES     10    /* a peer does not read in one of so many turns */
-#define SWEEP_US   250000
-#define LAG_US     SECOND_US /* we did not run for so long: nobody is accused of being late */
-#define BEGIN_US   (60 * SECOND_US)
-#define READY_US   (90 * SECOND_US)
-#define REST_US    (20 * SECOND_US)
-#define GONE_US    (15 * SECOND_US)
-#define END_US     (30 * SECOND_US)
-#define GROWTH_KIB 4096 /* memory that has grown by less is not judged */
+#define TURN_US  10000 /* between two looks */
+#define PAUSES   10    /* a peer does not read in one of so many turns */
+#define SWEEP_US 250000
+#define LAG_US   SECOND_US /* we did not run for so long: nobody is accused of being late */
+#define BEGIN_US (60 * SECOND_US)
+#define READY_US (90 * SECOND_US)
+#define REST_US  (20 * SECOND_US)
+#define GONE_US  (15 * SECOND_US)
+#define END_US   (30 * SECOND_US)
 
 static void enter(struct stress *s, enum phase phase)
 {
@@ -254,53 +253,6 @@ static bool answers_status(struct stress *s)
 	return false;
 }
 
-/* What is lost or closed in silence shows here; what is told wrongly has shown before. */
-static void judge_settled(struct stress *s)
-{
-	uint64_t lost = s->after.sessions_lost - s->before.sessions_lost,
-		 dead = s->after.exits - s->before.exits;
-
-	verdict(s, s->settle.opened == s->settle.closed, "generators closed",
-		"%" PRIu64 " opened, %" PRIu64 " closed, in %u workers", s->settle.opened,
-		s->settle.closed, s->settle.workers);
-	verdict(s, s->settle.begun == s->settle.ended, "sessions ended",
-		"%" PRIu64 " begun, %" PRIu64 " ended, in %u workers", s->settle.begun,
-		s->settle.ended, s->settle.workers);
-	verdict(s, s->after.sessions == s->before.sessions, "no session",
-		"%" PRIu64 ", before %" PRIu64 ", %u when all were dead", s->after.sessions,
-		s->before.sessions, s->settle.listed);
-	verdict(s, s->losses == 0 || (lost > 0 && dead > 0), "losses are explained",
-		"told %" PRIu64 ", lost %" PRIu64 ", workers that ended %" PRIu64, s->losses, lost,
-		dead);
-}
-
-static void judge_rest(struct stress *s)
-{
-	const struct status *a = &s->after, *b = &s->before;
-	uint64_t received = a->received - b->received, least = s->countable - s->countable_lost;
-	uint64_t abandoned = a->abandoned - b->abandoned,
-		 gone = s->outcomes[OUT_GAVE_UP] + s->outcomes[OUT_DIED] + s->outcomes[OUT_LOST] +
-			s->stream_ends[END_DIED] + s->stream_ends[END_LOST];
-
-	verdict(s, a->idle == a->size * a->slots, "workers idle", "%" PRIu64 " of %" PRIu64,
-		a->idle, a->size * a->slots);
-	verdict(s, a->queued == 0 && a->running == 0, "nothing queued",
-		"queued %" PRIu64 ", running %" PRIu64, a->queued, a->running);
-	verdict(s, a->leases == 0, "no lease", "%" PRIu64, a->leases);
-	if (s->settle.workers > 0)
-		judge_settled(s);
-	verdict(s, a->monitors == b->monitors, "monitors as before", "%" PRIu64 ", before %" PRIu64,
-		a->monitors, b->monitors);
-	verdict(s, a->received == a->answered + a->abandoned, "totals add up",
-		"received %" PRIu64 " = answered %" PRIu64 " + abandoned %" PRIu64, a->received,
-		a->answered, a->abandoned);
-	verdict(s, received >= least && received <= s->countable + s->ambiguous,
-		"all were received", "%" PRIu64 ", of %" PRIu64 " to %" PRIu64 " sent", received,
-		least, s->countable + s->ambiguous);
-	verdict(s, abandoned <= gone, "abandoned is explained",
-		"%" PRIu64 ", of %" PRIu64 " whose caller was gone", abandoned, gone);
-}
-
 static void rest(struct stress *s)
 {
 	if (!answers_status(s))
@@ -311,24 +263,10 @@ static void rest(struct stress *s)
 		admin_status_want(s);
 		return;
 	}
-	judge_rest(s);
+	verdict_rest(s);
 	for (unsigned i = 0; i < s->options.peers; i++)
 		sim_leave(&s->sims[i]);
 	enter(s, PHASE_GONE);
-}
-
-static void judge_memory(struct stress *s)
-{
-	struct slope m = proc_slope(s->sample_min, s->sample_kib, s->samples);
-	bool ok =
-		m.kib_per_min - 2 * m.error <= s->options.slope_limit || m.growth_kib < GROWTH_KIB;
-
-	if (!s->options.memory || m.n < 20)
-		verdict(s, true, "memory", "not judged");
-	else
-		verdict(s, ok, "memory is flat",
-			"%+.0f +- %.0f KiB/min, at most %.0f; grown by %.0f KiB", m.kib_per_min,
-			m.error, s->options.slope_limit, m.growth_kib);
 }
 
 static void all_gone(struct stress *s)
@@ -346,7 +284,7 @@ static void all_gone(struct stress *s)
 		"%" PRIu64 ", before %" PRIu64, s->status.peers, s->before.peers);
 	verdict(s, s->fds_after == s->fds_before, "descriptors as before", "%u, before %u, most %u",
 		s->fds_after, s->fds_before, s->fds_max);
-	judge_memory(s);
+	verdict_memory(s);
 	enter(s, PHASE_END);
 	alarm_clear(s, &s->admin_alarm);
 	sim_leave(&s->sims[s->options.peers]);

@@ -44,6 +44,8 @@ void fatal(struct stress *s, const char *why);
 /* One of the checks at the end, for the report. */
 bool verdict(struct stress *s, bool ok, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+void verdict_rest(struct stress *s); /* all callers are dead, and the status is fresh */
+void verdict_memory(struct stress *s);
 void progress(struct stress *s);
 int report(struct stress *s); /* the exit status */
 
