@@ -140,14 +140,14 @@ static void keep(uint8_t **at, struct span bytes)
 	*at += bytes.len;
 }
 
-/* The request with its tag, its names, its session (what is in node->session_key, if anything), and its
+/* The request with its tag, its names, its session (if it names one: its key is in node->session_key), and its
  * frame (what is in node->scratch, which is taken over when it is large). NULL: no memory. */
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
 				       const struct request *req, uint64_t id, bool has_frame)
 {
 	struct node *n = p->node;
 	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 },
-		    session = { NULL, 0 }, key = { n->session_key.data, n->session_key.len };
+		    session = { NULL, 0 }, key = { NULL, 0 };
 	size_t frame_len = has_frame ? n->scratch.len : 0,
 	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
 	uint64_t now = node_now_us();
@@ -162,9 +162,10 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	}
 	if (req->progress != NULL)
 		progress = term_span(req->progress);
-	if (key.len > 0)
+	if (req->session != NULL) {
 		session = term_span(req->session);
-	n->session_key.len = 0;
+		key = (struct span){ n->session_key.data, n->session_key.len };
+	}
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
 		      session.len + key.len + inside);
 	if (r == NULL)

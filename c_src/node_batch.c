@@ -113,6 +113,7 @@ static void put_value(struct node_pool *p, const uint8_t *at, const uint8_t *end
 					  .max_bytes = room,
 					  .strings_utf8 = true };
 	struct transcode_error err;
+	bool begun = out->err == 0; /* else what is before it is not there, and nothing may follow */
 	size_t start = out->len;
 
 	term_put_tuple(out, 2);
@@ -120,7 +121,7 @@ static void put_value(struct node_pool *p, const uint8_t *at, const uint8_t *end
 	if (transcode_value(at, (size_t)(end - at), "result", &opts, out, NULL, &err) == 0)
 		return;
 	out->len = start;
-	if (err.fault == TRANSCODE_NO_MEMORY)
+	if (err.fault == TRANSCODE_NO_MEMORY && begun)
 		out->err = 0;
 	if (err.fault == TRANSCODE_TOO_LARGE) {
 		err.bytes += p->config->max_result_bytes - err.limit;

@@ -254,10 +254,12 @@ void callback_exit(struct callback *c, struct span reason)
 
 void callback_exit_atom(struct callback *c, const char *reason)
 {
-	uint8_t atom[2 + UINT8_MAX] = { 119, (uint8_t)strlen(reason) };
+	size_t len = strlen(reason);
+	uint8_t atom[2 + UINT8_MAX] = { 119, (uint8_t)len };
 
-	memcpy(atom + 2, reason, strlen(reason));
-	callback_exit(c, (struct span){ atom, 2 + strlen(reason) });
+	for (size_t i = 0; i < len; i++)
+		atom[2 + i] = (uint8_t)reason[i];
+	callback_exit(c, (struct span){ atom, 2 + len });
 }
 
 /* ---- ends that come from outside ---- */

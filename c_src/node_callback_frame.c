@@ -313,7 +313,8 @@ static void begin(struct node_worker *w, const struct said *s, struct buf *dest)
 	b = a.node.len > 0 ? books_find(n, (const char *)a.node.at, a.node.len) : home_of(w, s, r);
 	if (b == NULL && a.node.len == 0)
 		return;
-	if (a.node.len == strlen(own) && memcmp(a.node.at, own, a.node.len) == 0) {
+	if (a.node.at != NULL && a.node.len == strlen(own) &&
+	    memcmp(a.node.at, own, a.node.len) == 0) {
 		refuse(w, s, "that is a process of the node that this worker belongs to");
 		return;
 	}

@@ -134,7 +134,7 @@ void node_callback_message(struct books *b, const struct dist_event *ev, struct 
 {
 	struct callback *c = list_entry(h, struct callback, h);
 	const uint8_t *reply = NULL;
-	uint32_t arity;
+	uint32_t arity = 0;
 
 	if (c->kind == CALLBACK_CALL)
 		reply = own_result(c, ev->payload.at, &arity);

@@ -28,8 +28,11 @@ struct look {
 
 static struct deadlock_process process(const struct books *b, const struct local_pid *pid)
 {
-	return b == NULL ? (struct deadlock_process){ 0 }
-			 : (struct deadlock_process){ b->id, pid->id, pid->serial, pid->creation };
+	struct deadlock_process none = { 0 };
+
+	if (b == NULL)
+		return none;
+	return (struct deadlock_process){ b->id, pid->id, pid->serial, pid->creation };
 }
 
 /* Room for one more of both arrays. */

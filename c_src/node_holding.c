@@ -172,7 +172,7 @@ void holding_down_atom(struct node_holding *h, const char *atom)
 
 /* ---- links ---- */
 
-struct node_link *holding_find_link(struct books *b, const struct node_holding *h,
+struct node_link *holding_find_link(const struct books *b, const struct node_holding *h,
 				    const struct local_pid *pid)
 {
 	struct list *pos, *next;

@@ -168,7 +168,7 @@ void node_heir_down(struct node_lease *l)
 		end_giving(l, "noproc");
 }
 
-void node_lease_probe_ack(struct node_lease *l, struct books *b, uint64_t unlink_id)
+void node_lease_probe_ack(struct node_lease *l, const struct books *b, uint64_t unlink_id)
 {
 	struct watch *heir = l->heir;
 

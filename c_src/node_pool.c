@@ -47,13 +47,13 @@ static void run(struct node_pool *p, const struct pool_action *a)
 /* Sends a frame that has nothing but its type and an id. */
 static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t id)
 {
-	struct buf out = { 0 };
+	uint8_t bytes[64]; /* a number of 9 bytes, a few more: it needs no memory */
+	struct buf out = { .data = bytes, .cap = sizeof bytes };
 	size_t start = frame_begin(&out, type, id, 0);
 
 	frame_end(&out, start);
-	if (out.err != 0 || worker_send(w->io, out.data, out.len) != 0)
+	if (worker_send(w->io, bytes, out.len) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a frame of type %d", (int)type);
-	buf_free(&out);
 }
 
 /* A signal says nothing of which call is meant: it is for workers of one slot. */
@@ -149,8 +149,7 @@ static void tell_failed(struct node_pool *p, uint64_t id)
 	struct node_worker *w = node_worker_find(p, id);
 
 	p->dying = w;
-	step(p, &(struct pool_event){
-			.type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
+	step(p, &(struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = id, .failed = true });
 	p->dying = NULL;
 	if (w != NULL)
 		node_worker_gone(w);
@@ -167,8 +166,8 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 		struct pool_event wait;
 
 		if ((orphan = node_session_next_orphan(p)) != NULL)
-			step(p, &(struct pool_event){ .type = POOL_SESSION_END,
-						      .session = orphan });
+			step(p,
+			     &(struct pool_event){ .type = POOL_SESSION_END, .session = orphan });
 		else if (p->failed_count > 0)
 			tell_failed(p, p->failed_ids[--p->failed_count]);
 		else if (node_callbacks_next_wait(p, &wait))
@@ -182,6 +181,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	arm(p);
 	if (p->drained) {
 		p->drained = false;
+		node_drained_tell(p);
 		node_drained(p->node);
 	}
 }
@@ -232,6 +232,8 @@ struct node_pool *node_pool_new(struct node *n)
 		.session_mode = (enum pool_session_mode)n->config->session_mode
 	};
 	list_init(&p->waiting);
+	list_init(&p->drains);
+	list_init(&p->reloads);
 	list_init(&p->orphans);
 	list_init(&p->waits);
 	p->armed_us = POOL_NEVER;
@@ -242,6 +244,7 @@ struct node_pool *node_pool_new(struct node *n)
 	uv_timer_init(&n->loop, &p->timer);
 	p->timer.data = p;
 	node_deadlock_init(p);
+	node_forkserver_init(p);
 	return p;
 }
 

@@ -43,6 +43,11 @@ void node_progress_frame(struct node_worker *w, const struct frame *frame)
 			node_worker_broken(w, "bad_frame", "a PROGRESS with a value that is none");
 		return;
 	}
+	if (frame->count != 1 || used != frame->rest_len) {
+		dist_abort(d, start);
+		node_worker_broken(w, "bad_frame", "a PROGRESS that is not one");
+		return;
+	}
 	if (dist_end(d, start) != 0)
 		log_line(LOG_WARNING, w->object, "its progress report is dropped: no memory");
 	books_mark_dirty(r->books);

@@ -139,16 +139,12 @@ static void plain_message(struct books *b, const uint8_t *message, struct envelo
 	bool on = b->node->config->rpc;
 	uint32_t arity;
 
-	if (request == NULL)
-		junk(b);
-	else if (is_call(request, "call", &mfa))
+	if (request != NULL && is_call(request, "call", &mfa))
 		on ? node_rpc_call(o, mfa) : answer_notsup(o);
-	else if (!on)
-		junk(b);
-	else if (term_is_atom(request, "features_request"))
+	else if (request != NULL && on && term_is_atom(request, "features_request"))
 		answer_features(o);
-	else if (term_tuple(request, &arity, &e) && arity == 3 && term_is_atom(e, "sbcast") &&
-		 term_kind(term_skip(e)) == TERM_ATOM)
+	else if (request != NULL && on && term_tuple(request, &arity, &e) && arity == 3 &&
+		 term_is_atom(e, "sbcast") && term_kind(term_skip(e)) == TERM_ATOM)
 		answer_sbcast(o, term_skip(e));
 	else
 		junk(b);

@@ -258,6 +258,7 @@ static enum answer_kind put_result(struct node_pool *p, enum rpc_shape shape, st
 					  .max_bytes = p->config->max_result_bytes,
 					  .strings_utf8 = true };
 	struct transcode_error err;
+	bool begun = out->err == 0; /* as in node_answer.c */
 	size_t start = out->len;
 
 	if (shape == RPC_CAST) {
@@ -273,7 +274,7 @@ static enum answer_kind put_result(struct node_pool *p, enum rpc_shape shape, st
 	    0)
 		return ANSWER_OK;
 	out->len = start;
-	if (err.fault == TRANSCODE_NO_MEMORY)
+	if (err.fault == TRANSCODE_NO_MEMORY && begun)
 		out->err = 0;
 	answer_put_fault(reason, &err);
 	return answer_fault_kind(err.fault);

@@ -221,14 +221,14 @@ struct pool_session *node_session_next_orphan(struct node_pool *p)
 
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id)
 {
-	struct buf out = { 0 };
+	uint8_t bytes[64]; /* two numbers of 9 bytes, a few more: it needs no memory */
+	struct buf out = { .data = bytes, .cap = sizeof bytes };
 	size_t start = frame_begin(&out, FRAME_END_SESSION, call_id, 1);
 
 	frame_put_uint(&out, s->token);
 	frame_end(&out, start);
-	if (out.err != 0 || worker_send(w->io, out.data, out.len) != 0)
+	if (worker_send(w->io, bytes, out.len) != 0)
 		log_line(LOG_WARNING, w->object, "cannot tell it to end a session");
-	buf_free(&out);
 }
 
 void node_session_put_id(const struct node_request *r, struct buf *out)

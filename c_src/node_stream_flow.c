@@ -165,13 +165,13 @@ void node_stream_resume(struct node_stream *s)
 		worker_resume(w->io);
 }
 
-/* Too much waits for the peer although nothing was passed on: its items have grown. Another stream of the
- * same worker may have made it go on. */
+/* Too much waits for the peer although nothing was passed on: its items have grown. A worker reads again
+ * when all that have paused it have let go, so each does that once. */
 static void pause_if_clogged(struct node_stream *s, struct node_worker *w)
 {
 	bool shared = pool_config(s->owner_pool->pool)->slots > 1;
 
-	if (!is_clogged(s, shared ? UNSENT_PAUSE_SHARED : UNSENT_PAUSE))
+	if (s->paused || !is_clogged(s, shared ? UNSENT_PAUSE_SHARED : UNSENT_PAUSE))
 		return;
 	s->paused = true;
 	worker_pause(w->io);

@@ -2,18 +2,25 @@
  *
  * What transcode_term() writes depends on the term alone but for two things: the pairs of a map and the
  * elements of a MapSet stand in the order in which they came, and a list may have a longer head than it
- * needs. Here they are sorted, from the innermost map outwards, and heads are made as short as can be. The input is our own
- * writing; its nesting, which this recurses with, is that of the term and bounded by its max_depth. */
+ * needs. Here they are sorted, from the innermost map outwards, and heads are made as short as can be.
+ * One pass with a stack of the containers that are open; the input is our own writing, but is read as if
+ * it were not. */
 #include "frame.h"
 #include "transcode_struct.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-struct canon {
-	const uint8_t *p, *end;
-	struct buf *out;
-	struct buf pairs; /* struct pair, of the maps that are open, innermost last */
+/* An open container; offsets in `out`. */
+struct level {
+	uint64_t left; /* elements still to come, keys and values both */
+	bool map;
+	bool set;            /* a MapSet: all its elements are keys, */
+	unsigned fixed;      /* behind so many that keep their place */
+	size_t patch;        /* where an extension's length is to be written; 0: it is none */
+	size_t from;         /* where its elements begin */
+	size_t first;        /* its first pair, in `pairs` */
+	size_t at, value_at; /* of the pair under way */
 };
 
 /* Offsets in `out`. */
@@ -21,7 +28,19 @@ struct pair {
 	size_t at, value_at, len;
 };
 
-static int value(struct canon *c);
+struct canon {
+	const uint8_t *p, *end;
+	struct buf *out;
+	struct buf levels; /* struct level, innermost last */
+	struct buf pairs;  /* struct pair, of the maps that are open, innermost last */
+};
+
+static struct level *innermost(const struct canon *c)
+{
+	return c->levels.len == 0 ? NULL
+				  : (struct level *)(void *)(c->levels.data + c->levels.len -
+							     sizeof(struct level));
+}
 
 static void put_count(struct buf *out, unsigned fix, unsigned tag16, uint64_t count)
 {
@@ -36,15 +55,7 @@ static void put_count(struct buf *out, unsigned fix, unsigned tag16, uint64_t co
 	}
 }
 
-/* Bytes as they are. */
-static int copy(struct canon *c, size_t n)
-{
-	if ((size_t)(c->end - c->p) < n)
-		return -EBADMSG;
-	buf_put(c->out, c->p, n);
-	c->p += n;
-	return 0;
-}
+/* ---- maps ---- */
 
 static int by_key(const void *x, const void *y, void *arg)
 {
@@ -56,69 +67,113 @@ static int by_key(const void *x, const void *y, void *arg)
 	return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
 }
 
-/* Brings the `n` pairs that end `out` into their order. */
-static int sort(struct canon *c, struct pair *pairs, size_t n, size_t from)
+/* Brings the pairs of a map whose elements end `out` into their order. */
+static int sort(struct canon *c, const struct level *l)
 {
-	size_t len = c->out->len - from;
+	struct pair *pairs = (struct pair *)(void *)(c->pairs.data + l->first);
+	size_t n = (c->pairs.len - l->first) / sizeof *pairs;
 	struct buf sorted = { 0 };
 
+	if (n < 2)
+		return 0;
 	qsort_r(pairs, n, sizeof *pairs, by_key, c->out);
 	for (size_t i = 0; i < n; i++)
 		buf_put(&sorted, c->out->data + pairs[i].at, pairs[i].len);
-	if (sorted.err == 0)
-		memcpy(c->out->data + from, sorted.data, len);
+	if (sorted.err == 0 && sorted.len > 0)
+		memcpy(c->out->data + l->from, sorted.data, sorted.len);
 	buf_free(&sorted);
 	return sorted.err;
 }
 
-/* The pairs of a map, whose head has been written; `set`: keys alone, the elements of a MapSet. */
-static int map_pairs(struct canon *c, uint64_t count, bool set)
+/* ---- containers ---- */
+
+/* Writes the head of a container and opens it. `patch`: of the extension that it is within, or 0. */
+static int open_level(struct canon *c, uint64_t count, bool map_head, bool map, size_t patch)
 {
-	size_t first = c->pairs.len, from = c->out->len;
-	int rc;
+	struct level l = { .left = map_head ? 2 * count : count, .map = map, .patch = patch };
 
-	for (uint64_t i = 0; i < count; i++) {
-		struct pair pair = { .at = c->out->len };
+	if (map && l.left % 2 != 0)
+		return -EBADMSG;
+	put_count(c->out, map_head ? 0x80 : 0x90, map_head ? 0xde : 0xdc, count);
+	l.from = c->out->len;
+	l.first = c->pairs.len;
+	buf_put(&c->levels, &l, sizeof l);
+	return c->levels.err;
+}
 
-		if ((rc = value(c)) != 0)
-			return rc;
-		pair.value_at = c->out->len;
-		if (!set && (rc = value(c)) != 0)
-			return rc;
-		pair.len = c->out->len - pair.at;
-		buf_put(&c->pairs, &pair, sizeof pair);
+static int close_level(struct canon *c, struct level *l)
+{
+	int rc = c->out->err != 0 || c->pairs.err != 0 ? -ENOMEM : 0;
+
+	if (rc == 0 && (l->map || l->set))
+		rc = sort(c, l);
+	if (rc == 0 && l->patch != 0)
+		put_u32(c->out->data + l->patch, (uint32_t)(c->out->len - l->patch - 5));
+	c->pairs.len = l->first;
+	c->levels.len -= sizeof *l;
+	return rc;
+}
+
+/* A value is to be written. */
+static void begins(struct canon *c)
+{
+	struct level *l = innermost(c);
+
+	if (l == NULL || l->fixed > 0)
+		return;
+	if (l->set && c->pairs.len == l->first)
+		l->from = c->out->len;
+	if (l->set || l->left % 2 == 0)
+		l->at = c->out->len;
+	else
+		l->value_at = c->out->len;
+}
+
+/* An element of the innermost container has been written. */
+static void ended(struct canon *c)
+{
+	struct level *l = innermost(c);
+	struct pair pair;
+
+	if (l == NULL)
+		return;
+	l->left--;
+	if (l->fixed > 0) {
+		l->fixed--;
+		return;
 	}
-	if (c->out->err != 0 || c->pairs.err != 0)
-		return -ENOMEM;
-	rc = count > 1 ? sort(c, (struct pair *)(void *)(c->pairs.data + first), count, from) : 0;
-	c->pairs.len = first;
-	return rc;
+	if (l->set)
+		l->value_at = c->out->len;
+	else if (!l->map || l->left % 2 != 0)
+		return;
+	pair = (struct pair){ l->at, l->value_at, c->out->len - l->at };
+	buf_put(&c->pairs, &pair, sizeof pair);
 }
 
-/* Any number of elements; `pairs`: they are a map's keys and values. */
-static int elements(struct canon *c, uint64_t count, bool pairs)
+/* Closes what is complete by now. */
+static int closes(struct canon *c)
 {
-	int rc = 0;
-
-	if (pairs)
-		return map_pairs(c, count / 2, false);
-	for (uint64_t i = 0; i < count && rc == 0; i++)
-		rc = value(c);
-	return rc;
-}
-
-/* The `count` elements of a STRUCT: those of a MapSet stand behind its kind and version. */
-static int structure(struct canon *c, uint64_t count)
-{
-	bool set =
-		c->p < c->end && (*c->p == STRUCT_MAPSET || *c->p == STRUCT_MAPSET + STRUCT_IN_KEY);
+	struct level *l;
 	int rc;
 
-	if (!set || count < 2)
-		return elements(c, count, false);
-	if ((rc = elements(c, 2, false)) != 0)
-		return rc;
-	return map_pairs(c, count - 2, true);
+	while ((l = innermost(c)) != NULL && l->left == 0) {
+		if ((rc = close_level(c, l)) != 0)
+			return rc;
+		ended(c);
+	}
+	return 0;
+}
+
+/* ---- values ---- */
+
+/* Bytes as they are. */
+static int copy(struct canon *c, uint64_t n)
+{
+	if ((uint64_t)(c->end - c->p) < n)
+		return -EBADMSG;
+	buf_put(c->out, c->p, n);
+	c->p += n;
+	return 1;
 }
 
 /* The number of `width` bytes after the tag. */
@@ -130,17 +185,46 @@ static int number(struct canon *c, unsigned width, uint64_t *n)
 	return 0;
 }
 
+/* The array of a STRUCT, whose head has been read: the elements of a MapSet stand behind its kind and
+ * version. */
+static int open_struct(struct canon *c, uint64_t n, bool map_head, size_t patch)
+{
+	bool set = n >= 2 && c->p < c->end &&
+		   (*c->p == STRUCT_MAPSET || *c->p == STRUCT_MAPSET + STRUCT_IN_KEY);
+	int rc = map_head ? -EBADMSG : open_level(c, n, false, false, patch);
+
+	if (rc == 0 && set) {
+		innermost(c)->set = true;
+		innermost(c)->fixed = 2;
+	}
+	return rc;
+}
+
+/* An array or a map at c->p, a container or what an extension holds. */
+static int container(struct canon *c, unsigned type, size_t patch)
+{
+	unsigned tag = c->p[0], width = tag <= 0x9f ? 0 : tag & 1 ? 4 : 2;
+	bool map_head = (tag & 0xf0) == 0x80 || tag >= 0xde;
+	uint64_t n = tag & 0x0f;
+
+	if ((tag < 0x80 || tag > 0x9f) && (tag < 0xdc || tag > 0xdf))
+		return -EBADMSG;
+	if (width > 0 && number(c, width, &n) != 0)
+		return -EBADMSG;
+	c->p += 1 + width;
+	if (type == EXT_STRUCT)
+		return open_struct(c, n, map_head, patch);
+	return open_level(c, n, map_head, map_head || type == EXT_MAPKEY, patch);
+}
+
 /* An extension with a length field of `width` bytes. Tuples and what stands in keys hold elements. */
 static int extension(struct canon *c, unsigned width)
 {
-	unsigned type, array;
-	size_t patch;
+	size_t patch = c->out->len + 1;
+	unsigned type;
 	uint64_t n;
-	int rc;
 
-	if ((rc = number(c, width, &n)) != 0)
-		return rc;
-	if ((size_t)(c->end - c->p) < 2 + width + n)
+	if (number(c, width, &n) != 0 || (uint64_t)(c->end - c->p) < 2 + width + n)
 		return -EBADMSG;
 	type = c->p[1 + width];
 	if ((type != EXT_TUPLE && type != EXT_LISTKEY && type != EXT_MAPKEY &&
@@ -150,50 +234,20 @@ static int extension(struct canon *c, unsigned width)
 	buf_put_u8(c->out, 0xc9);
 	buf_put_u32(c->out, 0);
 	buf_put_u8(c->out, type);
-	patch = c->out->len;
 	c->p += 2 + width;
-	array = c->p[0];
-	n = array & 0x0f;
-	if (array == 0xdc || array == 0xdd)
-		rc = number(c, array == 0xdc ? 2 : 4, &n);
-	if (rc != 0)
-		return rc;
-	c->p += array == 0xdc ? 3 : array == 0xdd ? 5 : 1;
-	put_count(c->out, 0x90, 0xdc, n);
-	if (type == EXT_STRUCT)
-		rc = structure(c, n);
-	else
-		rc = elements(c, n, type == EXT_MAPKEY);
-	if (rc != 0)
-		return rc;
-	if (c->out->err == 0)
-		put_u32(c->out->data + patch - 5, (uint32_t)(c->out->len - patch));
-	return 0;
-}
-
-/* An array or a map whose count has `width` bytes. */
-static int counted(struct canon *c, unsigned width, bool map)
-{
-	uint64_t n;
-	int rc = number(c, width, &n);
-
-	if (rc != 0)
-		return rc;
-	c->p += 1 + width;
-	put_count(c->out, map ? 0x80 : 0x90, map ? 0xde : 0xdc, n);
-	return elements(c, map ? 2 * n : n, map);
+	return container(c, type, patch);
 }
 
 /* Bytes behind a length field. */
-static int bytes(struct canon *c, unsigned width)
+static int bytes_of(struct canon *c, unsigned width)
 {
 	uint64_t n;
-	int rc = number(c, width, &n);
 
-	return rc != 0 ? rc : copy(c, 1 + width + n);
+	return number(c, width, &n) != 0 ? -EBADMSG : copy(c, 1 + width + n);
 }
 
-/* One value of any kind. Format: https://github.com/msgpack/msgpack/blob/master/spec.md */
+/* One value of any kind: 1; or 0, it is a container, and was opened.
+ * Format: https://github.com/msgpack/msgpack/blob/master/spec.md */
 static int value(struct canon *c)
 {
 	unsigned tag;
@@ -203,15 +257,12 @@ static int value(struct canon *c)
 	tag = c->p[0];
 	if (tag <= 0x7f || tag >= 0xe0 || (tag >= 0xc0 && tag <= 0xc3))
 		return copy(c, 1);
-	if (tag <= 0x9f) {
-		put_count(c->out, tag & 0xf0, 0, tag & 0x0f);
-		c->p++;
-		return elements(c, tag <= 0x8f ? 2 * (tag & 0x0f) : tag & 0x0f, tag <= 0x8f);
-	}
+	if (tag <= 0x9f || tag >= 0xdc)
+		return container(c, 0, 0);
 	if (tag <= 0xbf)
 		return copy(c, 1 + (tag & 0x1f));
 	if (tag <= 0xc6)
-		return bytes(c, 1u << (tag - 0xc4));
+		return bytes_of(c, 1u << (tag - 0xc4));
 	if (tag <= 0xc9)
 		return extension(c, 1u << (tag - 0xc7));
 	if (tag <= 0xcb)
@@ -220,16 +271,28 @@ static int value(struct canon *c)
 		return copy(c, 1 + (1u << ((tag - 0xcc) & 3)));
 	if (tag <= 0xd8)
 		return copy(c, 2 + (1u << (tag - 0xd4)));
-	if (tag <= 0xdb)
-		return bytes(c, 1u << (tag - 0xd9));
-	return counted(c, tag & 1 ? 4 : 2, tag >= 0xde);
+	return bytes_of(c, 1u << (tag - 0xd9));
 }
 
 int transcode_canonical(const uint8_t *data, size_t len, struct buf *out)
 {
 	struct canon c = { .p = data, .end = data + len, .out = out };
-	int rc = value(&c);
+	struct level whole = { .left = 1 };
+	int rc;
 
+	buf_put(&c.levels, &whole, sizeof whole);
+	rc = c.levels.err;
+	while (rc == 0 && c.levels.len > 0) {
+		begins(&c);
+		rc = value(&c);
+		if (rc > 0) {
+			rc = 0;
+			ended(&c);
+		}
+		if (rc == 0)
+			rc = closes(&c);
+	}
+	buf_free(&c.levels);
 	buf_free(&c.pairs);
 	return rc != 0 ? rc : out->err;
 }

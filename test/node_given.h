@@ -36,13 +36,19 @@ struct peer {
 struct worker {
 	const struct worker_callbacks *callbacks;
 	void *arg;
-	uint64_t id, call_id; /* the last call or ping that it was sent */
+	uint64_t id, call_id; /* the last call or ping that it was sent, until it has answered */
+	unsigned call_type;   /* enum frame_to_worker */
+	unsigned replies;     /* to what it said back */
 	bool closing;
 };
 
 /* What the BEAMs have heard. */
 struct heard {
 	unsigned answers;
+	unsigned items, ends; /* of streams that it owns */
+	unsigned told;        /* messages of workers, and progress */
+	struct term_pid asks; /* who asked it last; id 0: nobody */
+	struct buf ask_tag;
 	struct buf reply; /* the last one */
 };
 
@@ -52,10 +58,16 @@ static struct node_options options;
 static struct peer peers[PEERS];
 static struct worker *workers[WORKERS];
 static struct heard heard[CALLERS]; /* by the id of the caller's pid */
+static bool spawns[CALLERS];        /* who hears the answer as the end of a process */
 static long node_fails;             /* mem_fail_after of the node */
 static uint64_t now_us;
 static bool no_descriptors, no_forkserver; /* what cannot be made */
-static const struct forkserver_callbacks *forkserver_said;
+static struct forkserver {
+	const struct forkserver_callbacks *said;
+	void *arg;
+	bool killed, down, closing;
+} forkservers[WORKERS];
+static unsigned forkservers_started;
 
 static inline void node_turn(void)
 {
@@ -157,7 +169,8 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
 			  uint64_t id, const struct peer_options *peer_options,
 			  const struct peer_callbacks *callbacks, void *arg, int *error)
 {
-	(void)loop, (void)address, (void)name, (void)id, (void)peer_options, (void)callbacks, (void)arg;
+	(void)loop, (void)address, (void)name, (void)id, (void)peer_options, (void)callbacks,
+		(void)arg;
 	*error = -ENOMEM;
 	return NULL;
 }
@@ -223,7 +236,12 @@ int worker_send(struct worker *w, const void *data, size_t len)
 		frame_received(&r, room);
 	}
 	ck_assert_int_eq(frame_next(&r, &frame), 1);
-	w->call_id = frame.type == FRAME_INTERRUPT ? w->call_id : frame.id;
+	w->replies += frame.type == FRAME_REPLY;
+	if (frame.type == FRAME_CALL || frame.type == FRAME_BATCH || frame.type == FRAME_PING ||
+	    frame.type == FRAME_END_SESSION) {
+		w->call_id = frame.id;
+		w->call_type = frame.type;
+	}
 	frame_reader_close(&r);
 	node_turn();
 	return 0;
@@ -277,12 +295,16 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 				    const struct forkserver_callbacks *callbacks, void *arg,
 				    int *error)
 {
+	struct forkserver *fs = &forkservers[forkservers_started];
+
 	(void)loop;
 	(void)o;
-	(void)arg;
 	*error = no_forkserver ? -EAGAIN : 0;
-	forkserver_said = callbacks;
-	return no_forkserver ? NULL : (struct forkserver *)&node; /* never looked into */
+	if (no_forkserver)
+		return NULL;
+	ck_assert_uint_lt(forkservers_started++, WORKERS);
+	*fs = (struct forkserver){ .said = callbacks, .arg = arg };
+	return fs;
 }
 
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
@@ -302,12 +324,26 @@ void forkserver_reap(struct forkserver *fs, int os_pid)
 
 void forkserver_kill(struct forkserver *fs)
 {
-	(void)fs;
+	fs->killed = true;
 }
 
 void forkserver_close(struct forkserver *fs)
 {
-	(void)fs;
+	ck_assert(fs->down && !fs->closing);
+	fs->closing = true;
+}
+
+/* The process of the i-th one that was started is gone, and then its handles are. */
+static inline void forkserver_ends(unsigned i)
+{
+	struct forkserver *fs = &forkservers[i];
+
+	ck_assert(!fs->down);
+	fs->down = true;
+	node_turn();
+	fs->said->on_down(fs->arg, 0, 9);
+	fs->said->on_closed(fs->arg);
+	test_turn();
 }
 
 /* ---- what the BEAMs do with what they hear ---- */
@@ -317,6 +353,54 @@ static inline struct term_pid caller_pid(const struct peer *p, unsigned caller)
 	return (struct term_pid){
 		.node = p->name, .node_len = (uint16_t)strlen(p->name), .id = caller, .creation = 7
 	};
+}
+
+static inline void hear_answer(unsigned caller, const uint8_t *t)
+{
+	heard[caller].answers++;
+	heard[caller].reply.len = 0;
+	term_put_raw(&heard[caller].reply, term_span(t));
+}
+
+/* {'$gen_call', {From, Tag}, Request} of a worker. */
+static inline void hear_ask(unsigned caller, const uint8_t *from)
+{
+	const uint8_t *e;
+	uint32_t arity;
+
+	ck_assert(term_tuple(from, &arity, &e) && arity == 2);
+	ck_assert(term_pid(e, &heard[caller].asks));
+	heard[caller].asks.node = NODE_NAME;
+	heard[caller].ask_tag.len = 0;
+	term_put_raw(&heard[caller].ask_tag, term_span(term_skip(e)));
+}
+
+/* What is no answer has three elements, and `e` is the first: {krait_stream, Stream, {item, T} | done | {error,
+ * Reason}}, {krait_progress, Tag, T}, or a question. */
+static inline void hear_message(unsigned caller, uint32_t arity, const uint8_t *e)
+{
+	const uint8_t *last, *inner;
+	uint32_t count;
+
+	if (arity == 2) {
+		hear_answer(caller, term_skip(e));
+		return;
+	}
+	ck_assert(arity == 3);
+	if (term_is_atom(e, "$gen_call")) {
+		hear_ask(caller, term_skip(e));
+		return;
+	}
+	if (term_is_atom(e, "krait_progress")) {
+		heard[caller].told++;
+		return;
+	}
+	ck_assert(term_is_atom(e, "krait_stream"));
+	last = term_skip(term_skip(e));
+	if (term_tuple(last, &count, &inner) && term_is_atom(inner, "item"))
+		heard[caller].items++;
+	else
+		heard[caller].ends++;
 }
 
 static inline void hear(struct peer *p, const struct dist_event *ev)
@@ -330,10 +414,19 @@ static inline void hear(struct peer *p, const struct dist_event *ev)
 		if (ev->to_is_alias) /* the references of these callers end with their number */
 			caller = ev->ref.at[ev->ref.len - 5];
 		ck_assert_uint_lt(caller, CALLERS);
-		ck_assert(term_tuple(ev->payload.at, &arity, &e) && arity == 2);
-		heard[caller].answers++;
-		heard[caller].reply.len = 0;
-		term_put_raw(&heard[caller].reply, term_span(term_skip(e)));
+		if (term_kind(ev->payload.at) == TERM_TUPLE &&
+		    term_tuple(ev->payload.at, &arity, &e))
+			hear_message(caller, arity, e);
+		else
+			heard[caller].told++;
+		break;
+	case DIST_EV_SPAWN_REPLY: /* an atom: that is all there will be; a pid: it ends one day */
+		if (term_kind(ev->reason) == TERM_ATOM)
+			hear_answer(caller, ev->reason);
+		break;
+	case DIST_EV_DOWN:
+		if (ev->from.creation == node.creation && spawns[caller])
+			hear_answer(caller, ev->reason);
 		break;
 	case DIST_EV_UNLINK:
 		dist_send_unlink_ack(p->theirs, ev->unlink_id, &ev->to_pid, &ev->from);
@@ -438,7 +531,7 @@ static inline void given_peer(struct peer *p, const char *name, struct dist_conf
 static inline void given_node(const char *size, long n)
 {
 	static const char *names[] = { "a@127.0.0.1", "b@127.0.0.1" };
-	const char *argv[] = { "krait", "--name", NODE_NAME, "--size", size };
+	const char *argv[] = { "krait", "--name", NODE_NAME, "--size", size, "--rpc" };
 	struct dist_config dist = { .name = NODE_NAME,
 				    .cookie = "cookie",
 				    .creation = 3,
@@ -448,11 +541,14 @@ static inline void given_node(const char *size, long n)
 	char error[200];
 
 	ck_assert_int_eq(
-		config_parse(&config, 5, (char *const *)(uintptr_t)argv, error, sizeof error),
+		config_parse(&config, 6, (char *const *)(uintptr_t)argv, error, sizeof error),
 		CONFIG_RUN);
 	memset(&node, 0, sizeof node);
 	memset(heard, 0, sizeof heard);
 	memset(workers, 0, sizeof workers);
+	memset(spawns, 0, sizeof spawns);
+	memset(forkservers, 0, sizeof forkservers);
+	forkservers_started = 0;
 	now_us = 1000000;
 	no_descriptors = no_forkserver = false;
 	options = (struct node_options){ .config = &config, .name = NODE_NAME };
@@ -497,13 +593,18 @@ static inline void then_all_is_given_back(void)
 			node_worker_never_started(w);
 	}
 	settle();
+	for (unsigned i = 0; i < forkservers_started; i++)
+		if (!forkservers[i].down)
+			forkserver_ends(i);
+	ck_assert(list_empty(&node.pool->forkservers));
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		done += t->outcome[i];
 	ck_assert_uint_eq(t->received, done);
 	ck_assert_uint_eq(pool_queued(node.pool->pool) + pool_running(node.pool->pool), 0);
 	ck_assert_uint_eq(pool_leases(node.pool->pool), 0);
 	ck_assert(list_empty(&node.books) && list_empty(&node.dirty));
-	ck_assert(list_empty(&node.pool->waiting));
+	ck_assert(list_empty(&node.pool->waiting) && list_empty(&node.pool->drains) &&
+		  list_empty(&node.pool->reloads));
 	ck_assert_ptr_null(node.watches);
 	ck_assert_ptr_null(node.pool->workers);
 	for (unsigned i = 0; i < WORKERS; i++)
@@ -513,11 +614,12 @@ static inline void then_all_is_given_back(void)
 		dist_free(peers[i].theirs);
 	}
 	for (unsigned i = 0; i < CALLERS; i++)
-		buf_free(&heard[i].reply);
+		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
 	uv_close((uv_handle_t *)&node.pool->timer, NULL);
 	uv_close((uv_handle_t *)&node.pool->deadlock_timer, NULL);
+	uv_close((uv_handle_t *)&node.pool->reload_timer, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 	node_pool_free(node.pool);
 	buf_free(&node.scratch);

@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -129,14 +130,13 @@ static int ask_epmd(struct stress *s)
 	struct timeval limit = { .tv_sec = 5 };
 	const char *at = strchr(s->node_name, '@');
 	size_t len = (size_t)(at - s->node_name);
-	uint8_t out[3 + WIRE_NAME_MAX], in[4];
+	uint8_t out[3 + WIRE_NAME_MAX], in[4] = { 0, 1, 0, 0 }; /* as if refused */
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	put_u16(out, (unsigned)(1 + len));
 	out[2] = PORT2_REQ;
 	memcpy(out + 3, s->node_name, len);
 	epmd.sin_port = htons(EPMD_PORT);
-	in[1] = 1;
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
 	    connect(fd, (struct sockaddr *)&epmd, sizeof epmd) == 0 &&
 	    send(fd, out, 3 + len, MSG_NOSIGNAL) == (ssize_t)(3 + len))
@@ -164,6 +164,7 @@ static void make_caller(struct stress *s, unsigned slot, struct sim *sim, bool c
 	c->control = control;
 	list_init(&c->asks);
 	list_init(&c->watchers);
+	list_init(&c->streams);
 	if (control)
 		sim->control = c;
 }
@@ -172,12 +173,14 @@ static int make_world(struct stress *s)
 {
 	unsigned peers = s->options.peers, callers = s->options.callers;
 
+	assert(peers > 0); /* its option's least value is 1 */
 	s->slots = callers + peers + 1;
 	s->noise_len = 2 * NOISE;
 	s->sims = mem_zalloc((peers + 1) * sizeof *s->sims);
 	s->callers = mem_zalloc(s->slots * sizeof *s->callers);
+	s->sessions = mem_zalloc(s->options.sessions * sizeof *s->sessions);
 	s->noise = mem_alloc(s->noise_len + s->options.payload_max);
-	if (s->sims == NULL || s->callers == NULL || s->noise == NULL)
+	if (s->sims == NULL || s->callers == NULL || s->sessions == NULL || s->noise == NULL)
 		return -ENOMEM;
 	/* the first half of where payloads begin is bytes, the second text: nonce * 7919 picks */
 	for (size_t i = 0; i < s->noise_len + s->options.payload_max; i++)
@@ -189,6 +192,7 @@ static int make_world(struct stress *s)
 		sim->index = i;
 		sim->admin = i == peers;
 		list_init(&sim->tombs);
+		list_init(&sim->ended);
 		snprintf(sim->name, sizeof sim->name, "stress%d_%u@127.0.0.1", (int)getpid(), i);
 		make_caller(s, callers + i, sim, true);
 	}
@@ -220,6 +224,8 @@ static void free_world(struct stress *s)
 	uv_loop_close(&s->loop);
 	mem_free(s->sims);
 	mem_free(s->callers);
+	mem_free(s->sessions);
+	mem_free(s->settle.leases);
 	mem_free(s->noise);
 	mem_free(s->lease_ids);
 	mem_free(s->sample_min);

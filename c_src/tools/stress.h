@@ -12,6 +12,12 @@
  *   stress_request.c  its requests, as GenServer.call sends them
  *   stress_term.c     terms for people
  *   stress_lease.c    a process that holds a lease: calls, checkin, give_away, links
+ *   stress_stream.c   a process that owns a stream: asks, cancels, leaves; what it is sent
+ *   stress_stream_end.c  how a stream may end
+ *   stress_session.c  calls in sessions, and the books of each session
+ *   stress_session_book.c  what an answer in a session may be
+ *   stress_batch.c    several calls in one request
+ *   stress_settle.c   at the end: what the node and its workers say of sessions and generators
  *   stress_junk.c     what no client should send, but some will
  *   stress_admin.c    the clean peer: status, workers, kills of workers, the end's checks
  *   stress_proc.c     /proc: descriptors and memory of the node, the slope
@@ -86,9 +92,19 @@ enum ask_kind {
 	ASK_BAD,  /* a request that must be refused */
 	ASK_AUTH, /* net_adm:ping */
 	ASK_SPAWN,
+	ASK_STREAM,
+	ASK_BATCH,
+	ASK_SESSION,       /* a call in a session */
+	ASK_SESSION_STUCK, /* one that does not end, within any time-out */
+	ASK_END_SESSION,
 	ASK_MONITOR, /* a monitor and nothing else */
-	ASK_STATUS,
+	ASK_STATUS,  /* from here on: by the clean peer alone */
 	ASK_WORKERS,
+	ASK_SESSIONS,
+	ASK_CLEAR,  /* end_session, of all that there are at the end */
+	ASK_HOLD,   /* checkout of every worker, so that each can be asked */
+	ASK_COUNTS, /* what the worker has counted */
+	ASK_RETURN,
 	ASK_KINDS
 };
 extern const char *const ask_names[ASK_KINDS];
@@ -104,7 +120,10 @@ enum outcome {
 	OUT_CIRCUIT_OPEN,
 	OUT_LEASE_CLOSED,
 	OUT_NOT_OWNER,
-	OUT_NOPROC,  /* the answer {error, noproc} of give_away */
+	OUT_NOPROC, /* the answer {error, noproc} of give_away */
+	OUT_SESSION_LOST,
+	OUT_SESSION_BUSY,
+	OUT_NO_SESSION,
 	OUT_REFUSED, /* bad_request and its kin */
 	OUT_OTHER,   /* an error that no client should see here */
 	OUT_DOWN,    /* the lease's monitor fired instead */
@@ -119,6 +138,17 @@ extern const char *const outcome_names[OUTCOMES_HEARD];
 /* How the tag of a request looks. */
 enum tag { TAG_ALIAS, TAG_ALIAS_IN_LIST, TAG_REF, TAG_MULTI };
 
+enum session_mode { MODE_STRICT, MODE_HINT, MODE_FAIL_FAST, MODE_MIXED, MODES };
+
+/* What the books of a session were when a request of it was sent. */
+struct session_snap {
+	enum session_mode mode; /* of the request: not MODE_MIXED */
+	uint64_t epoch, unknown;
+	unsigned highest;
+	bool must_exist, must_not; /* END_SESSION */
+	bool settled;              /* what came of it is in the books */
+};
+
 /* One reference that we sent. It is live, then perhaps cut (given up, dead, answered while its monitor's
  * demonitor is under way): then at most what crossed it may come, until the barrier that was sent
  * after it is acknowledged, and nothing afterwards. */
@@ -131,15 +161,15 @@ struct ask {
 	uint64_t cut;    /* 0: live; else the barrier that ends it */
 	enum ask_kind kind;
 	enum tag tag;
-	bool asks;      /* a request went with it: an answer comes */
-	bool monitors;  /* a monitor of ours stands under it */
-	bool countable; /* the node counts it in `received` */
-	bool gone;      /* it is for a lease that has certainly ended */
-	bool thief;     /* it is for a lease of somebody else */
-	bool released;  /* CHECKIN, GIVE_AWAY: it was answered with ok */
-	bool doubtful;  /* for one that may have */
-	bool normal;    /* MONITOR: the reason must be `normal` */
-	bool low;       /* of low priority: under this load it may wait for ever */
+	bool asks;          /* a request went with it: an answer comes */
+	bool monitors;      /* a monitor of ours stands under it */
+	bool countable;     /* the node counts it in `received` */
+	bool gone;          /* it is for a lease that has certainly ended */
+	bool thief;         /* it is for a lease of somebody else */
+	bool released;      /* CHECKIN, GIVE_AWAY: it was answered with ok */
+	bool doubtful;      /* for one that may have */
+	const char *normal; /* MONITOR: the reason must be `normal`: of what; NULL: any */
+	bool low;           /* of low priority: under this load it may wait for ever */
 	unsigned answers, downs;
 	const char *name; /* whom the monitor is on; NULL: `pid` */
 	struct term_pid pid;
@@ -147,7 +177,11 @@ struct ask {
 	struct ask *companion; /* TAG_MULTI: the monitor, which has another reference */
 	unsigned heir_slot;    /* GIVE_AWAY */
 	uint32_t heir_serial;
-	bool heir_dead; /* it was, when we asked */
+	bool heir_dead;        /* it was, when we asked */
+	struct stream *stream; /* STREAM: what is to be opened; ours until it is */
+	unsigned batch;        /* BATCH: calls in it */
+	struct session *session;
+	struct session_snap snap; /* its books when this was sent */
 };
 
 struct ask *ask_new(struct caller *c, enum ask_kind kind);
@@ -165,10 +199,9 @@ void outcome_count(struct stress *s, const struct ask *a, enum outcome o);
 /* Judges an answer: which outcome it is, and whether it may be; violations are told. */
 enum outcome answer_judge(struct ask *a, const uint8_t *reply);
 /* An answer that nobody takes. A lease that it grants is watched: the node must end it. */
-void answer_came_late(const struct ask *a,
-		      const uint8_t *reply); /* its caller has given up, or died */
-void answer_unheard(const struct ask *a, const uint8_t *reply); /* it dies with it in its mailbox */
-void term_print(const uint8_t *t, char *text, size_t size);     /* cut to what fits */
+void answer_came_late(struct ask *a, const uint8_t *reply); /* its caller has given up, or died */
+void answer_unheard(struct ask *a, const uint8_t *reply);   /* it dies with it in its mailbox */
+void term_print(const uint8_t *t, char *text, size_t size); /* cut to what fits */
 const uint8_t *term_map_get(const uint8_t *map, const char *key); /* NULL: no such key */
 uint64_t term_map_uint(const uint8_t *map, const char *key);      /* 0: none */
 
@@ -189,7 +222,98 @@ struct lease {
 	struct term_pid pid;
 	struct ask *monitor; /* ours on it, while live */
 	unsigned calls_left;
-	uint64_t os_pid; /* of its worker; 0: not asked yet */
+	uint64_t os_pid;         /* of its worker; 0: not asked yet */
+	struct session *session; /* that it was checked out with */
+};
+
+/* How a stream's generator behaves when it has yielded its items. */
+enum stream_shape {
+	SHAPE_ENDS,
+	SHAPE_LIST, /* no generator at all */
+	SHAPE_ENDLESS,
+	SHAPE_RAISES,
+	SHAPE_NO_TERM,
+	SHAPE_UNTIDY,   /* its `finally` raises */
+	SHAPE_STUCK,    /* it does not yield any more */
+	SHAPE_STUBBORN, /* endless, and its `finally` does not end */
+	SHAPE_NONE,     /* nothing to iterate over */
+	SHAPE_NEVER,    /* the function raises */
+	SHAPES
+};
+
+enum stream_end {
+	END_DONE,
+	END_CANCELLED, /* done, after we had closed it */
+	END_PYTHON,
+	END_UNENCODABLE,
+	END_BAD_ASK,
+	END_TIMEOUT,
+	END_WORKER_EXIT,
+	END_LEASE_CLOSED,
+	END_DIED,
+	END_LOST,
+	STREAM_ENDS
+};
+extern const char *const stream_end_names[STREAM_ENDS];
+
+/* A stream: asked for, open, then ended or cut (its owner is dead, or gave up before it heard of it):
+ * what crossed that may come until the barrier is acknowledged. */
+struct stream {
+	struct list link;    /* in its caller's streams, from the answer on */
+	struct list by_tomb; /* in its peer's ended ones */
+	struct caller *caller;
+	uint32_t serial;
+	uint64_t nonce, cut;
+	struct term_pid pid;
+	enum stream_shape shape;
+	enum stream_plan {
+		PLAN_CONSUME,
+		PLAN_CANCEL,
+		PLAN_EXIT,
+		PLAN_EXIT_BY_OTHER,
+		PLAN_DIE,
+		PLAN_BAD_ASK,
+		PLAN_LEASE_EXIT,
+		PLAN_LEASE_CHECKIN
+	} plan;
+	enum { STYLE_EAGER, STYLE_STEP, STYLE_AHEAD, STYLE_LAZY } style;
+	enum closing { CLOSING_NOT, CLOSING_CANCEL, CLOSING_BAD_ASK, CLOSING_LEASE } closing;
+	bool async, on_lease, brief, ended, exited;
+	size_t payload_len;
+	uint64_t total, asked, got, plan_at;            /* items */
+	uint64_t timeout_us, sent_us, since_us, due_us; /* since, due: of the next message */
+	struct ask *monitor;
+};
+
+/* The books of one session. Its id has its index and its generation in it. */
+#define SESSION_USES 200 /* then it is ended, and the next generation begins */
+#define EPOCHS_KEPT  4
+struct session {
+	unsigned index;
+	uint32_t generation;
+	enum session_mode mode;
+	bool shared;   /* several processes use it at once; else one after the other */
+	bool retiring; /* to be ended, when nobody uses it any more */
+	bool licensed; /* it may begin anew without a word */
+	bool begun;    /* it may have begun since it was known not to be */
+	bool may_exist, surely, owned, owner_sure;
+	bool over;     /* it was ended: the next generation begins when nobody refers to this one */
+	unsigned refs; /* asks that name it, those that are cut included */
+	unsigned uses;
+	unsigned ghosts; /* calls of vanished peers: they may still run until `ghost_until_us` */
+	uint64_t ghost_until_us, owner_dead_us;
+	unsigned owner_slot;
+	uint32_t owner_serial;
+	uint64_t epoch, epoch_us; /* the life of it that was seen last, and when first */
+	struct {
+		uint64_t epoch;
+		bool vague; /* it may be the later one */
+	} old[EPOCHS_KEPT];
+	unsigned olds;
+	unsigned highest;                            /* count that was seen in this epoch */
+	uint64_t seen[(2 * SESSION_USES + 63) / 64]; /* which counts were */
+	uint64_t unknown,
+		base; /* calls that ended without our knowing whether they ran; known by now */
 };
 
 struct caller {
@@ -212,7 +336,9 @@ struct caller {
 		bool doubtful;
 	} inherit[INHERIT_MAX];
 	unsigned inherited;
-	bool ghost; /* it is about to use a lease that it has given back */
+	struct stream *stream; /* that it owns */
+	struct list streams;   /* that one, and those that have ended, of all its lives */
+	bool ghost;            /* it is about to use a lease that it has given back */
 	struct {
 		enum { LINK_NONE, LINK_LINKED, LINK_UNLINKING } state;
 		struct term_pid pid;
@@ -244,6 +370,65 @@ void call_send(struct caller *c);
 void checkout_send(struct caller *c);
 void cast_send(struct caller *c);
 
+void request_put_function(struct buf *out, const char *module, const char *function);
+void request_put_payload(const struct stress *s, uint64_t nonce, size_t len, struct buf *out);
+bool request_is_payload(const struct stress *s, uint64_t nonce, size_t len, const uint8_t *value);
+size_t request_some_payload(struct stress *s);
+
+/* ---- streams ---- */
+
+void stream_send(struct caller *c, const struct term_pid *lease); /* NULL: to the pool */
+void stream_step(struct caller *c);
+void stream_take(struct caller *c, const struct term_pid *to, const uint8_t *stream,
+		 const uint8_t *what); /* {krait_stream, stream, what} */
+void stream_granted(struct ask *a, const uint8_t *pid);
+void stream_came_late(struct ask *a, const uint8_t *pid); /* its caller is gone, or gave up */
+void stream_drop(struct caller *c);                       /* the process is gone */
+void stream_lost(struct caller *c);                       /* and its connection */
+void stream_calm(struct caller *c);                       /* it comes to its end, soon */
+void stream_overdue(struct caller *c, uint64_t now);
+void stream_forget_monitor(struct caller *c, const struct ask *a);
+void streams_retire(struct sim *sim, uint64_t barrier);
+void stream_free(struct stream *st);
+struct ask *stream_talk(struct caller *c, const struct term_pid *pid);
+const char *stream_judge_opening(const struct ask *a, enum outcome o, const uint8_t *reply);
+/* Which end it is; `why` is set when it must not be. */
+enum stream_end stream_judge_end(struct stream *st, const uint8_t *what, const char **why);
+
+/* ---- sessions ---- */
+
+extern const char *const session_mode_names[MODES];
+void session_send(struct caller *c);
+struct ask *session_lease_call(struct caller *c, size_t *start); /* on the lease, in its session */
+void session_put_step(struct ask *a, struct buf *out, uint64_t timeout_ms, bool option);
+void session_join(struct ask *a, struct session *sn);
+const char *session_judge(struct ask *a, enum outcome o, const uint8_t *reply);
+void session_unheard(struct ask *a,
+		     bool connection_lost); /* nothing came of it, as far as we know */
+void session_leave(struct ask *a);
+void sessions_owner_gone(const struct caller *c);
+unsigned sessions_owned(const struct caller *c);
+unsigned sessions_waiting(const struct stress *s); /* requests that may wait for one worker */
+void session_put_id(const struct session *sn, struct buf *out);
+bool session_is_id(const struct session *sn, const uint8_t *t);
+struct session *session_of_id(struct stress *s, const uint8_t *t); /* NULL: none of ours */
+bool session_may_end(const struct session *sn); /* nobody will start it anew behind our back */
+void session_begin(struct stress *s, struct session *sn); /* the next generation */
+
+void batch_send(struct caller *c, const struct term_pid *lease);
+const char *batch_judge(const struct ask *a, const uint8_t *value);
+
+void settle_start(struct stress *s);
+bool settled(struct stress *s); /* false: not yet */
+void settle_answer(struct ask *a, const uint8_t *reply);
+
+/* What answers and their parts are; NULL, or OUT_OK, where they are not. */
+const uint8_t *answer_second(const uint8_t *t, const char *word); /* of {word, Second} */
+enum outcome answer_classify(const uint8_t *reply);
+bool answer_names(const uint8_t *reply, uint64_t nonce); /* an exception whose message has it */
+
+/* ---- leases ---- */
+
 void lease_granted(struct caller *c, const struct term_pid *pid);
 bool lease_inherit(struct caller *c); /* takes what was given to it; false: nothing was */
 void lease_step(struct caller *c);    /* the next thing to do with it */
@@ -255,6 +440,8 @@ void lease_surprise(struct caller *c); /* it has ended, and not by our doing */
 void lease_witness(struct caller *c, const struct term_pid *pid,
 		   uint64_t from_us); /* control process: it must end, soon after that */
 void lease_drop(struct caller *c);    /* the process is gone */
+void lease_gone(struct caller *c);    /* what ran on it took it along */
+void lease_leave(struct caller *c, bool checkin); /* ends it, by a checkin or an exit signal */
 void junk_send(struct caller *c);
 void junk_hostile(struct caller *c, struct buf *out);
 bool lease_steal(struct caller *c); /* uses somebody else's; false: nobody has one */
@@ -281,6 +468,7 @@ struct sim {
 	uint64_t noticed_us; /* the node knows by then that the silent connection is at its end */
 	uint64_t casts, casts_at_barrier, casts_acked;
 	struct list tombs; /* asks that are cut, in the order of their barriers */
+	struct list ended; /* streams that have ended or are cut */
 	struct caller *control;
 };
 
@@ -312,15 +500,17 @@ struct stress {
 	struct sim *sims;         /* peers + 1; the last is the clean one */
 	struct caller *callers;   /* callers, then one control process per sim */
 	unsigned slots;
+	struct session *sessions;
 	uint8_t *noise; /* payloads begin at nonce * 7919 modulo half of it: bytes, then text */
 	size_t noise_len;
 	enum phase {
 		PHASE_BEGIN, /* looking for the node */
 		PHASE_READY, /* waiting until it is, and for its figures at rest */
 		PHASE_RUN,
-		PHASE_CALM, /* nobody asks anything new; what is under way ends */
-		PHASE_REST, /* everybody is dead */
-		PHASE_GONE, /* the load peers have left */
+		PHASE_CALM,   /* nobody asks anything new; what is under way ends */
+		PHASE_SETTLE, /* everybody is dead: sessions are counted and ended, workers asked */
+		PHASE_REST,   /* nothing is left */
+		PHASE_GONE,   /* the load peers have left */
 		PHASE_END
 	} phase;
 	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us,
@@ -332,6 +522,9 @@ struct stress {
 	uint64_t sent[ASK_KINDS], outcomes[OUTCOMES_HEARD], casts, junk, countable, countable_lost;
 	uint64_t late, late_leases, crossed, respawns, drops[VANISHES], connects, alive_answers,
 		surprises;
+	uint64_t stream_ends[STREAM_ENDS], streams, items, asks, talks, sessions_begun, epochs,
+		losses, batched;
+	uint64_t slowest_close_us;
 	uint64_t bytes_in, bytes_out, watches, probes;
 	struct histogram latency;
 	double usual_us, usual_lease_us; /* moving averages of it */
@@ -359,6 +552,24 @@ struct stress {
 	unsigned journaled;
 	uint64_t *lease_ids; /* all that were ever granted: an open hash */
 	size_t lease_ids_cap, lease_ids_len;
+
+	struct {
+		unsigned asked, answered, listed, workers;
+		uint64_t opened, closed, begun, ended;
+		bool over;
+		enum {
+			SETTLE_GHOSTS,
+			SETTLE_LIST,
+			SETTLE_CLEAR,
+			SETTLE_NONE,
+			SETTLE_REST,
+			SETTLE_HOLD,
+			SETTLE_COUNT,
+			SETTLE_RETURN,
+			SETTLED
+		} step;
+		struct term_pid *leases;
+	} settle;
 
 	/* our own node */
 	uv_process_t process;

@@ -70,8 +70,9 @@ static void read_quantiles(const uint8_t *map, const char *key, uint64_t out[4])
 
 static void judge_status(struct stress *s, const struct status *st)
 {
-	/* what waits may wait for its lease's own worker, but not for long */
-	s->idle_in_vain = st->idle > 0 && st->queued > 0 ? s->idle_in_vain + 1 : 0;
+	/* what waits may wait for its session's worker; or for its lease's, but not for long */
+	s->idle_in_vain =
+		st->idle > 0 && st->queued > sessions_waiting(s) ? s->idle_in_vain + 1 : 0;
 	if (s->idle_in_vain == IN_VAIN)
 		fail(s, NULL,
 		     "status: %llu requests wait while %llu workers are idle, for %d answers in a "
@@ -88,10 +89,12 @@ static void judge_status(struct stress *s, const struct status *st)
 		     (unsigned long long)st->received, (unsigned long long)st->answered,
 		     (unsigned long long)st->abandoned, (unsigned long long)st->queued,
 		     (unsigned long long)st->running);
-	else if (st->ready != st->idle + st->busy + st->leased)
-		fail(s, NULL, "status: ready %llu is not idle %llu + busy %llu + leased %llu",
-		     (unsigned long long)st->ready, (unsigned long long)st->idle,
-		     (unsigned long long)st->busy, (unsigned long long)st->leased);
+	else if (st->ready * st->slots != st->idle + st->busy + st->leased)
+		fail(s, NULL,
+		     "status: ready %llu of %llu slots is not idle %llu + busy %llu + leased %llu",
+		     (unsigned long long)st->ready, (unsigned long long)st->slots,
+		     (unsigned long long)st->idle, (unsigned long long)st->busy,
+		     (unsigned long long)st->leased);
 	else if (st->ready + st->starting > st->size)
 		fail(s, NULL, "status: %llu ready and %llu starting workers in a pool of %llu",
 		     (unsigned long long)st->ready, (unsigned long long)st->starting,
@@ -126,6 +129,9 @@ static void take_status(struct stress *s, const uint8_t *map)
 		.stopping = term_map_uint(pool, "stopping"),
 		.queued = term_map_uint(pool, "queued"),
 		.leases = term_map_uint(pool, "leases"),
+		.sessions = term_map_uint(pool, "sessions"),
+		.sessions_lost = term_map_uint(totals, "sessions_lost"),
+		.exits = term_map_uint(totals, "exits"),
 		.received = term_map_uint(totals, "received"),
 		.answered = term_map_uint(totals, "answered"),
 		.abandoned = term_map_uint(totals, "abandoned"),
@@ -137,10 +143,18 @@ static void take_status(struct stress *s, const uint8_t *map)
 		.interrupts = term_map_uint(totals, "interrupts"),
 		.ignored = term_map_uint(totals, "ignored"),
 	};
+	st->slots = term_map_uint(pool, "slots");
+	st->slots += st->slots == 0; /* a node that knows of none */
 	read_quantiles(latency, "wait", st->wait_us);
 	read_quantiles(latency, "call", st->call_us);
 	read_quantiles(latency, "start", st->start_us);
 	judge_status(s, st);
+}
+
+bool status_at_rest(const struct status *st)
+{
+	return st->idle == st->size * st->slots && st->queued == 0 && st->leases == 0 &&
+	       st->running == 0 && st->starting == 0 && st->stopping == 0;
 }
 
 /* ---- workers ---- */
@@ -256,8 +270,8 @@ void admin_os_pid_held(struct caller *c, uint64_t os_pid)
 	for (unsigned i = 0; i < s->options.callers; i++) {
 		const struct caller *other = &s->callers[i];
 
-		if (other != c && other->lease.held && !other->lease.doubtful &&
-		    other->lease.os_pid == os_pid)
+		if (other != c && s->status.slots <= 1 && other->lease.held &&
+		    !other->lease.doubtful && other->lease.os_pid == os_pid)
 			fail(s, c, "worker pid %llu is held by process %u as well",
 			     (unsigned long long)os_pid, i);
 	}

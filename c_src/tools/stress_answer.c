@@ -28,9 +28,19 @@ const char *const ask_names[ASK_KINDS] = {
 	[ASK_BAD] = "bad",
 	[ASK_AUTH] = "is_auth",
 	[ASK_SPAWN] = "spawn",
+	[ASK_STREAM] = "stream",
+	[ASK_BATCH] = "batch",
+	[ASK_SESSION] = "session",
+	[ASK_SESSION_STUCK] = "session_stuck",
+	[ASK_END_SESSION] = "end_session",
 	[ASK_MONITOR] = "monitor",
 	[ASK_STATUS] = "status",
 	[ASK_WORKERS] = "workers",
+	[ASK_SESSIONS] = "sessions",
+	[ASK_CLEAR] = "clear",
+	[ASK_HOLD] = "hold",
+	[ASK_COUNTS] = "counts",
+	[ASK_RETURN] = "return",
 };
 
 const char *const outcome_names[OUTCOMES_HEARD] = {
@@ -44,6 +54,9 @@ const char *const outcome_names[OUTCOMES_HEARD] = {
 	[OUT_LEASE_CLOSED] = "lease_closed",
 	[OUT_NOT_OWNER] = "not_owner",
 	[OUT_NOPROC] = "noproc",
+	[OUT_SESSION_LOST] = "session_lost",
+	[OUT_SESSION_BUSY] = "session_busy",
+	[OUT_NO_SESSION] = "no_session",
 	[OUT_REFUSED] = "refused",
 	[OUT_OTHER] = "other",
 	[OUT_DOWN] = "down",
@@ -70,8 +83,18 @@ static const unsigned allowed[ASK_KINDS] = {
 	[ASK_GIVE_AWAY] = OK | OUT_BIT(OUT_NOPROC),
 	[ASK_BAD] = OUT_BIT(OUT_REFUSED) | RUN, /* that there is no such function, a worker says */
 	[ASK_AUTH] = OK,
+	[ASK_STREAM] = OK | OUT_BIT(OUT_PYTHON) | RUN,
+	[ASK_BATCH] = OK | RUN,
+	[ASK_SESSION] = OK | RUN,
+	[ASK_SESSION_STUCK] = RUN,
+	[ASK_END_SESSION] = OK | OUT_BIT(OUT_NO_SESSION),
 	[ASK_STATUS] = OK,
 	[ASK_WORKERS] = OK,
+	[ASK_SESSIONS] = OK,
+	[ASK_CLEAR] = OK | OUT_BIT(OUT_NO_SESSION),
+	[ASK_HOLD] = OK,
+	[ASK_COUNTS] = OK,
+	[ASK_RETURN] = OK,
 };
 
 static const struct {
@@ -85,6 +108,9 @@ static const struct {
 	{ "lease_closed", OUT_LEASE_CLOSED },
 	{ "not_owner", OUT_NOT_OWNER },
 	{ "noproc", OUT_NOPROC },
+	{ "session_lost", OUT_SESSION_LOST },
+	{ "session_busy", OUT_SESSION_BUSY },
+	{ "no_session", OUT_NO_SESSION },
 	{ "bad_request", OUT_REFUSED },
 	{ "bad_option", OUT_REFUSED },
 	{ "unknown_request", OUT_REFUSED },
@@ -96,20 +122,19 @@ static const struct {
 	{ "too_large", OUT_REFUSED },
 };
 
-/* The second element of a pair whose first is the atom `word`; NULL: it is no such pair. */
-static const uint8_t *second(const uint8_t *t, const char *word)
+const uint8_t *answer_second(const uint8_t *t, const char *word)
 {
 	const uint8_t *e;
 	uint32_t arity;
 
-	if (!term_tuple(t, &arity, &e) || arity != 2 || !term_is_atom(e, word))
+	if (t == NULL || !term_tuple(t, &arity, &e) || arity != 2 || !term_is_atom(e, word))
 		return NULL;
 	return term_skip(e);
 }
 
-static enum outcome classify(const uint8_t *reply)
+enum outcome answer_classify(const uint8_t *reply)
 {
-	const uint8_t *reason = second(reply, "error"), *word = reason;
+	const uint8_t *reason = answer_second(reply, "error"), *word = reason;
 	uint32_t arity;
 
 	if (reason == NULL)
@@ -154,7 +179,7 @@ static bool new_lease(struct stress *s, uint64_t id)
 	return true;
 }
 
-static const char *judge_lease(struct ask *a, const uint8_t *value)
+static const char *judge_process(struct ask *a, const uint8_t *value)
 {
 	struct stress *s = a->caller->s;
 	struct term_pid pid;
@@ -163,34 +188,30 @@ static const char *judge_lease(struct ask *a, const uint8_t *value)
 		return "no pid";
 	if (pid.node_len != strlen(s->node_name) ||
 	    memcmp(pid.node, s->node_name, pid.node_len) != 0 || pid.creation != s->node_creation)
-		return "a lease that is no process of the node";
+		return "a lease or stream that is no process of the node";
 	return new_lease(s, (uint64_t)pid.serial << 32 | pid.id)
 		       ? NULL
-		       : "a lease that was granted before";
+		       : "a lease or stream that was granted before";
 }
 
 static const char *judge_identity(const struct ask *a, const uint8_t *value)
 {
-	const struct stress *s = a->caller->s;
 	const uint8_t *e;
-	struct span payload;
 	uint32_t arity;
 	int64_t nonce;
 
-	if (!term_tuple(value, &arity, &e) || arity != 2 || !term_int(e, &nonce) ||
-	    !term_binary(term_skip(e), &payload))
+	if (!term_tuple(value, &arity, &e) || arity != 2 || !term_int(e, &nonce))
 		return "something else than what was sent";
 	if ((uint64_t)nonce != a->nonce)
 		return "the answer to another request";
-	if (payload.len != a->payload_len ||
-	    memcmp(payload.at, s->noise + a->nonce * 7919 % (s->noise_len / 2), payload.len) != 0)
-		return "another payload than the one that was sent";
-	return NULL;
+	return request_is_payload(a->caller->s, a->nonce, a->payload_len, term_skip(e))
+		       ? NULL
+		       : "another payload than the one that was sent";
 }
 
 static const char *judge_value(struct ask *a, const uint8_t *reply)
 {
-	const uint8_t *value = second(reply, "ok");
+	const uint8_t *value = answer_second(reply, "ok");
 	int64_t n;
 
 	switch (a->kind) {
@@ -200,6 +221,9 @@ static const char *judge_value(struct ask *a, const uint8_t *reply)
 		return term_is_atom(reply, "yes") ? NULL : "not yes";
 	case ASK_CHECKIN:
 	case ASK_GIVE_AWAY:
+	case ASK_END_SESSION:
+	case ASK_CLEAR:
+	case ASK_RETURN:
 		return term_is_atom(reply, "ok") ? NULL : "not ok";
 	default:
 		break;
@@ -215,26 +239,26 @@ static const char *judge_value(struct ask *a, const uint8_t *reply)
 	case ASK_PING_WORKER:
 		return term_int(value, &n) && n >= 0 ? NULL : "no number";
 	case ASK_CHECKOUT:
-		return judge_lease(a, value);
+	case ASK_HOLD:
+	case ASK_STREAM:
+		return judge_process(a, value);
+	case ASK_BATCH:
+		return batch_judge(a, value);
 	default:
 		return NULL;
 	}
 }
 
-/* The exception that the request provoked, and no other. */
-static const char *judge_exception(const struct ask *a, const uint8_t *reply)
+bool answer_names(const uint8_t *reply, uint64_t nonce)
 {
-	const uint8_t *map = second(second(reply, "error"), "python"), *message;
+	const uint8_t *map = answer_second(answer_second(reply, "error"), "python"), *message;
 	struct span text;
-	char nonce[24];
+	char digits[24];
 
-	snprintf(nonce, sizeof nonce, "%" PRIu64, a->nonce);
-	if (map == NULL || (message = term_map_get(map, "message")) == NULL ||
-	    !term_binary(message, &text))
-		return "an exception without a message";
-	return memmem(text.at, text.len, nonce, strlen(nonce)) != NULL
-		       ? NULL
-		       : "the exception of another request";
+	snprintf(digits, sizeof digits, "%" PRIu64, nonce);
+	return map != NULL && (message = term_map_get(map, "message")) != NULL &&
+	       term_binary(message, &text) &&
+	       memmem(text.at, text.len, digits, strlen(digits)) != NULL;
 }
 
 static const char *judge_refusal(const struct ask *a, enum outcome o, const uint8_t *reply)
@@ -244,7 +268,10 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 
 	switch (o) {
 	case OUT_PYTHON:
-		return judge_exception(a, reply);
+		/* the exception that the request provoked, and no other; of a stream: where that is judged */
+		return a->kind == ASK_STREAM || answer_names(reply, a->nonce)
+			       ? NULL
+			       : "the exception of another request";
 	case OUT_TIMEOUT_QUEUE:
 	case OUT_TIMEOUT_CALL:
 		if (took + EARLY_US < a->timeout_us)
@@ -254,7 +281,9 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 				 "served it"
 			       : NULL;
 	case OUT_WORKER_EXIT:
-		return ++s->exits_heard > s->workers_killed ? "nobody has killed its worker" : NULL;
+		return ++s->exits_heard > s->workers_killed && s->status.slots <= 1
+			       ? "nobody has killed its worker"
+			       : NULL;
 	case OUT_CIRCUIT_OPEN:
 		return s->options.workers_killed > 0 ? NULL : "no worker was killed by us";
 	case OUT_NOPROC: {
@@ -269,17 +298,28 @@ static const char *judge_refusal(const struct ask *a, enum outcome o, const uint
 	}
 }
 
-enum outcome answer_judge(struct ask *a, const uint8_t *reply)
+static unsigned may_be(const struct ask *a)
 {
-	enum outcome o = classify(reply);
 	unsigned may = allowed[a->kind];
-	const char *why;
-	char text[160];
 
 	if (a->thief)
-		may = OUT_BIT(OUT_NOT_OWNER) | OUT_BIT(OUT_LEASE_CLOSED);
-	else if (a->name == NULL && a->kind != ASK_CHECKOUT)
+		return OUT_BIT(OUT_NOT_OWNER) | OUT_BIT(OUT_LEASE_CLOSED);
+	if (a->name == NULL && a->kind != ASK_CHECKOUT && a->kind != ASK_RETURN)
 		may |= OUT_BIT(OUT_LEASE_CLOSED) | (a->doubtful ? OUT_BIT(OUT_NOT_OWNER) : 0);
+	else if (a->session != NULL && a->kind != ASK_END_SESSION)
+		may |= OUT_BIT(OUT_SESSION_LOST) | OUT_BIT(OUT_SESSION_BUSY);
+	return may;
+}
+
+enum outcome answer_judge(struct ask *a, const uint8_t *reply)
+{
+	enum outcome o = answer_classify(reply);
+	unsigned may = may_be(a);
+	const char *why, *of_session = NULL;
+	char text[160];
+
+	if (a->session != NULL) /* whatever it is, it goes into the books */
+		of_session = session_judge(a, o, reply);
 	if (!(may & OUT_BIT(o)))
 		why = "that is no answer to it";
 	else if (a->gone && o == OUT_OK)
@@ -288,6 +328,10 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 		why = "the heir was dead before it was asked";
 	else
 		why = o == OUT_OK ? judge_value(a, reply) : judge_refusal(a, o, reply);
+	if (why == NULL && a->stream != NULL)
+		why = stream_judge_opening(a, o, reply);
+	if (why == NULL)
+		why = of_session;
 	if (why == NULL) {
 		a->caller->s->checks++;
 		return o;
@@ -299,10 +343,13 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply)
 	return o;
 }
 
-void answer_unheard(const struct ask *a, const uint8_t *reply)
+void answer_unheard(struct ask *a, const uint8_t *reply)
 {
-	const uint8_t *value = second(reply, "ok");
+	const uint8_t *value = answer_second(reply, "ok");
 	struct term_pid pid;
+
+	if (a->kind == ASK_STREAM && value != NULL && term_pid(value, &pid))
+		stream_came_late(a, value);
 
 	if (a->kind != ASK_CHECKOUT || value == NULL || !term_pid(value, &pid))
 		return;
@@ -310,14 +357,14 @@ void answer_unheard(const struct ask *a, const uint8_t *reply)
 	lease_witness(a->caller->sim->control, &pid, now_us());
 }
 
-void answer_came_late(const struct ask *a, const uint8_t *reply)
+void answer_came_late(struct ask *a, const uint8_t *reply)
 {
 	struct caller *c = a->caller;
 	struct stress *s = c->s;
 
 	s->late++;
-	if (a->kind == ASK_CHECKOUT && second(reply, "ok") != NULL && c->alive &&
-	    c->serial == a->serial) {
+	if ((a->kind == ASK_CHECKOUT || a->kind == ASK_STREAM) &&
+	    answer_second(reply, "ok") != NULL && c->alive && c->serial == a->serial) {
 		/* it gave up, and lives: its death would end the lease as well, and hide that nothing did */
 		s->late_leases++;
 		c->spared_us = now_us() + s->options.slack_ms * 1000 + SECOND_US;

@@ -37,6 +37,9 @@ void ask_free(struct ask *a)
 		c->waiting = NULL;
 	if (c->lease.monitor == a)
 		c->lease.monitor = NULL;
+	stream_forget_monitor(c, a);
+	stream_free(a->stream);
+	session_leave(a);
 	list_remove(&a->by_caller);
 	list_remove(&a->by_tomb);
 	mem_free(a);
@@ -112,6 +115,7 @@ void ask_cut(struct ask *a)
 		a->caller->waiting = NULL;
 	if (a->caller->lease.monitor == a)
 		a->caller->lease.monitor = NULL;
+	stream_forget_monitor(a->caller, a);
 	list_append(&sim->tombs, &a->by_tomb);
 }
 
@@ -121,7 +125,7 @@ static void judge_watchers(const struct ask *a)
 {
 	struct caller *c = a->caller;
 	const struct list *pos;
-	unsigned for_requests = 0, for_lease = 0;
+	unsigned for_requests = 0, for_lease = 0, owned;
 
 	if (!c->alive || c->serial != a->serial || !a->asks)
 		return;
@@ -131,9 +135,12 @@ static void judge_watchers(const struct ask *a)
 		for_requests += pid_same(&w->from, &c->s->node_pid);
 		for_lease += a->released && pid_same(&w->from, &a->pid);
 	}
-	if (for_requests > (c->waiting != NULL))
-		fail(c->s, c, "the node monitors it %u times for requests, and it waits for %d",
-		     for_requests, c->waiting != NULL);
+	owned = for_requests > (c->waiting != NULL) ? sessions_owned(c) : 0;
+	if (for_requests > (c->waiting != NULL) + owned)
+		fail(c->s, c,
+		     "the node monitors it %u times for requests, and it waits for %d, and owns %u "
+		     "sessions",
+		     for_requests, c->waiting != NULL, owned);
 	if (for_lease > 0)
 		fail(c->s, c,
 		     "the node still monitors it as the owner of lease %u.%u, which it has %s",
@@ -143,6 +150,7 @@ static void judge_watchers(const struct ask *a)
 
 void ask_retire(struct sim *sim, uint64_t barrier)
 {
+	streams_retire(sim, barrier);
 	while (!list_empty(&sim->tombs)) {
 		struct ask *a = list_entry(sim->tombs.next, struct ask, by_tomb);
 
@@ -197,9 +205,10 @@ void ask_overdue(struct caller *c, uint64_t now)
 		if (is_overdue(a, now))
 			tell_overdue(c, a, now);
 	}
+	stream_overdue(c, now);
 	if (c->link.state != LINK_NONE && c->link.due_us < now) {
 		fail(c->s, c, "%s of %u.%u is overdue",
-		     c->link.state == LINK_LINKED ? "the EXIT of a link to an ended lease"
+		     c->link.state == LINK_LINKED ? "the EXIT of a link to what has ended"
 						  : "the UNLINK_ID_ACK",
 		     c->link.pid.id, c->link.pid.serial);
 		c->link.due_us = NEVER;
@@ -208,6 +217,6 @@ void ask_overdue(struct caller *c, uint64_t now)
 
 void outcome_count(struct stress *s, const struct ask *a, enum outcome o)
 {
-	if (a->kind != ASK_MONITOR && a->kind != ASK_STATUS && a->kind != ASK_WORKERS)
+	if (a->kind < ASK_MONITOR)
 		s->outcomes[o]++;
 }

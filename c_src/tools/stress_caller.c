@@ -40,6 +40,12 @@ static void next(struct caller *c)
 	uint64_t r = rnd_to(s, s->options.mix_sum);
 	unsigned kind = 0;
 
+	if (c->waiting != NULL)
+		return; /* it has done something meanwhile */
+	if (c->stream != NULL) {
+		stream_step(c);
+		return;
+	}
 	if (c->lease.held || c->ghost || lease_inherit(c)) {
 		lease_step(c);
 		return;
@@ -57,6 +63,15 @@ static void next(struct caller *c)
 		break;
 	case MIX_CAST:
 		cast_send(c);
+		break;
+	case MIX_STREAM:
+		stream_send(c, NULL);
+		break;
+	case MIX_SESSION:
+		session_send(c);
+		break;
+	case MIX_BATCH:
+		batch_send(c, NULL);
 		break;
 	default:
 		junk_send(c);
@@ -164,6 +179,8 @@ void caller_die(struct caller *c)
 	if (c->waiting != NULL)
 		outcome_count(s, c->waiting, OUT_DIED);
 	lease_drop(c);
+	stream_drop(c);
+	sessions_owner_gone(c);
 	if (watchers_first)
 		tell_watchers(c);
 	cut_all(c);
@@ -185,8 +202,12 @@ void caller_lost(struct caller *c)
 	if (c->waiting != NULL)
 		outcome_count(s, c->waiting, OUT_LOST);
 	lease_drop(c);
+	stream_lost(c);
+	sessions_owner_gone(c);
 	while (!list_empty(&c->asks)) {
 		struct ask *a = list_entry(c->asks.next, struct ask, by_caller);
+
+		session_unheard(a, true);
 
 		if (a->countable && a->answers == 0)
 			s->countable_lost++;
@@ -236,12 +257,15 @@ void caller_heard(struct caller *c, struct ask *a, const uint8_t *reply)
 	ask_cut(a);
 	if (a->kind == ASK_CHECKOUT || a->name == NULL)
 		lease_heard(c, a, o, reply);
+	if (o == OUT_OK && a->stream != NULL)
+		stream_granted(a, answer_second(reply, "ok"));
 	if (!c->alive)
 		return;
 	if (c->fate == FATE_DIE)
 		caller_die(c);
 	else
-		caller_next_soon(c, o != OUT_OK && o != OUT_PYTHON && o != OUT_REFUSED);
+		caller_next_soon(c, o != OUT_OK && o != OUT_PYTHON && o != OUT_REFUSED &&
+					    o != OUT_SESSION_LOST && o != OUT_NO_SESSION);
 }
 
 /* A monitor of a request fired: gen_server:call/3 exits, and our process has caught that. */

@@ -5,7 +5,8 @@
  *   run      everything at once, for --seconds
  *   calm     half of the processes are killed, the others hear their answers and give back what they hold;
  *            then the node must have no monitor on any of them
- *   rest     everybody is dead: workers, queue, leases, monitors and totals must be as they should
+ *   settle   everybody is dead: sessions and generators are counted (stress_settle.c)
+ *   rest     workers, workers, queue, leases, monitors and totals must be as they should
  *   gone     the peers have left: the descriptors must be as before
  *   end      a node of our own is stopped, and must end with status 0
  *
@@ -117,12 +118,6 @@ static void on_sweep(void *arg)
 
 /* ---- the phases ---- */
 
-static bool at_rest(const struct status *st)
-{
-	return st->idle == st->size && st->queued == 0 && st->leases == 0 && st->running == 0 &&
-	       st->starting == 0 && st->stopping == 0;
-}
-
 static void begin(struct stress *s)
 {
 	if (s->options.spawn && !s->node_ready) {
@@ -143,7 +138,7 @@ static void ready(struct stress *s)
 		fatal(s, s->status.os_pid == 0
 				 ? "the node does not answer"
 				 : "the node's workers are not all idle: is somebody using it?");
-	} else if (s->status.os_pid != 0 && at_rest(&s->status) && overtime(s, SECOND_US)) {
+	} else if (s->status.os_pid != 0 && status_at_rest(&s->status) && overtime(s, SECOND_US)) {
 		if (s->before.valid && fds == s->fds_before) { /* twice the same */
 			s->before = s->status;
 			enter(s, PHASE_RUN);
@@ -176,14 +171,16 @@ static void calm_down(struct stress *s)
 	for (unsigned i = 0; i < s->options.callers; i++) {
 		struct caller *c = &s->callers[i];
 
-		if (c->alive && rnd_to(s, 2) == 0)
-			caller_die(c);
-		else if (c->waiting != NULL && c->waiting->kind == ASK_STUCK)
+		if ((c->alive && rnd_to(s, 2) == 0) ||
+		    (c->waiting != NULL &&
+		     (c->waiting->kind == ASK_STUCK || c->waiting->kind == ASK_SESSION_STUCK)))
 			caller_die(c);
 		else
 			c->fate = FATE_NONE; /* it wants to hear its answer now */
 		if (c->alive && c->wake == WAKE_FATE)
 			alarm_clear(s, &c->alarm);
+		if (c->alive)
+			stream_calm(c);
 	}
 }
 
@@ -193,7 +190,8 @@ static bool awaits(const struct caller *c)
 	const struct list *pos;
 
 	if (c->alive && !c->control &&
-	    (c->waiting != NULL || c->lease.held || c->ghost || c->inherited > 0))
+	    (c->waiting != NULL || c->stream != NULL || c->lease.held || c->ghost ||
+	     c->inherited > 0))
 		return true;
 	for (pos = c->asks.next; pos != &c->asks; pos = pos->next) {
 		const struct ask *a = list_entry(pos, struct ask, by_caller);
@@ -215,7 +213,7 @@ static void calm(struct stress *s)
 
 		if (!c->sim->admin && awaits(c))
 			waits = c;
-		if (!c->sim->admin && !list_empty(&c->watchers))
+		if (!c->sim->admin && !list_empty(&c->watchers) && sessions_owned(c) == 0)
 			watched = c;
 	}
 	if (waits != NULL)
@@ -230,7 +228,20 @@ static void calm(struct stress *s)
 		return;
 	for (unsigned i = 0; i < s->options.callers; i++)
 		caller_die(&s->callers[i]);
-	enter(s, PHASE_REST);
+	enter(s, PHASE_SETTLE);
+	settle_start(s);
+}
+
+static void settle(struct stress *s)
+{
+	bool late = overtime(s, (uint64_t)s->options.net_ticktime_s * 2 * SECOND_US + 2 * REST_US);
+
+	if (late && !settled(s))
+		fail(s, NULL,
+		     "sessions and generators cannot be counted: step %d, %u of %u answers",
+		     (int)s->settle.step, s->settle.answered, s->settle.asked);
+	if (settled(s) || late)
+		enter(s, PHASE_REST);
 }
 
 /* Whether the status that was asked for is there; a node that does not say it any more ends the run. */
@@ -243,17 +254,41 @@ static bool answers_status(struct stress *s)
 	return false;
 }
 
+/* What is lost or closed in silence shows here; what is told wrongly has shown before. */
+static void judge_settled(struct stress *s)
+{
+	uint64_t lost = s->after.sessions_lost - s->before.sessions_lost,
+		 dead = s->after.exits - s->before.exits;
+
+	verdict(s, s->settle.opened == s->settle.closed, "generators closed",
+		"%" PRIu64 " opened, %" PRIu64 " closed, in %u workers", s->settle.opened,
+		s->settle.closed, s->settle.workers);
+	verdict(s, s->settle.begun == s->settle.ended, "sessions ended",
+		"%" PRIu64 " begun, %" PRIu64 " ended, in %u workers", s->settle.begun,
+		s->settle.ended, s->settle.workers);
+	verdict(s, s->after.sessions == s->before.sessions, "no session",
+		"%" PRIu64 ", before %" PRIu64 ", %u when all were dead", s->after.sessions,
+		s->before.sessions, s->settle.listed);
+	verdict(s, s->losses == 0 || (lost > 0 && dead > 0), "losses are explained",
+		"told %" PRIu64 ", lost %" PRIu64 ", workers that ended %" PRIu64, s->losses, lost,
+		dead);
+}
+
 static void judge_rest(struct stress *s)
 {
 	const struct status *a = &s->after, *b = &s->before;
 	uint64_t received = a->received - b->received, least = s->countable - s->countable_lost;
 	uint64_t abandoned = a->abandoned - b->abandoned,
-		 gone = s->outcomes[OUT_GAVE_UP] + s->outcomes[OUT_DIED] + s->outcomes[OUT_LOST];
+		 gone = s->outcomes[OUT_GAVE_UP] + s->outcomes[OUT_DIED] + s->outcomes[OUT_LOST] +
+			s->stream_ends[END_DIED] + s->stream_ends[END_LOST];
 
-	verdict(s, a->idle == a->size, "workers idle", "%" PRIu64 " of %" PRIu64, a->idle, a->size);
+	verdict(s, a->idle == a->size * a->slots, "workers idle", "%" PRIu64 " of %" PRIu64,
+		a->idle, a->size * a->slots);
 	verdict(s, a->queued == 0 && a->running == 0, "nothing queued",
 		"queued %" PRIu64 ", running %" PRIu64, a->queued, a->running);
 	verdict(s, a->leases == 0, "no lease", "%" PRIu64, a->leases);
+	if (s->settle.workers > 0)
+		judge_settled(s);
 	verdict(s, a->monitors == b->monitors, "monitors as before", "%" PRIu64 ", before %" PRIu64,
 		a->monitors, b->monitors);
 	verdict(s, a->received == a->answered + a->abandoned, "totals add up",
@@ -271,7 +306,7 @@ static void rest(struct stress *s)
 	if (!answers_status(s))
 		return;
 	s->after = s->status;
-	if (!(at_rest(&s->after) && s->after.monitors == s->before.monitors) &&
+	if (!(status_at_rest(&s->after) && s->after.monitors == s->before.monitors) &&
 	    !overtime(s, REST_US)) {
 		admin_status_want(s);
 		return;
@@ -296,13 +331,13 @@ static void judge_memory(struct stress *s)
 			m.error, s->options.slope_limit, m.growth_kib);
 }
 
-static void gone(struct stress *s)
+static void all_gone(struct stress *s)
 {
 	if (!answers_status(s))
 		return;
 	s->fds_after = proc_descriptors(s->status.os_pid);
 	if ((s->status.peers != s->before.peers || s->fds_after != s->fds_before ||
-	     !at_rest(&s->status)) &&
+	     !status_at_rest(&s->status)) &&
 	    !overtime(s, GONE_US)) {
 		admin_status_want(s);
 		return;
@@ -359,11 +394,14 @@ static void on_baton(void *arg)
 	case PHASE_CALM:
 		calm(s);
 		break;
+	case PHASE_SETTLE:
+		settle(s);
+		break;
 	case PHASE_REST:
 		rest(s);
 		break;
 	case PHASE_GONE:
-		gone(s);
+		all_gone(s);
 		break;
 	case PHASE_END:
 		if (s->phase != PHASE_END) {

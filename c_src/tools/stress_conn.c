@@ -139,8 +139,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		return;
 	c->in.len += (size_t)n;
 	c->sim->heard_us = now_us();
-	while (take(c))
-		continue;
+	while (take(c)) {
+	}
 }
 
 void conn_read(struct conn *c, bool on)

@@ -75,7 +75,8 @@ void lease_surprise(struct caller *c)
 	struct stress *s = c->s;
 
 	caller_say(c, "lease ended, not by us", 0, c->lease.pid.id);
-	if (++s->surprises > s->workers_killed)
+	if (++s->surprises > s->workers_killed &&
+	    s->status.slots <= 1) /* else for what another did */
 		fail(s, c, "lease %u.%u of a living owner ended, and no worker was killed for it",
 		     c->lease.pid.id, c->lease.pid.serial);
 }
@@ -87,12 +88,13 @@ void lease_ended(struct caller *c, bool normal)
 
 	if (m != NULL) {
 		m->due_us = due;
-		m->normal = normal && !c->lease.doubtful;
+		m->normal = normal && !c->lease.doubtful ? "a lease that was checked in" : NULL;
 	}
 	if (c->link.state == LINK_LINKED && pid_same(&c->link.pid, &c->lease.pid))
 		c->link.due_us = due;
 	c->lease.monitor = NULL;
 	c->lease.held = false;
+	c->lease.session = NULL;
 	c->lease.os_pid = 0;
 }
 
@@ -144,7 +146,7 @@ static bool give_away(struct caller *c)
 	size_t start;
 
 	/* one who is linked would take the lease with it when it dies */
-	if (heir == NULL || c->lease.was_given ||
+	if (heir == NULL || c->lease.was_given || c->lease.session != NULL ||
 	    (c->link.state != LINK_NONE && pid_same(&c->link.pid, &c->lease.pid)))
 		return false;
 	pid = caller_pid(heir);
@@ -175,18 +177,32 @@ static void unlink_lease(struct caller *c)
 	wire_unlink(caller_out(c), OP_UNLINK, c->link.unlink_id, &self, &c->link.pid);
 }
 
+static void exit_it(struct caller *c, bool kill)
+{
+	struct term_pid self = caller_pid(c);
+
+	wire_exit(caller_out(c), OP_EXIT2, &self, &c->lease.pid, kill ? "kill" : "shutdown");
+	caller_say(c, "exits lease", 0, c->lease.pid.id);
+	lease_ended(c, false);
+}
+
+void lease_leave(struct caller *c, bool checkin)
+{
+	c->lease.os_pid = 0;
+	if (checkin)
+		send_word(c, ASK_CHECKIN, "checkin");
+	else
+		exit_it(c, rnd_to(c->s, 2) == 0);
+}
+
 static void end_it(struct caller *c)
 {
 	struct stress *s = c->s;
-	struct term_pid self = caller_pid(c);
 	uint64_t r = s->phase == PHASE_RUN ? rnd_to(s, 100) : 99;
 
 	c->lease.os_pid = 0; /* from here on it may have another owner before we hear of it */
 	if (r < 8) {
-		wire_exit(caller_out(c), OP_EXIT2, &self, &c->lease.pid,
-			  r < 4 ? "kill" : "shutdown");
-		caller_say(c, "exits lease", 0, c->lease.pid.id);
-		lease_ended(c, false);
+		exit_it(c, r < 4);
 		caller_next_soon(c, false);
 	} else if (r < 12 && now_us() >= c->spared_us) {
 		caller_die(c);
@@ -207,12 +223,17 @@ static void call_it(struct caller *c, bool ghost)
 			     : rnd_pct(s, s->options.slow)    ? ASK_SLEEP
 			     : c->lease.os_pid == 0 && !ghost ? ASK_OS_PID
 							      : ASK_IDENTITY;
+	bool steps = c->lease.session != NULL && !ghost && !stuck && rnd_to(s, 4) > 0;
 	size_t start;
-	struct ask *a = request_begin(c, kind, NULL, &c->lease.pid, &start);
+	struct ask *a = steps ? session_lease_call(c, &start)
+			      : request_begin(c, kind, NULL, &c->lease.pid, &start);
 
 	a->doubtful = c->lease.doubtful;
 	a->gone = ghost && !c->lease.doubtful;
-	request_put_call(a, caller_out(c), timeout_ms);
+	if (steps)
+		session_put_step(a, caller_out(c), timeout_ms, false);
+	else
+		request_put_call(a, caller_out(c), timeout_ms);
 	request_send(a, start, timeout_ms * 1000);
 }
 
@@ -243,6 +264,20 @@ bool lease_steal(struct caller *c)
 	return false;
 }
 
+/* A stream or a batch on it, in their share of what is done; or a call. */
+static void other_or_call(struct caller *c)
+{
+	const unsigned *mix = c->s->options.mix;
+	uint64_t r = rnd_to(c->s, c->s->options.mix_sum);
+
+	if (r < mix[MIX_STREAM])
+		stream_send(c, &c->lease.pid);
+	else if (r < mix[MIX_STREAM] + mix[MIX_BATCH])
+		batch_send(c, &c->lease.pid);
+	else
+		call_it(c, false);
+}
+
 void lease_step(struct caller *c)
 {
 	if (c->ghost) {
@@ -253,7 +288,7 @@ void lease_step(struct caller *c)
 			call_it(c, true);
 	} else if (c->lease.calls_left > 0 && c->s->phase == PHASE_RUN) {
 		c->lease.calls_left--;
-		call_it(c, false);
+		other_or_call(c);
 	} else {
 		end_it(c);
 	}
@@ -267,6 +302,7 @@ static void given(struct caller *c, const struct ask *a)
 
 	c->lease.monitor = NULL; /* it stays on, and fires when the heir is done */
 	c->lease.held = false;
+	c->lease.session = NULL;
 	if (heir->alive && heir->serial == a->heir_serial)
 		bequeath(heir, &a->pid, c->lease.doubtful);
 	else
@@ -283,6 +319,11 @@ static void gone(struct caller *c, bool ours)
 	lease_ended(c, false);
 }
 
+void lease_gone(struct caller *c)
+{
+	gone(c, true);
+}
+
 void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const uint8_t *reply)
 {
 	const uint8_t *e;
@@ -291,8 +332,10 @@ void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const ui
 	int64_t n;
 
 	if (a->kind == ASK_CHECKOUT) {
-		if (o == OUT_OK && term_tuple(reply, &arity, &e) && term_pid(term_skip(e), &pid))
+		if (o == OUT_OK && term_tuple(reply, &arity, &e) && term_pid(term_skip(e), &pid)) {
 			lease_granted(c, &pid);
+			c->lease.session = a->session;
+		}
 		return;
 	}
 	if (!pid_same(&a->pid, &c->lease.pid))
@@ -320,6 +363,7 @@ void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const ui
 	case OUT_NOT_OWNER:
 		c->lease.monitor = NULL;
 		c->lease.held = false;
+		c->lease.session = NULL;
 		break;
 	default:
 		break;
@@ -328,7 +372,7 @@ void lease_heard(struct caller *c, const struct ask *a, enum outcome o, const ui
 
 void lease_gave_up(struct caller *c, const struct ask *a)
 {
-	if (a->name == NULL && c->lease.held) {
+	if (a->name == NULL && c->lease.held && pid_same(&a->pid, &c->lease.pid)) {
 		c->lease.doubtful = true; /* if its call ran, its worker is killed */
 		c->lease.os_pid = 0;
 	}

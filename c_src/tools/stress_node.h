@@ -13,8 +13,9 @@ struct ask;
 struct status {
 	bool valid;
 	uint64_t os_pid, peers, monitors, size, ready, idle, busy, leased, starting, stopping,
-		queued, leases, received, answered, abandoned, running, starts, start_failures,
-		kills, retries, interrupts, ignored, wait_us[4], call_us[4], start_us[4];
+		queued, leases, sessions, slots, sessions_lost, exits, received, answered,
+		abandoned, running, starts, start_failures, kills, retries, interrupts, ignored,
+		wait_us[4], call_us[4], start_us[4];
 };
 
 struct journal_entry {
@@ -27,6 +28,7 @@ void admin_start(struct stress *s); /* every so often: status, workers, samples 
 void admin_answer(struct ask *a, const uint8_t *reply);
 bool admin_status_fresh(struct stress *s); /* asked for after admin_status_want() */
 void admin_status_want(struct stress *s);
+bool status_at_rest(const struct status *st);
 void admin_os_pid_held(struct caller *c, uint64_t os_pid);
 void admin_os_pid_free(struct caller *c);
 

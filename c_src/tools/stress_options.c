@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const mix_names[MIX_KINDS] = { "call", "checkout", "cast", "junk" };
+const char *const mix_names[MIX_KINDS] = { "call",   "checkout", "cast", "junk",
+					   "stream", "session",  "batch" };
 
 enum type { T_TEXT, T_UINT, T_U64, T_REAL, T_PERCENT, T_RATE, T_FLAG, T_MIX, T_RANGE, T_NO_MEMORY };
 
@@ -41,8 +42,10 @@ static const struct option {
 	{ "callers", "N", "500", "processes in all; each does one thing at a time", T_UINT,
 	  AT(callers), 1, 200000 },
 	{ "seconds", "S", "30", "how long they ask", T_REAL, AT(seconds), 0.1, 864000 },
-	{ "mix", "KIND=N,...", "call=70,checkout=20,cast=5,junk=5", "what they do, in shares",
-	  T_MIX, 0, 0, 0 },
+	{ "mix", "KIND=N,...", "call=70,checkout=20,cast=5,junk=5",
+	  "what they do, in shares; also stream, session, batch (see below)", T_MIX, 0, 0, 0 },
+	{ "sessions", "N", "64", "sessions at a time, when --mix has any", T_UINT, AT(sessions), 1,
+	  4096 },
 	{ "payload", "MIN..MAX", "16..65536",
 	  "bytes of a call's argument; small ones are more frequent", T_RANGE, 0, 0, 0 },
 	{ "kill", "PCT", "10", "requests in which the caller dies at some moment", T_PERCENT,
@@ -105,6 +108,19 @@ static const char tail[] =
 	"less "
 	"twice\n"
 	"its standard error, is over --max-slope and the fit has grown by more than 4 MiB.\n\n"
+	"stream, session and batch need krait_stress_py.py (python/tests) on the workers' "
+	"PYTHONPATH; "
+	"--spawn\n"
+	"looks for it beside and above this program. Streams: the next item and no other, none "
+	"that "
+	"was not\n"
+	"asked for, one end; at the end every worker has closed all generators that it has opened. "
+	"Sessions:\n"
+	"each answer says how many calls its session has seen, which must be what the books say, "
+	"or "
+	"session_lost\n"
+	"was told in between; at the end `sessions` is what the books say, and 0 when all are "
+	"ended.\n\n"
 	"A worker is killed only when /proc shows it to be a descendant of the node.\n\n"
 	"exit status: 0 every check held, 1 one did not, 2 wrong usage, 3 the run could not be "
 	"made\n";
@@ -159,8 +175,10 @@ static int set_mix(struct options *o, const struct option *row, const char *text
 			mix[kind] = (unsigned)strtoul(equals + 1, &end, 10);
 		if (kind < 0 || end == equals + 1 || (*end != ',' && *end != '\0') ||
 		    mix[kind] > 10000)
-			return wrong(row, text,
-				     "shares of call, checkout, cast, junk, as call=70,junk=5");
+			return wrong(
+				row, text,
+				"shares of call, checkout, cast, junk, stream, session, batch, as "
+				"call=70,junk=5");
 		p = *end == ',' ? end + 1 : end;
 	}
 	for (unsigned i = 0; i < MIX_KINDS; i++)

@@ -6,12 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mix { MIX_CALL, MIX_CHECKOUT, MIX_CAST, MIX_JUNK, MIX_KINDS };
+enum mix {
+	MIX_CALL,
+	MIX_CHECKOUT,
+	MIX_CAST,
+	MIX_JUNK,
+	MIX_STREAM,
+	MIX_SESSION,
+	MIX_BATCH,
+	MIX_KINDS
+};
 extern const char *const mix_names[MIX_KINDS];
 
 struct options {
 	const char *node, *host, *pool, *cookie_file, *krait, *log;
-	unsigned port, peers, callers, size, net_ticktime_s;
+	unsigned port, peers, callers, size, sessions, net_ticktime_s;
 	double seconds, kill, giveup, slow, brief, stuck, workers_killed, peer_drops, slope_limit;
 	unsigned mix[MIX_KINDS], mix_sum;
 	size_t payload_min, payload_max;

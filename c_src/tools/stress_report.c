@@ -117,8 +117,8 @@ static uint64_t requests(const struct stress *s)
 {
 	uint64_t sum = s->casts;
 
-	for (unsigned i = 0; i < ASK_STATUS; i++)
-		sum += i == ASK_MONITOR ? 0 : s->sent[i];
+	for (unsigned i = 0; i < ASK_MONITOR; i++)
+		sum += s->sent[i];
 	return sum;
 }
 
@@ -128,6 +128,7 @@ void progress(struct stress *s)
 					     "waiting until it is ready",
 					     "running",
 					     "letting things end",
+					     "counting sessions and generators",
 					     "at rest",
 					     "alone",
 					     "done" };
@@ -156,7 +157,7 @@ void progress(struct stress *s)
 struct figures {
 	double seconds, per_second;
 	struct slope slope;
-	uint64_t p50, p95, p99, max, replaced, drops;
+	uint64_t p50, p95, p99, max, replaced;
 	bool clean;
 };
 
@@ -186,6 +187,18 @@ static void put_text(const struct stress *s, const struct figures *f)
 	put_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("               cast %" PRIu64 " junk %" PRIu64 "\n", s->casts, s->junk);
 	put_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
+	if (s->streams > 0) {
+		printf("streams        opened %" PRIu64 ", items %" PRIu64 ", asks %" PRIu64
+		       ", other words to them %" PRIu64 ", slowest close %" PRIu64 " us\n",
+		       s->streams, s->items, s->asks, s->talks, s->slowest_close_us);
+		put_numbers("", stream_end_names, s->stream_ends, STREAM_ENDS);
+	}
+	if (s->sessions_begun > 0)
+		printf("sessions       names %" PRIu64 ", lives seen %" PRIu64
+		       ", losses told %" PRIu64 "\n",
+		       s->sessions_begun, s->epochs, s->losses);
+	if (s->batched > 0)
+		printf("batches        calls in them %" PRIu64 "\n", s->batched);
 	printf("dropped        late answers that a BEAM drops %" PRIu64
 	       ", leases among them %" PRIu64 ", signals that crossed ours %" PRIu64 "\n",
 	       s->late, s->late_leases, s->crossed);
@@ -270,6 +283,16 @@ static void put_json(const struct stress *s, const struct figures *f)
 	put_json_numbers("requests", ask_names, s->sent, ASK_KINDS);
 	printf("\"casts\":%" PRIu64 ",\"junk\":%" PRIu64 ",", s->casts, s->junk);
 	put_json_numbers("outcomes", outcome_names, s->outcomes, OUTCOMES_HEARD);
+	printf("\"streams\":{\"opened\":%" PRIu64 ",\"items\":%" PRIu64 ",\"asks\":%" PRIu64
+	       ",\"talks\":%" PRIu64 ",",
+	       s->streams, s->items, s->asks, s->talks);
+	put_json_numbers("ends", stream_end_names, s->stream_ends, STREAM_ENDS);
+	printf("\"generators\":{\"opened\":%" PRIu64 ",\"closed\":%" PRIu64 "}},", s->settle.opened,
+	       s->settle.closed);
+	printf("\"sessions\":{\"names\":%" PRIu64 ",\"lives\":%" PRIu64 ",\"losses\":%" PRIu64
+	       ",\"left\":%u,\"begun\":%" PRIu64 ",\"ended\":%" PRIu64 "},\"batched\":%" PRIu64 ",",
+	       s->sessions_begun, s->epochs, s->losses, s->settle.listed, s->settle.begun,
+	       s->settle.ended, s->batched);
 	printf("\"late\":%" PRIu64 ",\"late_leases\":%" PRIu64 ",\"crossed\":%" PRIu64 ",", s->late,
 	       s->late_leases, s->crossed);
 	put_json_numbers("vanished", vanish_names, s->drops, VANISHES);

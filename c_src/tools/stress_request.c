@@ -5,6 +5,8 @@
  * GenServer.multi_call with a monitor of another reference, and an alias within a list. */
 #include "stress.h"
 
+#include <string.h>
+
 #define HOUR_S 3600.0
 
 static enum tag some_tag(struct stress *s, enum ask_kind kind, bool to_name)
@@ -84,7 +86,7 @@ static void decide_fate(struct caller *c, const struct ask *a)
 	c->fate = FATE_NONE;
 	if (c->control || s->phase != PHASE_RUN)
 		return;
-	if (a->kind == ASK_STUCK && a->timeout_us > SECOND_US) {
+	if ((a->kind == ASK_STUCK || a->kind == ASK_SESSION_STUCK) && a->timeout_us > SECOND_US) {
 		c->fate = may_give_up && (r < 50 || now_us() < c->spared_us) ? FATE_GIVE_UP
 									     : FATE_DIE;
 		caller_wake_in(c, WAKE_FATE, rnd_to(s, 100000));
@@ -111,26 +113,32 @@ void request_send(struct ask *a, size_t start, uint64_t timeout_us)
 	switch (a->kind) {
 	case ASK_CHECKIN: /* counted by the node when the lease is no more, or somebody else's */
 	case ASK_GIVE_AWAY:
+	case ASK_RETURN:
+	case ASK_END_SESSION: /* and when there is no such session */
+	case ASK_CLEAR:
 		s->ambiguous++;
 		break;
-	case ASK_PING:
+	case ASK_PING: /* likewise, to a stream that has ended */
+		s->ambiguous += a->name == NULL;
+		break;
 	case ASK_AUTH:
 	case ASK_STATUS:
 	case ASK_WORKERS:
+	case ASK_SESSIONS:
 		break;
 	default:
 		a->countable = true;
 		s->countable++;
 	}
 	s->sent[a->kind]++;
-	if (a->kind == ASK_STATUS || a->kind == ASK_WORKERS)
+	if (a->kind >= ASK_STATUS)
 		return;
 	c->waiting = a;
 	caller_say(c, ask_names[a->kind], a->nonce, timeout_us / 1000);
 	decide_fate(c, a);
 }
 
-static size_t some_payload(struct stress *s)
+size_t request_some_payload(struct stress *s)
 {
 	size_t min = s->options.payload_min, max = s->options.payload_max, span = max - min + 1,
 	       n = span;
@@ -141,14 +149,27 @@ static size_t some_payload(struct stress *s)
 	return min + (size_t)rnd_to(s, n);
 }
 
-static void put_payload(const struct stress *s, uint64_t nonce, size_t len, struct buf *out)
+void request_put_payload(const struct stress *s, uint64_t nonce, size_t len, struct buf *out)
 {
-	term_put_tuple(out, 2);
-	term_put_uint(out, nonce);
 	term_put_binary(out, s->noise + nonce * 7919 % (s->noise_len / 2), len);
 }
 
-static void put_function(struct buf *out, const char *module, const char *function)
+bool request_is_payload(const struct stress *s, uint64_t nonce, size_t len, const uint8_t *value)
+{
+	struct span payload;
+
+	return term_binary(value, &payload) && payload.len == len &&
+	       memcmp(payload.at, s->noise + nonce * 7919 % (s->noise_len / 2), len) == 0;
+}
+
+static void put_identity(const struct stress *s, uint64_t nonce, size_t len, struct buf *out)
+{
+	term_put_tuple(out, 2);
+	term_put_uint(out, nonce);
+	request_put_payload(s, nonce, len, out);
+}
+
+void request_put_function(struct buf *out, const char *module, const char *function)
 {
 	term_put_atom(out, "call");
 	term_put_atom(out, module);
@@ -165,7 +186,7 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 	switch (a->kind) {
 	case ASK_SLEEP:
 	case ASK_STUCK:
-		put_function(out, "time", "sleep");
+		request_put_function(out, "time", "sleep");
 		term_put_list(out, 1);
 		term_put_float(out,
 			       a->kind == ASK_STUCK ? HOUR_S : (double)(1 + rnd_to(s, 20)) / 1000);
@@ -180,20 +201,20 @@ void request_put_call(struct ask *a, struct buf *out, uint64_t timeout_ms)
 		buf_put(&text, "no number: ", 11);
 		while (n > 0)
 			buf_put_u8(&text, (unsigned)digits[--n]);
-		put_function(out, "builtins", "int");
+		request_put_function(out, "builtins", "int");
 		term_put_list(out, 1);
 		term_put_binary(out, text.data, text.len);
 		buf_free(&text);
 		break;
 	}
 	case ASK_OS_PID:
-		put_function(out, "os", "getpid");
+		request_put_function(out, "os", "getpid");
 		break;
 	default:
-		a->payload_len = some_payload(s);
-		put_function(out, "krait", "identity");
+		a->payload_len = request_some_payload(s);
+		request_put_function(out, "krait", "identity");
 		term_put_list(out, 1);
-		put_payload(s, a->nonce, a->payload_len, out);
+		put_identity(s, a->nonce, a->payload_len, out);
 	}
 	term_put_nil(out);
 	term_put_map(out, 1u + retry + priority);
@@ -268,9 +289,9 @@ void cast_send(struct caller *c)
 	term_put_tuple(out, 2);
 	term_put_atom(out, "$gen_cast");
 	term_put_tuple(out, 4);
-	put_function(out, "krait", "identity");
+	request_put_function(out, "krait", "identity");
 	term_put_list(out, 1);
-	put_payload(s, ++c->sequence, some_payload(s), out);
+	put_identity(s, ++c->sequence, request_some_payload(s), out);
 	term_put_nil(out);
 	wire_end(out, start);
 	s->casts++;

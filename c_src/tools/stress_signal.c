@@ -124,6 +124,16 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 	uint32_t arity;
 	char text[160];
 
+	if (term_tuple(sig->message, &arity, &e) && arity == 3 && sig->op == OP_SEND &&
+	    term_is_atom(e, "krait_stream")) {
+		struct caller *c = addressee(sim, &sig->to);
+
+		s->current = c;
+		e = term_skip(e);
+		if (c != NULL)
+			stream_take(c, &sig->to, e, term_skip(e));
+		return;
+	}
 	if (term_tuple(sig->message, &arity, &e) && arity == 2)
 		ref = tag_ref(e, &form);
 	if (ref == NULL ||
@@ -146,10 +156,13 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 	}
 	judge_address(a, sig, form);
 	e = term_skip(e);
-	if (a->kind == ASK_STATUS || a->kind == ASK_WORKERS) {
+	if (a->kind >= ASK_SESSIONS) {
+		settle_answer(a, e);
+	} else if (a->kind >= ASK_STATUS) {
 		admin_answer(a, e);
 	} else if (a->cut != 0) {
-		if (answer_judge(a, e) == OUT_OK || a->kind != ASK_CHECKOUT)
+		if (answer_judge(a, e) == OUT_OK ||
+		    (a->kind != ASK_CHECKOUT && a->kind != ASK_STREAM))
 			answer_came_late(a, e);
 	} else {
 		caller_heard(a->caller, a, e);
@@ -190,8 +203,13 @@ static void monitor_fired(struct ask *a, const uint8_t *reason)
 	if (a->name != NULL &&
 	    (strcmp(a->name, UNKNOWN_NAME) != 0 || !term_is_atom(reason, "noproc")))
 		fail(c->s, c, "the monitor on %s fired: %s", a->name, text);
-	else if (a->normal && !term_is_atom(reason, "normal"))
-		fail(c->s, c, "a lease that was checked in ended with %s", text);
+	else if (c->stream != NULL && c->stream->monitor == a && !term_is_atom(reason, "noproc"))
+		fail(c->s, c,
+		     "the monitor of stream %u.%u fired, %s, before its owner heard its end",
+		     a->pid.id, a->pid.serial, text);
+	else if (a->normal != NULL && !term_is_atom(reason, "normal") &&
+		 !(a->normal[2] == 's' && term_is_atom(reason, "noproc")))
+		fail(c->s, c, "%s ended with %s", a->normal, text);
 	else
 		c->s->checks++;
 	if (c->lease.monitor == a) {
@@ -235,15 +253,15 @@ static void take_down(struct sim *sim, const struct wire_signal *sig)
 static void take_exit(struct sim *sim, const struct wire_signal *sig)
 {
 	struct caller *c = addressee(sim, &sig->to);
+	bool alive;
 
 	if (c == NULL)
 		return;
-	if (!is_alive(c, &sig->to)) {
-		sim->s->crossed++;
-	} else if (c->link.state == LINK_NONE || !pid_same(&c->link.pid, &sig->from)) {
+	alive = is_alive(c, &sig->to);
+	if (alive && (c->link.state == LINK_NONE || !pid_same(&c->link.pid, &sig->from))) {
 		fail(sim->s, c, "an exit signal from %u.%u, to which it is not linked",
 		     sig->from.id, sig->from.serial);
-	} else if (c->link.state == LINK_LINKED) {
+	} else if (alive && c->link.state == LINK_LINKED) {
 		c->link.state = LINK_NONE;
 		sim->s->checks++;
 	} else {

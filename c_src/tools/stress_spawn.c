@@ -119,6 +119,31 @@ static int make_cookie(struct stress *s)
 	return s->cookie == NULL || setenv("KRAIT_COOKIE", text, 1) != 0 ? -ENOMEM : 0;
 }
 
+/* The workers find krait_stress_py.py by the PYTHONPATH that the node hands on: the folder python/tests
+ * beside this program or above it. */
+static void find_module(void)
+{
+	char path[PATH_MAX], value[2 * PATH_MAX], *slash;
+	const char *old = getenv("PYTHONPATH");
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
+
+	if (n <= 0)
+		return;
+	path[n] = '\0';
+	while ((slash = strrchr(path, '/')) != NULL) {
+		(void)!snprintf(slash, sizeof path - (size_t)(slash - path), "%s",
+				"/python/tests/krait_stress_py.py");
+		if (access(path, R_OK) == 0) {
+			*strrchr(path, '/') = '\0';
+			snprintf(value, sizeof value, "%s%s%s", path, old != NULL ? ":" : "",
+				 old != NULL ? old : "");
+			setenv("PYTHONPATH", value, 1);
+			return;
+		}
+		*slash = '\0';
+	}
+}
+
 static int start(struct stress *s, char *program, char **args)
 {
 	uv_stdio_container_t stdio[3] = { { .flags = UV_CREATE_PIPE | UV_READABLE_PIPE,
@@ -177,6 +202,7 @@ int spawn_node(struct stress *s)
 	     more++)
 		args[n++] = *more;
 	args[n] = NULL;
+	find_module();
 	rc = start(s, program, args);
 	s->spawned = rc == 0;
 	close(s->log_fd);

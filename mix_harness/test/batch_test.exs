@@ -156,6 +156,28 @@ defmodule Krait.BatchTest do
     end
   end
 
+  test "runs in a session, reports progress, calls back and awaits coroutines" do
+    node = start_node(size: 2)
+
+    for n <- 1..3 do
+      assert ask(node, {:batch, [{:krait_faults, :incr, [1]}], session: "a"}) == {:ok, [ok: n]}
+    end
+
+    calls = [
+      {:krait_callbacks, :progress, [1, 2]},
+      {:krait_callbacks, :rpc, ["erlang", "node", []]},
+      {:asyncio, :sleep, [0.01, "slept"]}
+    ]
+
+    assert {:ok, [{:ok, _}, {:ok, here}, {:ok, "slept"}]} =
+             ask(node, {:batch, calls, progress: :tag, session: "a"})
+
+    assert here == node()
+    assert_received {:krait_progress, :tag, 1}
+    assert_received {:krait_progress, :tag, 2}
+    await_rest(node)
+  end
+
   test "that is none is a bad request" do
     node = start_node()
     call = {:math, :sqrt, [4]}

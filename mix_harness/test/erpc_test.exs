@@ -236,6 +236,16 @@ defmodule Krait.ErpcTest do
       assert totals(node).received == 0
     end
 
+    test "calls back to its caller's node, in Python" do
+      node = rpc_node(size: 1)
+      assert call(node, :krait_callbacks, :rpc, ["erlang", "node", []]) == node()
+      assert call(node, :krait_callbacks, :send, [self(), {:from, "Python"}]) == nil
+      assert_receive {:from, "Python"}, 5_000
+      {_, beam} = start_peer()
+      args = [node.name, :krait_callbacks, :rpc, ["erlang", "node", []]]
+      assert :erpc.call(beam, :erpc, :call, args, 10_000) == beam
+    end
+
     test "from another BEAM works as well" do
       node = rpc_node()
       {peer, _} = start_peer()
@@ -284,6 +294,63 @@ defmodule Krait.ErpcTest do
       eventually(totals(node).abandoned == 1)
       refute name in Node.list(:hidden)
       await_rest(node)
+    end
+  end
+
+  describe "a storm of callers that die, give up and kill what they asked for" do
+    test "leaves nothing behind" do
+      node = rpc_node(size: 4, queue_limit: 100)
+      {:ok, %{monitors: monitors}} = ask(node, :status)
+
+      storm =
+        for n <- 1..60 do
+          spawn_monitor(fn -> for k <- 1..30, do: one_of_a_storm(node, rem(n + k, 6)) end)
+        end
+
+      for {{pid, _}, n} <- Enum.with_index(storm), rem(n, 4) == 0 do
+        receive do
+        after
+          5 -> Process.exit(pid, :kill)
+        end
+      end
+
+      for {pid, ref} <- storm do
+        assert_receive {:DOWN, ^ref, :process, ^pid, reason}, 60_000
+        assert reason in [:normal, :killed]
+      end
+
+      await_rest(node)
+      eventually(match?({:ok, %{monitors: ^monitors}}, ask(node, :status)))
+      assert call(node, :math, :sqrt, [4]) == 2.0
+      refute_received _
+    end
+  end
+
+  # Each may find the queue full, too.
+  defp one_of_a_storm(node, kind) do
+    case kind do
+      0 -> call(node, :krait_faults, :echo, [kind])
+      1 -> call(node, :krait_faults, :slow, [0.005], 3)
+      2 -> call(node, :krait_rpc, :divide, [1, 0])
+      3 -> :erpc.cast(node.name, :krait_faults, :echo, [kind])
+      4 -> :rpc.block_call(node.name, :krait_faults, :echo, [kind])
+      5 -> spawn_and_kill(node)
+    end
+  rescue
+    ErlangError -> :ok
+  end
+
+  defp spawn_and_kill(node) do
+    args = [make_ref(), :krait_faults, :slow, [0.005]]
+    id = :erlang.spawn_request(node.name, :erpc, :execute_call, args, [:monitor, :link])
+    Process.flag(:trap_exit, true)
+
+    receive do
+      {:spawn_reply, ^id, :ok, pid} -> Process.exit(pid, :kill)
+    end
+
+    receive do
+      {:DOWN, ^id, :process, _, _} -> :ok
     end
   end
 

@@ -346,7 +346,6 @@ defmodule Krait.ErrorsTest do
       for {expression, where, what} <- [
             {"object()", "result", "object"},
             {"[1, {'k': object()}]", "result[1].k", "object"},
-            {"{1, 2}", "result", "set"},
             {"lambda: 1", "result", "function"},
             {"{'a': 1, b'a': 2}", "result.a", :duplicate_key},
             {"'\\ud800'", "result", :invalid_utf8}

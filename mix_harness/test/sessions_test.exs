@@ -35,6 +35,8 @@ defmodule Krait.SessionsTest do
     answer
   end
 
+  defp await_begun(node), do: eventually(Enum.any?(lines(node), &(elem(&1, 2) =~ "begun")))
+
   # A cast of count() whose session's id is these bytes, from a peer that writes as no BEAM does.
   defp cast_raw(node, id) do
     peer = RawPeer.connect(node.name)
@@ -326,7 +328,7 @@ defmodule Krait.SessionsTest do
       node = start(size: 2)
       held = hold(node, :s, 60)
       # What its worker had not read yet would be lost without a death in a call.
-      eventually(Enum.any?(lines(node), &(elem(&1, 2) =~ "begun")))
+      await_begun(node)
       [busy] = for w <- workers(node), w.state == :busy, do: w
 
       waiting =
@@ -388,6 +390,16 @@ defmodule Krait.SessionsTest do
   end
 
   describe "a session ends" do
+    test "its end is not taken for a session of the next request, which has none" do
+      node = start()
+      {:ok, lease} = ask(node, {:checkout, :anonymous})
+      heir = spawn_link(fn -> Process.sleep(:infinity) end)
+
+      assert ask(node, {:end_session, :s}) == {:error, {:no_session, :s}}
+      assert ask(lease, {:give_away, heir}) == :ok
+      assert ask(node, :ping) == :pong
+    end
+
     test "when it is told to: its hook runs, and the next call starts it anew" do
       node = start()
       assert count(node, :s) == {:ok, 1}
@@ -458,6 +470,15 @@ defmodule Krait.SessionsTest do
       assert count(node, :a) == {:ok, 3}
       assert totals(node).sessions_evicted == 1
       assert count(node, :b) == {:ok, 1}
+    end
+
+    test "only if it is idle: with all in use, one more finds no room" do
+      node = start(max_sessions: 1)
+      held = hold(node, :a, 0.4)
+      assert {:error, {:overloaded, _}} = count(node, :b)
+      assert answer(held) == {:ok, 1}
+      assert count(node, :b) == {:ok, 1}
+      assert [%{id: :b}] = sessions(node)
     end
 
     test "with its worker, at a stop: its hook has run" do
@@ -718,6 +739,8 @@ defmodule Krait.SessionsTest do
       assert count(node, :s) == {:ok, 1}
       caller = caller(:gone, node, {:call, "krait_counting", "counted_after", [60], [session: :s]})
       await_running(node, 1)
+      # Its state comes before its wait.
+      await_begun(node)
       kill(caller)
       await_rest(node)
       assert count(node, :s) == {:ok, 3}

@@ -82,6 +82,15 @@ defmodule Krait.SlotsTest do
     end
   end
 
+  test "free-threaded Python is seen and said, once" do
+    node = start_node(size: 2, preload: ["krait_no_gil"])
+    assert for(w <- workers(node), do: w.gil) == [false, false]
+    assert [_] = for({:info, _, text} <- lines(node), text =~ "free-threaded", do: text)
+    node = start_node(size: 1)
+    assert [%{gil: true}] = workers(node)
+    assert [] = for({_, _, text} <- lines(node), text =~ "free-threaded", do: text)
+  end
+
   describe "one call of several" do
     test "that runs out of time is ended alone: the others never know" do
       node = start_node(size: 1, slots: 4)
@@ -154,6 +163,21 @@ defmodule Krait.SlotsTest do
 
       assert length(dead) == 7 and length(living) == 7
       assert %{worker_exit: 8} = totals(node)
+    end
+
+    test "is not run again when its worker has died with a word unread that was for another" do
+      node = start_node(size: 1, slots: 2, interrupt_grace: 60_000)
+      [pid] = os_pids(node)
+      other = send_call(node, "wait", ["other"], timeout: 1_000)
+      last = send_call(node, "wait", ["last"])
+      await_line(node, "begun other")
+      await_line(node, "begun last")
+      signal(pid, "STOP")
+      # It is told to stop that one, and does not read it.
+      assert answer(other) == {:error, {:timeout, :call}}
+      signal(pid, "KILL")
+      assert {:error, {:worker_exit, %{exit: {:signal, :sigkill}}}} = answer(last)
+      await_rest(node)
     end
 
     test "fails alone, and the next takes its slot" do

@@ -149,6 +149,23 @@ defmodule Krait.StreamsTest do
     end
   end
 
+  test "streams in the slots of one worker are apart: in order, cancelled one by one" do
+    node = start_node(size: 1, slots: 3)
+    before = os_pids(node)
+    [one, two, three] = for i <- 1..3, do: stream!(node, "count", [1000, i * 1000], demand: 1)
+    for stream <- [one, two, three], do: assert([_] = take(stream, 1))
+    send(two, {:cancel})
+    assert rest(two) == {[], :done}
+    send(one, {:ask, 2000})
+    assert rest(one) == {Enum.to_list(1001..1999), :done}
+    send(three, {:ask, 1})
+    assert take(three, 1) == [3001]
+    Process.exit(three, :shutdown)
+    assert rest(three) == {[], :done}
+    await_rest(node)
+    assert os_pids(node) == before
+  end
+
   describe "credit" do
     test "is 16 items unless told otherwise" do
       node = start_node(size: 1, lines: true)
@@ -325,8 +342,9 @@ defmodule Krait.StreamsTest do
   describe "it ends with an error" do
     test "when the generator raises" do
       node = start_node(size: 1)
-      stream = stream!(node, "told", [2, "raise"])
+      stream = stream!(node, "told", [2, "raise"], demand: 0)
       ref = monitor(node, stream)
+      send(stream, {:ask, 3})
       assert {[0, 1], {:error, {:python, map} = reason}} = rest(stream)
       assert %{type: "ValueError", args: ["spoilt", 2], traceback: traceback} = map
       assert traceback =~ "krait_generators.py"
@@ -338,8 +356,9 @@ defmodule Krait.StreamsTest do
 
     test "when the worker dies" do
       node = start_node(size: 1)
-      stream = stream!(node, "told", [2, "exit"])
+      stream = stream!(node, "told", [2, "exit"], demand: 0)
       ref = monitor(node, stream)
+      send(stream, {:ask, 3})
       assert {[0, 1], {:error, {:worker_exit, %{exit: {:exit, 3}}} = reason}} = rest(stream)
       assert_down(ref, reason)
       stream = stream!(node, "told", [2])
@@ -779,6 +798,8 @@ defmodule Krait.StreamsTest do
       node = start_node(size: 2, lines: true)
       {peer, _} = start_peer()
       os_pid = :peer.call(peer, :os, :getpid, []) |> List.to_integer()
+      # One that was stopped cannot be asked to leave.
+      on_exit(fn -> Chaos.try_signal(os_pid, "KILL") end)
 
       %{
         node: node,
@@ -812,14 +833,13 @@ defmodule Krait.StreamsTest do
 
     test "costs no memory, whatever it has asked for, and holds up nobody", context do
       %{node: node, before: before, memory: memory, peer: peer, os_pid: os_pid} = context
+      # Its items are small, and many are asked for at once, until they suddenly are large.
       held = hold(node, peer, "grows", [1_000_000])
-      other = hold(node, peer, "blocks", [1_000_000, 100_000])
-      stop_reading(node, os_pid, [held, other])
+      stop_reading(node, os_pid, [held])
       Chaos.assert_memory_bounded(node, memory)
       for _ <- 1..100, do: assert(ask(node, :ping) == :pong)
-      # Whoever closes them need not wait for that peer, and nor need their workers.
+      # Whoever closes it need not wait for that peer, and nor need its worker.
       send(held, {:cancel})
-      Process.exit(other, :shutdown)
       await_rest(node)
       assert os_pids(node) == before
       TestNode.signal(os_pid, "KILL")
@@ -842,8 +862,23 @@ defmodule Krait.StreamsTest do
       await_rest(node)
     end
 
+    test "costs no memory and holds up no other call of its worker's slots", context do
+      node = start_node(size: 1, slots: 3)
+      memory = Chaos.rss(node.os_pid)
+      streams = for _ <- 1..2, do: hold(node, context.peer, "blocks", [1_000_000, 100_000])
+      stop_reading(node, context.os_pid, streams)
+      Chaos.assert_memory_bounded(node, memory)
+      assert py(node, "'mine'") == {:ok, "mine"}
+      mine = stream!(node, "count", [3])
+      assert rest(mine) == {[0, 1, 2], :done}
+      for stream <- streams, do: send(stream, {:cancel})
+      await_rest(node)
+    end
+
     test "costs its stream when it is gone", %{node: node, peer: peer, os_pid: os_pid} = context do
-      stop_reading(node, os_pid, [hold(node, peer, "grows", [1_000_000])])
+      streams = for _ <- 1..2, do: hold(node, peer, "blocks", [1_000_000, 100_000])
+      stop_reading(node, os_pid, streams)
+      Chaos.assert_memory_bounded(node, context.memory)
       TestNode.signal(os_pid, "KILL")
       await_rest(node)
       assert os_pids(node) == context.before

@@ -193,3 +193,25 @@ def peak_rss() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)
+
+
+class Closable:
+    """An iterator that only close() closes."""
+
+    def __iter__(self) -> Closable:
+        return self
+
+    def __next__(self) -> Any:
+        return object()
+
+    def close(self) -> None:
+        print("closed", flush=True)
+
+
+def closable() -> Any:
+    return Closable()
+
+
+async def awaited_watched(count: int) -> Any:
+    await asyncio.sleep(0)
+    return watched(count)

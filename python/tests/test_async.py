@@ -65,6 +65,25 @@ def test_an_interrupt_cancels_what_it_awaits_and_the_loop_stays_usable(worker):
     assert worker.read(worker.err) == b""
 
 
+EPOLL_WAITS = ("22 ", "232 ", "281 ")  # epoll_pwait of aarch64; epoll_wait, epoll_pwait of x86_64
+
+
+def test_an_interrupt_while_it_awaits_is_a_cancellederror_in_it(worker):
+    for _ in range(3):
+        call_id = worker.cast("krait_async", "sleep")
+        assert worker.read_line(worker.out) == b"begun\n"
+        while not open_text(f"/proc/{worker.pid}/syscall").startswith(EPOLL_WAITS):
+            pass
+        interrupt(worker, call_id)
+        assert failure(worker.answer(call_id))[0] == "KeyboardInterrupt"
+        assert worker.read(worker.out) == b"cancelled\nfinally\n"
+
+
+def open_text(path):
+    with open(path) as file:
+        return file.read()
+
+
 def test_an_interrupt_that_came_early_is_not_lost(worker):
     called(worker, "echo", 1)
     for _ in range(20):

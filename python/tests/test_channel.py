@@ -154,3 +154,32 @@ def test_a_long_frame_is_sent_whole_though_the_socket_takes_it_in_parts(pair):
     sender.start()
     assert bytes(Channel(b).receive()) == body
     sender.join()
+
+
+def test_what_is_wanted_is_taken_out_of_what_has_come_and_the_rest_keeps_its_order(pair):
+    a, b = pair
+    channel = Channel(b)
+    assert channel.take(lambda body: True) == [] and not channel.ready()
+    long = os.urandom(BUFFER_BYTES + 1)
+    a.sendall(b"".join(framed(body) for body in (b"1", b"x2", b"3", long, b"x4")))
+    assert channel.take(lambda body: body.startswith(b"x")) == [b"x2", b"x4"]
+    assert channel.pending and channel.take(lambda body: body == b"3") == [b"3"]
+    a.sendall(framed(b"5"))
+    a.shutdown(socket.SHUT_WR)
+    assert channel.take(lambda body: False) == []
+    assert [bytes(channel.receive()) for _ in range(3)] == [b"1", long, b"5"]
+    assert channel.receive() is None
+
+
+def test_several_threads_may_send(pair):
+    a, b = pair
+    channel = Channel(a)
+    bodies = [bytes([i]) * 100_000 for i in range(4)]
+    threads = [threading.Thread(target=lambda body=body: [channel.send(body) for _ in range(20)]) for body in bodies]
+    for thread in threads:
+        thread.start()
+    receiver = Channel(b)
+    got = [bytes(receiver.receive()) for _ in range(80)]
+    assert sorted(got) == sorted(bodies * 20)
+    for thread in threads:
+        thread.join()

@@ -222,11 +222,11 @@ def test_an_interrupt_without_credit_closes_the_generator(worker, inbox, functio
 
 
 def test_an_interrupt_of_a_generator_that_a_coroutine_returned(worker, inbox):
-    stream = worker.cast("krait_streams", "awaited_generator", 9, meta={"stream": 1})
+    stream = worker.cast("krait_streams", "awaited_watched", 9, meta={"stream": 1})
     assert [inbox.stream(stream)[0] for _ in range(2)] == [5, 6]
     worker.send([3, stream])
     assert inbox.stream(stream)[3] == "Interrupted"
-    assert worker.call("math", "sqrt", 4) == ("ok", 2.0)
+    assert worker.read_line(worker.out) + worker.read_line(worker.out) == b"0\nclosed\n"
 
 
 # Sessions and batches

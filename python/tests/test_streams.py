@@ -164,6 +164,8 @@ def test_an_item_without_a_term_ends_the_stream_and_closes_the_generator(worker)
     assert stream.items(2) == [0, 1]
     assert stream.end() == ("unencodable", "item.a[0]", "object")
     assert worker.read(worker.out) == b"closed\n"
+    assert Stream(worker, "closable").opened().end() == ("unencodable", "item", "object")
+    assert worker.read(worker.out) == b"closed\n"
     stream = Stream(worker, "async_no_term").opened()
     assert stream.end() == ("unencodable", "item", "object") and worker.read(worker.out) == b"closed\n"
 
@@ -228,6 +230,18 @@ def test_an_interrupt_without_credit_closes_the_generator(worker, function, only
         assert worker.value("echo", 1) == 1
         if only == "signal":
             break
+
+
+def test_an_interrupt_whose_frame_is_read_between_two_items_ends_the_stream(worker):
+    stream = Stream(worker, "endless", credit=10**9).opened()
+    stream.items(1)
+    worker.send([3, stream.id])
+    while (frame := worker.receive())[0] == ITEM:
+        pass
+    assert frame[:4] == [ERROR, stream.id, "python", "KeyboardInterrupt"]
+    assert worker.read(worker.out) == b"closed\n"
+    os.kill(worker.pid, signal.SIGINT)
+    assert worker.value("echo", 1) == 1
 
 
 def test_a_generator_that_survives_an_interrupt_goes_on(worker):
