@@ -97,6 +97,17 @@ void breaker_failed(struct breaker *b, uint64_t started_us, uint64_t now_us, uin
 	b->probing = false;
 }
 
+void breaker_cancelled(struct breaker *b, uint64_t started_us)
+{
+	if (started_us > b->last_failure_us) /* a probe begins after the failure that it is about */
+		b->probing = false;
+}
+
+void breaker_hurry(struct breaker *b)
+{
+	b->not_before_us = 0;
+}
+
 enum breaker_state breaker_state(const struct breaker *b)
 {
 	if (b->failures < b->config.threshold)

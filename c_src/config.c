@@ -42,7 +42,7 @@ static const struct option table[] = {
 	  "least important lines that are written to standard error" },
 	{ "pool", "NAME", NULL, T_TEXT, AT(pool), "default", 0, 0,
 	  "the name that the pool is registered under" },
-	{ "size", "N", NULL, T_UINT, AT(size), "4", 1, 1024,
+	{ "size", "N", NULL, T_UINT, AT(size), "4", 1, CONFIG_SIZE_MAX,
 	  "workers" },
 	{ "python", "FILE", NULL, T_TEXT, AT(python), NULL, 0, 0,
 	  "interpreter, 3.9 or later with msgpack; else the first one found that has it" },

@@ -74,6 +74,7 @@ static void close_all(struct node *n)
 		close_handle(&n->stdin_pipe);
 	close_handle(&n->pool->timer);
 	close_handle(&n->pool->deadlock_timer);
+	close_handle(&n->pool->reload_timer);
 	if (n->resolvers > 0)
 		uv_stop(&n->loop);
 }
@@ -84,9 +85,7 @@ void node_maybe_end(struct node *n)
 
 	if (n->stage != NODE_STOPPING || p->workers != NULL)
 		return;
-	if (p->forkserver != NULL)
-		node_pool_stop_forkserver(p); /* on_fs_down brings us here again */
-	else
+	if (!node_forkservers_stop(p)) /* else their ends bring us here again */
 		close_all(n);
 }
 

@@ -1,40 +1,75 @@
-/* node_forkserver.c - the pool's fork server, and what it says of workers.
+/* node_forkserver.c - the pool's fork servers, and what they say of workers.
  *
- * The happy path: started with the first worker that is wanted -> ready -> forked, exited ... until the
- * node stops. What can go wrong: its preload raises or hangs, or it is killed: its workers go with it, the
- * next start begins with another one, and the breaker bounds how often. */
+ * The happy path: one is started with the first worker that is wanted -> ready -> forked, exited ... until
+ * the node stops. A reload starts a fresh one beside it; when that is ready new workers are its own, all
+ * others are recycled, and the old one is ended when its last worker is gone (which would die with it).
+ * What can go wrong: its preload raises or hangs, or it is killed: its workers go with it, the next start
+ * begins with another one, and the breaker bounds how often. A fresh one that fails changes nothing, but
+ * that the reload is answered with why. */
 #include "node_private.h"
 
 #include "log.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Whether it has done what it was for. */
+static bool is_retired(const struct node_forkserver *f)
+{
+	return f != f->pool->current && f != f->pool->fresh;
+}
+
+static void end_if_idle(struct node_forkserver *f)
+{
+	if (is_retired(f) && f->workers == 0 && f->io != NULL)
+		forkserver_kill(f->io);
+}
+
+/* ---- what it says ---- */
 
 static void on_fs_ready(void *arg, int os_pid, const char *versions)
 {
-	struct node_pool *p = arg;
+	struct node_forkserver *f = arg, *old;
+	struct node_pool *p = f->pool;
 
-	p->forkserver_ready = true;
+	f->ready = true;
 	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid,
 		 versions);
+	if (f != p->fresh)
+		return;
+	if (p->node->stage >= NODE_DRAINING) { /* too late: on_fs_down() says so */
+		forkserver_kill(f->io);
+		return;
+	}
+	uv_timer_stop(&p->reload_timer);
+	old = p->current;
+	p->current = f;
+	p->fresh = NULL;
+	if (old != NULL)
+		end_if_idle(old);
+	node_pool_event(p, &(struct pool_event){ .type = POOL_RECYCLE });
+	node_reloaded(p, true);
 }
 
 static void on_fs_failed(void *arg, const char *text, size_t len)
 {
-	struct node_pool *p = arg;
+	struct node_forkserver *f = arg;
 
 	log_line(LOG_ERROR, "forkserver", "pool %s: the preload failed; its last words are below",
-		 p->config->pool);
-	node_pool_keep_detail(p, text, len);
-	p->detail_fresh = true;
+		 f->pool->config->pool);
+	node_pool_keep_detail(f->pool, text, len);
+	f->told_why = true;
 }
 
 static void on_forked(void *arg, uint64_t worker_id, int os_pid)
 {
-	struct node_worker *w = node_worker_find(arg, worker_id);
+	struct node_forkserver *f = arg;
+	struct node_worker *w = node_worker_find(f->pool, worker_id);
 
-	if (w == NULL || w->gone) {
+	if (w == NULL || w->gone || w->forkserver != f) {
 		kill(-os_pid, SIGKILL); /* not reaped before we say so: the number is its own */
 		return;
 	}
@@ -43,57 +78,59 @@ static void on_forked(void *arg, uint64_t worker_id, int os_pid)
 
 static void on_fork_failed(void *arg, uint64_t worker_id, const char *text, size_t len)
 {
-	struct node_pool *p = arg;
+	struct node_forkserver *f = arg;
+	struct node_pool *p = f->pool;
 	struct node_worker *w = node_worker_find(p, worker_id);
 
 	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->pool,
 		 (int)(len < 500 ? len : 500), text);
 	node_pool_keep_detail(p, text, len);
-	if (w != NULL)
+	if (w != NULL && w->forkserver == f)
 		node_worker_never_started(w);
 }
 
 static void on_fs_exited(void *arg, int os_pid, int status, int signal)
 {
-	struct node_pool *p = arg;
-	struct node_worker *w = node_worker_find_pid(p, os_pid);
+	struct node_forkserver *f = arg;
+	struct node_worker *w = node_worker_find_pid(f->pool, os_pid);
 
-	if (w != NULL)
+	if (w != NULL && w->forkserver == f)
 		node_worker_exited(w, status, signal);
 	else
-		forkserver_reap(p->forkserver, os_pid);
+		forkserver_reap(f->io, os_pid);
 }
 
 static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
-	struct node_pool *p = arg;
+	const struct node_forkserver *f = arg;
 
-	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", p->config->pool,
+	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", f->pool->config->pool,
 		 is_stderr ? "stderr" : "stdout", (int)len, line);
 }
 
-static void on_fs_down(void *arg, int status, int signal)
+/* ---- its end ---- */
+
+static void keep_end(const struct node_forkserver *f, int status, int signal)
 {
-	struct node_pool *p = arg;
-	struct forkserver *fs = p->forkserver;
-	struct node_worker *w, *tmp;
-	uint64_t old;
 	char text[96];
 
-	log_line(p->node->stage >= NODE_STOPPING ? LOG_DEBUG : LOG_WARNING, "forkserver",
-		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
-	p->forkserver = NULL;
-	p->forkserver_ready = false;
-	old = p->forkserver_id++; /* what is started from here on belongs to the next one */
-	if (!p->detail_fresh) {
-		snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status,
-			 signal);
-		node_pool_keep_detail(p, text, strlen(text));
-	}
-	p->detail_fresh = false;
-	HASH_ITER(hh, p->workers, w, tmp)
+	snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
+	if (!f->told_why)
+		node_pool_keep_detail(f->pool, text, strlen(text));
+}
+
+/* The kernel has killed its workers, or does so now. */
+static void lose_workers(struct node_forkserver *f)
+{
+	struct node_worker *w, *tmp;
+
+	HASH_ITER(hh, f->pool->workers, w, tmp)
 	{
-		if (w->exited || w->gone || w->forkserver_id != old)
+		if (w->forkserver != f)
+			continue;
+		w->forkserver = NULL;
+		f->workers--;
+		if (w->exited || w->gone)
 			continue;
 		w->orphan = true;
 		if (w->os_pid > 0) {
@@ -103,17 +140,43 @@ static void on_fs_down(void *arg, int status, int signal)
 			node_worker_never_started(w);
 		}
 	}
-	forkserver_close(fs);
+}
+
+static void on_fs_down(void *arg, int status, int signal)
+{
+	struct node_forkserver *f = arg;
+	struct node_pool *p = f->pool;
+	struct forkserver *io = f->io;
+	bool reloading = f == p->fresh;
+	bool expected = p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
+
+	log_line(expected ? LOG_DEBUG : LOG_WARNING, "forkserver",
+		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
+	if (!expected)
+		keep_end(f, status, signal);
+	f->io = NULL;
+	if (p->current == f) /* what is started from here on belongs to the next one */
+		p->current = NULL;
+	if (reloading) {
+		uv_timer_stop(&p->reload_timer);
+		p->fresh = NULL;
+	}
+	lose_workers(f);
+	forkserver_close(io);
 	node_reap(p->node);
+	if (reloading)
+		node_reloaded(p, false);
 	node_maybe_end(p->node);
 }
 
 static void on_fs_closed(void *arg)
 {
-	struct node_pool *p = arg;
+	struct node_forkserver *f = arg;
+	struct node *n = f->pool->node;
 
-	p->forkservers_open--;
-	node_maybe_end(p->node);
+	list_remove(&f->link);
+	mem_free(f);
+	node_maybe_end(n);
 }
 
 static const struct forkserver_callbacks forkserver_callbacks = {
@@ -127,7 +190,10 @@ static const struct forkserver_callbacks forkserver_callbacks = {
 	.on_closed = on_fs_closed,
 };
 
-int node_pool_start_forkserver(struct node_pool *p)
+/* ---- its start ---- */
+
+/* Starts one more. NULL, and a negative errno in *error; why is kept as the pool's detail. */
+static struct node_forkserver *start(struct node_pool *p, int *error)
 {
 	struct node *n = p->node;
 	struct forkserver_options options = { .python = n->options->python,
@@ -135,20 +201,101 @@ int node_pool_start_forkserver(struct node_pool *p)
 					      .node = n->options->name,
 					      .mark = n->mark,
 					      .config = p->config };
-	int rc;
+	struct node_forkserver *f = mem_zalloc(sizeof *f);
+	char text[256];
 
-	p->forkserver = forkserver_start(&n->loop, &options, &forkserver_callbacks, p, &rc);
-	if (p->forkserver == NULL) {
-		log_line(LOG_ERROR, "forkserver", "pool %s: cannot start %s: %s", p->config->pool,
-			 options.python, uv_strerror(rc));
+	*error = -ENOMEM;
+	if (f != NULL) {
+		f->pool = p;
+		f->io = forkserver_start(&n->loop, &options, &forkserver_callbacks, f, error);
+	}
+	if (f != NULL && f->io != NULL) {
+		list_append(&p->forkservers, &f->link);
+		return f;
+	}
+	snprintf(text, sizeof text, "cannot start %s: %s", options.python, uv_strerror(*error));
+	log_line(LOG_ERROR, "forkserver", "pool %s: %s", p->config->pool, text);
+	node_pool_keep_detail(p, text, strlen(text));
+	mem_free(f);
+	return NULL;
+}
+
+int node_forkserver_fork(struct node_worker *w, const int fds[3])
+{
+	struct node_pool *p = w->pool;
+	int rc = 0;
+
+	if (p->current == NULL) /* one that a reload has begun is as good as another */
+		p->current = p->fresh != NULL ? p->fresh : start(p, &rc);
+	if (p->current == NULL) {
+		for (int i = 0; i < 3; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
 		return rc;
 	}
-	p->forkservers_open++;
+	w->forkserver = p->current;
+	w->forkserver->workers++;
+	return forkserver_fork(p->current->io, w->id, w->index, fds);
+}
+
+void node_forkserver_part(struct node_worker *w)
+{
+	struct node_forkserver *f = w->forkserver;
+
+	if (f == NULL)
+		return;
+	w->forkserver = NULL;
+	f->workers--;
+	end_if_idle(f);
+}
+
+static void on_reload_timeout(uv_timer_t *timer)
+{
+	static const char why[] = "the preload did not end within start_timeout";
+	struct node_pool *p = timer->data;
+
+	log_line(LOG_ERROR, "forkserver", "pool %s: %s: killed", p->config->pool, why);
+	node_pool_keep_detail(p, why, strlen(why));
+	p->fresh->told_why = true;
+	forkserver_kill(p->fresh->io);
+}
+
+int node_forkserver_reload(struct node_pool *p)
+{
+	int rc;
+
+	p->fresh = start(p, &rc);
+	if (p->fresh == NULL)
+		return rc;
+	uv_timer_start(&p->reload_timer, on_reload_timeout, p->config->start_timeout_ms, 0);
 	return 0;
 }
 
-void node_pool_stop_forkserver(struct node_pool *p)
+void node_forkserver_init(struct node_pool *p)
 {
-	if (p->forkserver != NULL)
-		forkserver_kill(p->forkserver);
+	list_init(&p->forkservers);
+	uv_timer_init(&p->node->loop, &p->reload_timer);
+	p->reload_timer.data = p;
+}
+
+void node_forkserver_hangs(struct node_forkserver *f)
+{
+	if (f->io != NULL && !f->ready)
+		forkserver_kill(f->io);
+}
+
+bool node_forkservers_stop(struct node_pool *p)
+{
+	struct list *at;
+	bool any = false;
+
+	for (at = p->forkservers.next; at != &p->forkservers; at = at->next) {
+		struct node_forkserver *f = list_entry(at, struct node_forkserver, link);
+
+		if (f->io == NULL)
+			continue;
+		any = true;
+		forkserver_kill(f->io);
+	}
+	return any;
 }

@@ -181,6 +181,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	arm(p);
 	if (p->drained) {
 		p->drained = false;
+		node_drained_tell(p);
 		node_drained(p->node);
 	}
 }
@@ -231,6 +232,8 @@ struct node_pool *node_pool_new(struct node *n)
 		.session_mode = (enum pool_session_mode)n->config->session_mode
 	};
 	list_init(&p->waiting);
+	list_init(&p->drains);
+	list_init(&p->reloads);
 	list_init(&p->orphans);
 	list_init(&p->waits);
 	p->armed_us = POOL_NEVER;
@@ -241,6 +244,7 @@ struct node_pool *node_pool_new(struct node *n)
 	uv_timer_init(&n->loop, &p->timer);
 	p->timer.data = p;
 	node_deadlock_init(p);
+	node_forkserver_init(p);
 	return p;
 }
 

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 struct node_request *node_request_of(struct pool_request *r)
@@ -190,65 +189,6 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	submit(p, r, lease);
 }
 
-static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req)
-{
-	unsigned size = pool_config(p->pool)->size;
-	struct reply_to to = reply_to_origin(o);
-	struct node_request *r;
-	char expected[64];
-
-	if (req->has_count && req->count > size) {
-		struct buf reason = { 0 };
-
-		snprintf(expected, sizeof expected,
-			 "{await_ready, N}, N from 0 to the pool's size %u", size);
-		request_put_bad(&reason, expected);
-		answer_error(&to, answer_reason(&reason));
-		buf_free(&reason);
-		return;
-	}
-	if (o->cast)
-		return;
-	if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
-		if (r != NULL)
-			node_request_free(r);
-		answer_error_atom(&to, "no_memory");
-		return;
-	}
-	r->count = req->has_count ? req->count : size;
-	list_append(&p->waiting, &r->waiting);
-	node_await_check(p);
-}
-
-void node_await_check(struct node_pool *p)
-{
-	bool given_up = breaker_state(pool_breaker(p->pool)) != BREAKER_CLOSED;
-	bool draining = pool_draining(p->pool);
-	struct list *pos, *next;
-
-	list_each (pos, next, &p->waiting) {
-		struct node_request *r = list_entry(pos, struct node_request, waiting);
-		struct reply_to to = reply_to_request(r);
-		struct buf reason = { 0 };
-
-		if (pool_ready(p->pool) >= r->count && !draining) {
-			answer_atom(&to, "ok");
-		} else if (given_up) {
-			term_put_tuple(&reason, 2);
-			term_put_atom(&reason, "start_failed");
-			term_put_binary(&reason, p->detail, p->detail_len);
-			answer_error(&to, answer_reason(&reason));
-			buf_free(&reason);
-		} else if (draining) {
-			answer_error_atom(&to, "draining");
-		} else {
-			continue;
-		}
-		node_request_free(r);
-	}
-}
-
 static void answer_map(struct node *n, const struct origin *o, enum request_verb verb)
 {
 	struct reply_to to = reply_to_origin(o);
@@ -317,7 +257,14 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 		answer_atom(&to, "pong");
 		break;
 	case VERB_AWAIT_READY:
-		await_ready(p, o, req);
+	case VERB_RESIZE:
+	case VERB_PAUSE:
+	case VERB_RESUME:
+	case VERB_DRAIN:
+	case VERB_RELOAD:
+	case VERB_RECYCLE:
+	case VERB_KILL:
+		node_control(p, o, req);
 		break;
 	case VERB_SESSIONS:
 		node_sessions(p, o);
@@ -431,7 +378,7 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 
 void node_request_abandon(struct node_request *r)
 {
-	if (r->verb == VERB_AWAIT_READY) {
+	if (r->verb == VERB_AWAIT_READY || r->verb == VERB_DRAIN || r->verb == VERB_RELOAD) {
 		node_request_free(r);
 	} else if (r->verb == VERB_GIVE_AWAY) {
 		r->lease->giving = NULL;

@@ -85,6 +85,8 @@ static const char *pool_state(const struct node_pool *p)
 		return "stopping";
 	if (pool_draining(p->pool))
 		return "draining";
+	if (pool_paused(p->pool))
+		return "paused";
 	return pool_ready(p->pool) > 0 ? "running" : "starting";
 }
 
@@ -92,7 +94,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 {
 	struct pool *pool = p->pool;
 
-	term_put_map(out, 17);
+	term_put_map(out, 18);
 	put_uint(out, "size", pool_config(pool)->size);
 	put_uint(out, "slots", pool_config(pool)->slots);
 	put_uint(out, "ready", pool_ready(pool));
@@ -101,6 +103,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	put_uint(out, "leased", pool_count(pool, WORKER_LEASED));
 	put_uint(out, "starting", pool_count(pool, WORKER_STARTING));
 	put_uint(out, "stopping", pool_count(pool, WORKER_STOPPING));
+	put_uint(out, "recycling", pool_recycling(pool));
 	put_uint(out, "queued", pool_queued(pool));
 	put_uint(out, "queue_limit", pool_config(pool)->queue_limit);
 	put_uint(out, "leases", pool_leases(pool));
@@ -250,12 +253,13 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	const struct node_worker *w = node_worker_find(p, pw->id);
 	int os_pid = w != NULL ? w->os_pid : 0;
 
-	term_put_map(out, 14);
+	term_put_map(out, 15);
 	put_uint(out, "id", pw->id);
 	put_atom(out, "pool", p->config->pool);
 	put_uint(out, "index", pw->index);
 	put_uint(out, "os_pid", (uint64_t)os_pid);
 	put_atom(out, "state", worker_state_name(pw->state));
+	put_atom(out, "retiring", pw->retiring ? "true" : "false");
 	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
 	put_uint(out, "calls", pw->calls);
 	put_uint(out, "rss_bytes", rss_bytes(os_pid));

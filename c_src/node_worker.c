@@ -71,8 +71,8 @@ void node_worker_signal(struct node_worker *w, int signal, bool group)
 		 * server that has not come to serving starts by now hangs in its preload. */
 		w->gone = true;
 		w->pool->failed_ids[w->pool->failed_count++] = w->id;
-		if (!w->pool->forkserver_ready)
-			node_pool_stop_forkserver(w->pool);
+		if (w->forkserver != NULL && w->killed_for == NULL)
+			node_forkserver_hangs(w->forkserver);
 	}
 }
 
@@ -92,6 +92,7 @@ static void on_closed(void *arg, struct worker *io)
 	struct node_pool *p = w->pool;
 
 	HASH_DELETE(hh, p->workers, w);
+	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
 	worker_free(io);
 	mem_free(w);
@@ -124,10 +125,10 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	bool wanted = pw == NULL || (pw->state == WORKER_STOPPING && !w->ended_itself);
 	struct buf lines = { 0 };
 
-	if (!w->orphan) {
+	if (w->forkserver != NULL) {
 		kill(-w->os_pid,
 		     SIGKILL); /* what it left in its group; the zombie keeps the number ours */
-		forkserver_reap(p->forkserver, w->os_pid);
+		forkserver_reap(w->forkserver->io, w->os_pid);
 	}
 	node_callbacks_end_worker(w);
 	/* before its last answer is read, or the next call would go to a process that is no more */
@@ -369,15 +370,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 		p->failed_ids[p->failed_count++] = id;
 		return;
 	}
-	rc = p->forkserver == NULL ? node_pool_start_forkserver(p) : 0;
-	w->forkserver_id = p->forkserver_id;
-	if (rc == 0) {
-		rc = forkserver_fork(p->forkserver, id, index, fds);
-	} else {
-		for (int i = 0; i < 3; i++)
-			close(fds[i]);
-	}
-	if (rc != 0)
+	if ((rc = node_forkserver_fork(w, fds)) != 0)
 		fail_start(w, rc);
 }
 

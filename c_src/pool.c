@@ -20,7 +20,7 @@ struct pool *pool_new(const struct pool_config *config)
 	struct list *const others[] = {
 		&p->hungry, &p->nests,  &p->workers,  &p->gone,           &p->by_index,
 		&p->trials, &p->leases, &p->sessions, &p->unused,         &p->closes,
-		&p->opened, &p->done,   &p->ended,    &p->sessions_ended,
+		&p->opened, &p->done,   &p->ended,    &p->sessions_ended, &p->recycle,
 	};
 
 	p->config = *config;
@@ -80,6 +80,8 @@ static void worker_event(struct pool *p, const struct pool_event *ev)
 		worker_waits(p, w, ev->call_id, ev->waits);
 	else if (ev->type == POOL_WORKER_BROKEN)
 		worker_broken(p, w);
+	else if (ev->type == POOL_KILL_WORKER)
+		worker_kill(p, w);
 	else
 		worker_gone(p, w, ev->not_begun);
 }
@@ -105,6 +107,7 @@ static void happen(struct pool *p, const struct pool_event *ev)
 	case POOL_WORKER_WAITS:
 	case POOL_WORKER_GONE:
 	case POOL_WORKER_BROKEN:
+	case POOL_KILL_WORKER:
 		worker_event(p, ev);
 		break;
 	case POOL_EXTEND:
@@ -125,9 +128,18 @@ static void happen(struct pool *p, const struct pool_event *ev)
 	case POOL_RESIZE:
 		workers_resize(p, ev->size);
 		break;
+	case POOL_PAUSE:
+		p->paused = !p->draining && !p->stopping;
+		break;
+	case POOL_RESUME:
+		p->paused = p->draining = false;
+		break;
+	case POOL_RECYCLE:
+		workers_recycle(p, ev->worker_id);
+		break;
 	case POOL_DRAIN:
 		p->draining = true;
-		p->drain_told = false;
+		p->paused = p->drain_told = false;
 		break;
 	case POOL_STOP:
 		p->stopping = true;
@@ -149,6 +161,7 @@ void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 	slots_expire(p);
 	workers_expire(p);
 	sessions_expire(p);
+	workers_replace(p);
 	workers_start(p);
 	if (requests_hopeless(p))
 		requests_done(p, OUTCOME_CIRCUIT_OPEN);

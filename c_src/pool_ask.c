@@ -69,6 +69,21 @@ unsigned pool_leases(const struct pool *p)
 	return p->lease_count;
 }
 
+bool pool_paused(const struct pool *p)
+{
+	return p->paused;
+}
+
+unsigned pool_recycling(const struct pool *p)
+{
+	const struct list *at;
+	unsigned n = 0;
+
+	for (at = p->workers.next; at != &p->workers; at = at->next)
+		n += list_entry(at, struct pool_worker, all)->recycled;
+	return n;
+}
+
 bool pool_draining(const struct pool *p)
 {
 	return p->draining || p->stopping;
@@ -139,7 +154,8 @@ bool pool_all_wait(const struct pool *p)
 {
 	const struct list *at;
 
-	if (p->serving == 0 || p->serving < p->config.size || p->count[WORKER_STARTING] > 0 ||
+	if (p->serving == 0 || workers_there(p) < workers_wanted(p) ||
+	    p->count[WORKER_STARTING] > 0 ||
 	    p->count[WORKER_IDLE] + p->count[WORKER_LEASED] + p->count[WORKER_PROBING] > 0)
 		return false;
 	for (at = p->by_index.next; at != &p->by_index; at = at->next)

@@ -143,8 +143,8 @@ static void check_requests(const struct pool *p)
 	for (unsigned i = 0; i < PRIORITIES; i++)
 		check_line(&p->queue[i], i, NULL, &seen);
 	for (unsigned i = 0; i < p->config.slots; i++)
-		HOLDS(seen.queued == 0 || list_empty(&p->offered[i]), "free slot for requests",
-		      seen.queued); /* 3 */
+		HOLDS(seen.queued == 0 || p->paused || list_empty(&p->offered[i]),
+		      "free slot for requests", seen.queued); /* 3 */
 	HOLDS(seen.queued == 0 || !requests_hopeless(p), "open circuit for requests", seen.queued);
 	check_behind(p, &seen);
 	for (of = p->leases.next; of != &p->leases; of = of->next) {

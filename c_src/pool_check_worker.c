@@ -105,14 +105,14 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 
 /* It is offered exactly when it has a free slot, in the line of those with as many calls; and then
  * nobody waits for it (3). */
-static void check_offer(const struct pool_worker *w)
+static void check_offer(const struct pool *p, const struct pool_worker *w)
 {
 	HOLDS(list_empty(&w->offered) == (w->retiring || w->in[WORKER_IDLE] == 0), "offer of",
 	      w->id);
 	if (list_empty(&w->offered))
 		return;
 	HOLDS(list_empty(&w->ends), "free slot for the ends of worker", w->id);
-	HOLDS(serve_first(w->pinned) == NULL, "free slot for the pinned of worker", w->id);
+	HOLDS(p->paused || serve_first(w->pinned) == NULL, "free slot for the pinned of", w->id);
 }
 
 /* Its state is what its slots are (1). */
@@ -168,6 +168,7 @@ static void check_lists(const struct pool *p, unsigned serving)
 void check_workers(const struct pool *p)
 {
 	unsigned in[WORKER_STATES] = { 0 }, serving = 0, retiring = 0, timers = 0, graces = 0;
+	unsigned leaving = 0, turns = 0;
 	uint64_t last_id = 0;
 	const struct list *at;
 
@@ -178,13 +179,19 @@ void check_workers(const struct pool *p)
 		last_id = w->id;
 		check_sum(w);
 		check_worker(p, w);
-		check_offer(w);
+		check_offer(p, w);
 		if (w->state == WORKER_STARTING || w->state == WORKER_STOPPING) {
 			HOLDS(!w->retiring && list_empty(&w->sessions), "worker", w->id);
+			HOLDS(!w->recycled || w->state == WORKER_STARTING, "worker", w->id);
+			HOLDS(list_empty(&w->recycle), "turn of worker", w->id);
 			in[w->state]++;
 		} else {
 			serving++;
 			retiring += w->retiring;
+			leaving += w->retiring && w->recycled;
+			turns += !list_empty(&w->recycle);
+			HOLDS((w->recycled && !w->retiring) == !list_empty(&w->recycle), "turn of",
+			      w->id);
 			for (unsigned i = WORKER_IDLE; i <= WORKER_PROBING; i++)
 				in[i] += w->in[i];
 		}
@@ -195,12 +202,15 @@ void check_workers(const struct pool *p)
 	for (unsigned i = 0; i < WORKER_STATES; i++)
 		HOLDS(in[i] == p->count[i], worker_state_name(i), in[i]); /* 1 */
 	HOLDS(serving == p->serving && retiring == p->retiring, "serving workers", serving);
-	HOLDS(retiring == 0 || serving - retiring >= p->config.size, "retiring workers", retiring);
+	HOLDS(leaving == p->leaving, "leaving workers", leaving);
+	HOLDS(retiring == leaving || serving - retiring >= p->config.size, "retiring workers",
+	      retiring);
+	HOLDS(turns == 0 || serving - retiring <= p->config.size, "turns of workers", turns);
 	check_heap(&p->timers, timers, "timers");
 	check_heap(&p->graces, graces, "graces");
 	check_lists(p, serving);
 	/* Whoever is missing is due: now that the step is over, only the breaker or memory may delay. */
-	HOLDS(p->stopping || serving + p->count[WORKER_STARTING] >= p->config.size ||
+	HOLDS(p->stopping || workers_there(p) >= workers_wanted(p) ||
 		      p->start_at_us != POOL_NEVER || p->breaker.probing,
 	      "missing workers, size", p->config.size);
 }

@@ -82,6 +82,8 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 				      slot_nestable(p, on->slot))
 			       ? on->slot
 			       : NULL;
+	if (p->paused)
+		return sn != NULL && sn->worker != NULL && !sn->ending ? inside(p, r, sn) : NULL;
 	if (r->session_key != NULL)
 		return place_in_session(p, r, sn);
 	w = best(p);
@@ -165,7 +167,7 @@ static void serve_inside(struct pool *p)
 void serve_all(struct pool *p)
 {
 	serve_inside(p);
-	while (p->queued > 0) {
+	while (p->queued > 0 && !p->paused) {
 		struct pool_request *r = best(p) != NULL ? serve_first(p->queue) : NULL,
 				    *pinned = first_pinned(p);
 

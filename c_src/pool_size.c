@@ -9,7 +9,7 @@
 
 bool worker_surplus(struct pool *p, struct pool_worker *w)
 {
-	if (!w->retiring && p->serving - p->retiring > p->config.size) {
+	if (!w->retiring && list_empty(&p->recycle) && p->serving - p->retiring > p->config.size) {
 		w->retiring = true;
 		p->retiring++;
 		worker_offer(p, w);
@@ -52,6 +52,7 @@ static struct pool_worker *worker_new(struct pool *p)
 	list_init(&w->trial);
 	list_init(&w->offered);
 	list_init(&w->hungry);
+	list_init(&w->recycle);
 	list_init(&w->sessions);
 	list_init(&w->ends);
 	for (unsigned i = 0; i < PRIORITIES; i++)
@@ -72,10 +73,10 @@ static struct pool_worker *worker_new(struct pool *p)
 static void keep(struct pool *p)
 {
 	for (struct list *at = p->by_index.next;
-	     p->retiring > 0 && p->serving - p->retiring < p->config.size; at = at->next) {
+	     p->retiring > p->leaving && p->serving - p->retiring < p->config.size; at = at->next) {
 		struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
 
-		if (!w->retiring)
+		if (!w->retiring || w->recycled)
 			continue;
 		w->retiring = false;
 		p->retiring--;
@@ -90,7 +91,7 @@ void workers_start(struct pool *p)
 
 	keep(p);
 	p->start_at_us = POOL_NEVER;
-	while (!p->stopping && p->serving + p->count[WORKER_STARTING] < p->config.size) {
+	while (!p->stopping && workers_there(p) < workers_wanted(p)) {
 		if (p->now_us < p->no_memory_until_us) {
 			p->start_at_us = p->no_memory_until_us;
 			return;
@@ -112,6 +113,7 @@ void workers_start(struct pool *p)
 void workers_resize(struct pool *p, unsigned size)
 {
 	p->config.size = size;
+	workers_replace(p);
 	/* Idle ones leave at once, those without sessions first, and of these those with the highest
 	 * index; who serves leaves when it comes free. */
 	for (unsigned with_sessions = 0; with_sessions <= 1; with_sessions++) {

@@ -137,6 +137,7 @@ static void withdraw(struct pool *p, struct pool_worker *w)
 {
 	list_remove(&w->by_index);
 	list_remove(&w->hungry);
+	worker_replaced(p, w);
 	p->retiring -= w->retiring;
 	w->retiring = false;
 	sessions_lost(p, w);
@@ -214,6 +215,17 @@ void worker_broken(struct pool *p, struct pool_worker *w)
 	worker_leave(p, w, POOL_KILL);
 }
 
+void worker_kill(struct pool *p, struct pool_worker *w)
+{
+	if (w->state == WORKER_STARTING)
+		breaker_cancelled(&p->breaker,
+				  w->started_us); /* nobody knows what it was good for */
+	if (w->state != WORKER_STOPPING)
+		worker_leave(p, w, POOL_KILL);
+	else if (w->stop_phase < PHASE_SIGKILL)
+		stop_phase(p, w, PHASE_SIGKILL);
+}
+
 void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun)
 {
 	struct pool_worker **chain = &p->worker_hash[pool_chain(w->id)];
@@ -260,6 +272,7 @@ void worker_ready(struct pool *p, struct pool_worker *w)
 		breaker_ok(&p->breaker);
 	heap_remove(&p->timers, &w->timer);
 	worker_move(p, w, WORKER_IDLE);
+	worker_line_up(p, w);
 	/* Those that still start are surplus before those that can serve. */
 	worker_surplus(p, w);
 }

@@ -238,6 +238,31 @@ static int parse_await(const uint8_t *e, uint32_t arity, struct request *out, st
 	return 0;
 }
 
+static int parse_resize(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
+{
+	int64_t n;
+
+	(void)arity;
+	if (!term_int(e, &n) || n < 1 || n > REQUEST_SIZE_MAX)
+		return request_bad(reason, "{resize, N}, N from 1 to 1024");
+	out->count = (uint64_t)n;
+	return 0;
+}
+
+static int parse_worker(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
+{
+	int64_t id;
+
+	(void)arity;
+	if (!term_int(e, &id) || id < 0)
+		return request_bad(reason,
+				   out->verb == VERB_KILL
+					   ? "{kill, Worker}, Worker the id of one, an integer"
+					   : "{recycle, Worker}, Worker the id of one, an integer");
+	out->count = (uint64_t)id;
+	return 0;
+}
+
 /* `e` is the first element after the name, NULL if there is none. Arity 1 is the bare atom. */
 typedef int (*parser)(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason);
 
@@ -268,6 +293,14 @@ static const struct row {
 	{ "sessions", "sessions", VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
 	{ "end_session", "{end_session, Id}", VERB_END_SESSION, TARGET_POOL, 2, 2,
 	  parse_end_session },
+	{ "resize", "{resize, N}", VERB_RESIZE, TARGET_NODE | TARGET_POOL, 2, 2, parse_resize },
+	{ "pause", "pause", VERB_PAUSE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "resume", "resume", VERB_RESUME, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "drain", "drain", VERB_DRAIN, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "reload", "reload", VERB_RELOAD, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "recycle", "{recycle, Worker}", VERB_RECYCLE, TARGET_NODE | TARGET_POOL, 2, 2,
+	  parse_worker },
+	{ "kill", "{kill, Worker}", VERB_KILL, TARGET_NODE | TARGET_POOL, 2, 2, parse_worker },
 	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
 };
 

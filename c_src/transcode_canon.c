@@ -1,11 +1,12 @@
 /* transcode_canon.c - one form for equal terms, to compare them by their bytes.
  *
- * What transcode_term() writes depends on the term alone but for two things: the pairs of a map stand in
- * the order in which they came, and a list may have a longer head than it needs. Here the pairs are
- * sorted, from the innermost map outwards, and heads are made as short as can be. One pass with a stack
- * of the containers that are open; the input is our own writing, but is read as if it were not. */
+ * What transcode_term() writes depends on the term alone but for two things: the pairs of a map and the
+ * elements of a MapSet stand in the order in which they came, and a list may have a longer head than it
+ * needs. Here they are sorted, from the innermost map outwards, and heads are made as short as can be.
+ * One pass with a stack of the containers that are open; the input is our own writing, but is read as if
+ * it were not. */
 #include "frame.h"
-#include "transcode.h"
+#include "transcode_struct.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 struct level {
 	uint64_t left; /* elements still to come, keys and values both */
 	bool map;
+	bool set;            /* a MapSet: all its elements are keys, */
+	unsigned fixed;      /* behind so many that keep their place */
 	size_t patch;        /* where an extension's length is to be written; 0: it is none */
 	size_t from;         /* where its elements begin */
 	size_t first;        /* its first pair, in `pairs` */
@@ -102,7 +105,7 @@ static int close_level(struct canon *c, struct level *l)
 {
 	int rc = c->out->err != 0 || c->pairs.err != 0 ? -ENOMEM : 0;
 
-	if (rc == 0 && l->map)
+	if (rc == 0 && (l->map || l->set))
 		rc = sort(c, l);
 	if (rc == 0 && l->patch != 0)
 		put_u32(c->out->data + l->patch, (uint32_t)(c->out->len - l->patch - 5));
@@ -116,9 +119,13 @@ static void begins(struct canon *c)
 {
 	struct level *l = innermost(c);
 
-	if (l != NULL && l->left % 2 == 0)
+	if (l == NULL || l->fixed > 0)
+		return;
+	if (l->set && c->pairs.len == l->first)
+		l->from = c->out->len;
+	if (l->set || l->left % 2 == 0)
 		l->at = c->out->len;
-	else if (l != NULL)
+	else
 		l->value_at = c->out->len;
 }
 
@@ -131,7 +138,13 @@ static void ended(struct canon *c)
 	if (l == NULL)
 		return;
 	l->left--;
-	if (!l->map || l->left % 2 != 0)
+	if (l->fixed > 0) {
+		l->fixed--;
+		return;
+	}
+	if (l->set)
+		l->value_at = c->out->len;
+	else if (!l->map || l->left % 2 != 0)
 		return;
 	pair = (struct pair){ l->at, l->value_at, c->out->len - l->at };
 	buf_put(&c->pairs, &pair, sizeof pair);
@@ -172,6 +185,21 @@ static int number(struct canon *c, unsigned width, uint64_t *n)
 	return 0;
 }
 
+/* The array of a STRUCT, whose head has been read: the elements of a MapSet stand behind its kind and
+ * version. */
+static int open_struct(struct canon *c, uint64_t n, bool map_head, size_t patch)
+{
+	bool set = n >= 2 && c->p < c->end &&
+		   (*c->p == STRUCT_MAPSET || *c->p == STRUCT_MAPSET + STRUCT_IN_KEY);
+	int rc = map_head ? -EBADMSG : open_level(c, n, false, false, patch);
+
+	if (rc == 0 && set) {
+		innermost(c)->set = true;
+		innermost(c)->fixed = 2;
+	}
+	return rc;
+}
+
 /* An array or a map at c->p, a container or what an extension holds. */
 static int container(struct canon *c, unsigned type, size_t patch)
 {
@@ -184,6 +212,8 @@ static int container(struct canon *c, unsigned type, size_t patch)
 	if (width > 0 && number(c, width, &n) != 0)
 		return -EBADMSG;
 	c->p += 1 + width;
+	if (type == EXT_STRUCT)
+		return open_struct(c, n, map_head, patch);
 	return open_level(c, n, map_head, map_head || type == EXT_MAPKEY, patch);
 }
 
@@ -197,7 +227,9 @@ static int extension(struct canon *c, unsigned width)
 	if (number(c, width, &n) != 0 || (uint64_t)(c->end - c->p) < 2 + width + n)
 		return -EBADMSG;
 	type = c->p[1 + width];
-	if ((type != EXT_TUPLE && type != EXT_LISTKEY && type != EXT_MAPKEY) || n == 0)
+	if ((type != EXT_TUPLE && type != EXT_LISTKEY && type != EXT_MAPKEY &&
+	     type != EXT_STRUCT) ||
+	    n == 0)
 		return copy(c, 2 + width + n);
 	buf_put_u8(c->out, 0xc9);
 	buf_put_u32(c->out, 0);

@@ -7,23 +7,30 @@
  * A proper list may also be written as [1 | [2 | [3]]], as ei does when it does not know its length.
  * Nobody else does, so it is met by beginning again with room for a final count in every list. */
 #include "transcode_pack.h"
+#include "transcode_struct.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
-enum in_kind { IN_ONE, IN_LIST, IN_TUPLE, IN_MAP };
+/* Maps within maps that are looked through for being a MapSet before they are gone through: a bound on how
+ * often a byte is looked at. What is nested deeper stays a map; short ones are not counted. */
+#define SCANS_MAX   8
+#define SCAN_COUNTS 256
+
+enum in_kind { IN_ONE, IN_LIST, IN_TUPLE, IN_MAP, IN_SET };
 
 struct in_level {
 	enum in_kind kind;
-	bool in_key;        /* this container is a key or within one */
-	uint8_t classes;    /* of a map's keys so far */
-	uint64_t left;      /* elements still to come, keys and values both */
-	uint64_t count;     /* of all elements */
-	size_t patch;       /* where the extension's length is to be written; 0: it is none */
-	size_t recount;     /* where a list's final count is to be written; 0: nowhere */
-	const uint8_t *key; /* of the pair under way */
-	size_t keys;        /* this map's first in `offsets` */
+	bool in_key;          /* this container is a key or within one */
+	uint8_t classes;      /* of a map's keys so far */
+	uint64_t left;        /* elements still to come, keys and values both */
+	uint64_t count;       /* of all elements */
+	size_t patch;         /* where the extension's length is to be written; 0: it is none */
+	size_t recount;       /* where a list's final count is to be written; 0: nowhere */
+	const uint8_t *key;   /* of the pair under way, or the element of a MapSet */
+	const uint8_t *after; /* what follows the struct that a MapSet is */
+	size_t keys;          /* this map's first in `offsets` */
 };
 
 struct in {
@@ -33,10 +40,12 @@ struct in {
 	struct sink sink;
 	struct offsets offsets;
 	bool special_rule; /* {bytes, Binary} and {krait_input, Pid} directly in level 0 are what they say */
-	bool names;      /* keys of level 0 are names */
-	bool loose;      /* a list may go on in its tail */
-	bool again;      /* begin again, with `loose` */
-	uint32_t depth;  /* of `level` in use, level 0 not counted */
+	bool names;     /* keys of level 0 are names */
+	bool loose;     /* a list may go on in its tail */
+	bool again;     /* begin again, with `loose` */
+	uint32_t scans; /* of `scan_end` in use */
+	const uint8_t *scan_end[SCANS_MAX];
+	uint32_t depth; /* of `level` in use, level 0 not counted */
 	struct in_level level[TRANSCODE_DEPTH_MAX + 1];
 };
 
@@ -182,12 +191,14 @@ static enum transcode_fault close_level(struct in *in, struct in_level *l)
 {
 	enum transcode_fault fault = TRANSCODE_OK;
 
-	if (l->kind == IN_MAP && !l->in_key)
+	if (l->kind >= IN_MAP && !l->in_key)
 		fault = close_map(in, l);
 	else if (l->kind == IN_LIST)
 		fault = list_tail(in, l);
 	if (fault != TRANSCODE_OK || l->left > 0)
 		return fault;
+	if (l->kind == IN_SET)
+		in->p = l->after;
 	if (l->patch != 0)
 		put_u32(in->sink.out->data + l->patch, (uint32_t)(written(in) - l->patch - 5));
 	in->depth -= in->depth > 0;
@@ -205,6 +216,66 @@ static enum transcode_fault keyword(struct in *in, const uint8_t *t)
 	else if (!term_binary(t, &text) || !term_utf8(text.at, text.len))
 		return unencodable(in, ":not_a_name");
 	return pack_bytes(&in->sink, text.at, text.len, true);
+}
+
+/* Whether the map at in->p may be looked through once more. */
+static bool may_scan(struct in *in)
+{
+	while (in->scans > 0 && in->scan_end[in->scans - 1] <= in->p)
+		in->scans--;
+	return in->scans < SCANS_MAX;
+}
+
+/* A map of `n` pairs, from in->p on, that looks like a struct. If it is one it is written; a MapSet is
+ * opened, and any other map. */
+static enum transcode_fault structure(struct in *in, uint32_t n, bool in_key)
+{
+	bool is_struct = false, scan = n <= 3;
+	enum transcode_fault fault;
+	struct struct_found found;
+	struct in_level *l;
+	size_t patch;
+
+	if (!scan || may_scan(in)) {
+		is_struct = struct_find(in->p, n, &found);
+		if (scan && found.end - in->p >= SCAN_COUNTS)
+			in->scan_end[in->scans++] = found.end;
+	}
+	if (!is_struct || in->depth >= in->opts->max_depth)
+		return open_level(in, IN_MAP, n, in_key);
+	pack_byte(&in->sink, 0xc9);
+	patch = written(in);
+	in->sink.w += 4;
+	pack_byte(&in->sink, EXT_STRUCT);
+	if ((fault = struct_pack(&in->sink, &found, in_key)) != TRANSCODE_OK)
+		return fault;
+	if (found.kind != STRUCT_MAPSET) {
+		put_u32(in->sink.out->data + patch, (uint32_t)(written(in) - patch - 5));
+		in->p = found.end;
+		return TRANSCODE_OK;
+	}
+	l = &in->level[++in->depth];
+	*l = (struct in_level){ .kind = IN_SET, .in_key = in_key, .patch = patch };
+	l->left = l->count = found.count;
+	l->after = found.end;
+	l->keys = in->offsets.len;
+	in->p = found.elements;
+	return TRANSCODE_OK;
+}
+
+/* A tuple, from its tag on. */
+static enum transcode_fault tuple(struct in *in, bool in_key)
+{
+	enum transcode_fault fault;
+	const uint8_t *first;
+	uint32_t n;
+
+	(void)term_tuple(in->p, &n, &first);
+	in->p = first;
+	if (n == 4 && !in_key && in->depth < in->opts->max_depth &&
+	    tensor_pack(&in->sink, &in->p, &fault))
+		return fault;
+	return open_level(in, IN_TUPLE, n, in_key);
 }
 
 /* Writes the term at in->p, or opens it. */
@@ -241,11 +312,12 @@ static enum transcode_fault element(struct in *in, bool in_key)
 		return open_level(in, IN_LIST, get_u32(t + 1), in_key);
 	case TAG_SMALL_TUPLE:
 	case TAG_LARGE_TUPLE:
-		(void)term_tuple(t, &n, &in->p);
-		return open_level(in, IN_TUPLE, n, in_key);
+		return tuple(in, in_key);
 	case TAG_MAP:
 		in->p = t + 5;
-		return open_level(in, IN_MAP, get_u32(t + 1), in_key);
+		n = get_u32(t + 1);
+		return n > 0 && struct_likely(in->p, n) ? structure(in, n, in_key)
+							: open_level(in, IN_MAP, n, in_key);
 	default:
 		break;
 	}
@@ -289,6 +361,14 @@ static enum transcode_fault map_key(struct in *in, struct in_level *l)
 	return element(in, true);
 }
 
+/* The next element of a MapSet. */
+static enum transcode_fault set_element(struct in *in, struct in_level *l)
+{
+	if (l->left + 1 < l->count)
+		in->p++; /* the [] of the one before */
+	return l->in_key ? element(in, true) : map_key(in, l);
+}
+
 static enum transcode_fault run(struct in *in)
 {
 	enum transcode_fault fault = TRANSCODE_OK;
@@ -304,7 +384,9 @@ static enum transcode_fault run(struct in *in)
 				return fault;
 		} else {
 			l->left--;
-			if (l->kind == IN_MAP && !l->in_key && l->left % 2 == 1) {
+			if (l->kind == IN_SET) {
+				fault = set_element(in, l);
+			} else if (l->kind == IN_MAP && !l->in_key && l->left % 2 == 1) {
 				fault = map_key(in, l);
 			} else if (l != in->level || !in->special_rule ||
 				   !pack_special(&in->sink, &in->p, &fault)) {
@@ -323,7 +405,8 @@ static void show_path(const struct in *in, const char *root, struct transcode_er
 	struct path path;
 
 	for (; last < in->depth; last++)
-		if (in->level[last].kind == IN_MAP && in->level[last].left % 2 == 1)
+		if (in->level[last].kind == IN_SET ||
+		    (in->level[last].kind == IN_MAP && in->level[last].left % 2 == 1))
 			break;
 	path_init(&path);
 	for (uint32_t i = last + 1; i-- > 0;) {
@@ -331,7 +414,7 @@ static void show_path(const struct in *in, const char *root, struct transcode_er
 
 		if (l->count == 0)
 			continue;
-		if (l->kind == IN_MAP)
+		if (l->kind >= IN_MAP)
 			path_key(&path, l->key);
 		else if (l->kind == IN_LIST || l->kind == IN_TUPLE)
 			path_index(&path, l->count - l->left - 1);
@@ -346,7 +429,7 @@ static enum transcode_fault attempt(struct in *in, enum in_kind kind, uint32_t c
 	const uint8_t *first = in->p;
 	enum transcode_fault fault;
 
-	in->depth = 0;
+	in->depth = in->scans = 0;
 	in->again = false;
 	in->level[0] = (struct in_level){ .kind = IN_ONE, .left = 1, .count = 1 };
 	if ((fault = sink_begin(&in->sink, out, in->opts->max_bytes)) != TRANSCODE_OK)

@@ -5,6 +5,7 @@
  * twice, bad UTF-8 in an atom, an absurd integer) is refused here, for this caller alone. `level` is
  * the stack; level 0 stands for "one value". */
 #include "transcode_etf.h"
+#include "transcode_struct.h"
 
 #include "frame.h"
 
@@ -14,7 +15,7 @@
 
 #define ARITY_MAX 0xffffff /* elements of a tuple, MAX_ARITYVAL of the BEAM */
 
-enum out_kind { OUT_ONE, OUT_LIST, OUT_TUPLE, OUT_MAP };
+enum out_kind { OUT_ONE, OUT_LIST, OUT_TUPLE, OUT_MAP, OUT_SET };
 
 struct out_level {
 	enum out_kind kind;
@@ -74,7 +75,9 @@ static enum transcode_fault open_level(struct outs *o, enum out_kind kind, uint3
 	l->has_end = false;
 	l->left = l->count = elements;
 	l->keys = o->offsets.len;
-	if (kind == OUT_MAP) {
+	if (kind == OUT_SET) {
+		return TRANSCODE_OK; /* struct_unpack() has written the head */
+	} else if (kind == OUT_MAP) {
 		etf_head(&o->sink, TAG_MAP, count);
 	} else if (kind == OUT_LIST) {
 		if (count > 0)
@@ -88,6 +91,17 @@ static enum transcode_fault open_level(struct outs *o, enum out_kind kind, uint3
 	return TRANSCODE_OK;
 }
 
+/* What o->p is at becomes that level's content, up to `inner`. */
+static void ends_at(struct outs *o, const uint8_t *inner, const uint8_t *outer)
+{
+	struct out_level *l = &o->level[o->depth];
+
+	l->has_end = true;
+	l->inner = inner;
+	l->outer = outer;
+	o->end = inner;
+}
+
 /* An extension whose content is an array: o->p is at it, and it must end at `inner`. */
 static enum transcode_fault nested(struct outs *o, enum out_kind kind, const uint8_t *inner,
 				   bool in_key)
@@ -99,13 +113,29 @@ static enum transcode_fault nested(struct outs *o, enum out_kind kind, const uin
 	if (!frame_get_array(&o->p, inner, &count) || (kind == OUT_MAP && count % 2 != 0))
 		return corrupt(o, "an extension whose content is not its array");
 	o->end = inner;
-	if ((fault = open_level(o, kind, kind == OUT_MAP ? count / 2 : count, in_key)) !=
+	if ((fault = open_level(o, kind, kind == OUT_MAP ? count / 2 : count, in_key)) ==
 	    TRANSCODE_OK)
+		ends_at(o, inner, outer);
+	return fault;
+}
+
+/* A STRUCT, whose payload ends at `inner`. */
+static enum transcode_fault structure(struct outs *o, const uint8_t *inner, bool in_key)
+{
+	enum transcode_fault fault;
+	uint32_t elements;
+	bool is_set;
+
+	if (o->depth >= o->opts->max_depth)
+		return TRANSCODE_TOO_DEEP;
+	fault = struct_unpack(&o->sink, &o->p, inner, &is_set, &elements);
+	if (fault != TRANSCODE_OK || !is_set)
 		return fault;
-	o->level[o->depth].has_end = true;
-	o->level[o->depth].inner = inner;
-	o->level[o->depth].outer = outer;
-	return TRANSCODE_OK;
+	if (elements > (size_t)(inner - o->p))
+		return corrupt(o, "a count beyond the end");
+	if ((fault = open_level(o, OUT_SET, elements, in_key)) == TRANSCODE_OK)
+		ends_at(o, inner, o->end);
+	return fault;
 }
 
 static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
@@ -123,6 +153,8 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 			      : type == EXT_LISTKEY ? OUT_LIST
 						    : OUT_MAP,
 			      payload + len, in_key);
+	if (type == EXT_STRUCT)
+		return structure(o, payload + len, in_key);
 	o->p = payload + len;
 	switch (type) {
 	case EXT_ATOM:
@@ -139,6 +171,8 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 		return etf_name(&o->sink, TERM_EXPORT, payload, len);
 	case EXT_OPAQUE:
 		return etf_opaque(&o->sink, payload, len);
+	case EXT_TENSOR:
+		return tensor_unpack(&o->sink, payload, len);
 	case EXT_INPUT: /* goes to workers only */
 		return unencodable(o, ":krait_input");
 	default:
@@ -300,7 +334,9 @@ static enum transcode_fault close_level(struct outs *o, struct out_level *l)
 {
 	enum transcode_fault fault = TRANSCODE_OK;
 
-	if (l->kind == OUT_MAP && !l->in_key)
+	if (l->kind == OUT_SET && l->count > 0)
+		etf_byte(&o->sink, TAG_NIL); /* of the last element */
+	if (l->kind >= OUT_MAP && !l->in_key)
 		fault = close_map(o, l);
 	else if (l->kind == OUT_LIST)
 		etf_byte(&o->sink, TAG_NIL);
@@ -313,6 +349,22 @@ static enum transcode_fault close_level(struct outs *o, struct out_level *l)
 	}
 	o->depth--;
 	return TRANSCODE_OK;
+}
+
+/* The next key of a map, or element of a MapSet; `l` is not itself in a key. */
+static enum transcode_fault map_key(struct outs *o, struct out_level *l)
+{
+	l->key = written(o);
+	if (offsets_push(&o->offsets, l->key) != 0)
+		return TRANSCODE_NO_MEMORY;
+	return element(o, true);
+}
+
+static enum transcode_fault set_element(struct outs *o, struct out_level *l)
+{
+	if (l->left + 1 < l->count)
+		etf_byte(&o->sink, TAG_NIL); /* of the one before */
+	return l->in_key ? element(o, true) : map_key(o, l);
 }
 
 static enum transcode_fault run(struct outs *o)
@@ -330,14 +382,12 @@ static enum transcode_fault run(struct outs *o)
 			fault = close_level(o, l);
 		} else {
 			l->left--;
-			if (l->kind == OUT_MAP && !l->in_key && l->left % 2 == 1) {
-				l->key = written(o);
-				if (offsets_push(&o->offsets, l->key) != 0)
-					return TRANSCODE_NO_MEMORY;
-				fault = element(o, true);
-			} else {
+			if (l->kind == OUT_SET)
+				fault = set_element(o, l);
+			else if (l->kind == OUT_MAP && !l->in_key && l->left % 2 == 1)
+				fault = map_key(o, l);
+			else
 				fault = element(o, l->in_key);
-			}
 		}
 		l = &o->level[o->depth];
 	} while (fault == TRANSCODE_OK);
@@ -351,7 +401,8 @@ static void show_path(const struct outs *o, const char *root, struct transcode_e
 	uint32_t last = 0;
 
 	for (; last < o->depth; last++)
-		if (o->level[last].kind == OUT_MAP && o->level[last].left % 2 == 1)
+		if (o->level[last].kind == OUT_SET ||
+		    (o->level[last].kind == OUT_MAP && o->level[last].left % 2 == 1))
 			break;
 	path_init(&path);
 	for (uint32_t i = last + 1; i-- > 0;) {
@@ -359,8 +410,10 @@ static void show_path(const struct outs *o, const char *root, struct transcode_e
 
 		if (l->count == 0)
 			continue;
-		if (l->kind == OUT_MAP)
-			path_key(&path, l->left % 2 == 1 ? NULL : o->sink.out->data + l->key);
+		if (l->kind >= OUT_MAP)
+			path_key(&path, l->kind == OUT_SET || l->left % 2 == 1
+						? NULL
+						: o->sink.out->data + l->key);
 		else if (l->kind != OUT_ONE)
 			path_index(&path, l->count - l->left - 1);
 	}

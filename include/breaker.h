@@ -49,6 +49,10 @@ void breaker_ok(struct breaker *b);
 void breaker_failed(struct breaker *b, uint64_t started_us, uint64_t now_us, uint64_t random);
 
 enum breaker_state breaker_state(const struct breaker *b);
+/* A start was given up by wish: it was neither a success nor a failure. */
+void breaker_cancelled(struct breaker *b, uint64_t started_us);
+/* What the starts failed for may have been mended: the next one need not wait. */
+void breaker_hurry(struct breaker *b);
 const char *breaker_state_name(enum breaker_state state); /* closed, open, half_open */
 
 #endif

@@ -15,6 +15,7 @@
 
 #define CONFIG_LIST_MAX  64
 #define CONFIG_SLOTS_MAX 64
+#define CONFIG_SIZE_MAX  1024
 #define CONFIG_INFINITY  UINT64_MAX /* of a time in milliseconds */
 
 /* A list of texts, owned by the config. */

@@ -79,7 +79,21 @@
  *   9 LISTKEY a list that is a key of a map (or inside such a key): a msgpack array
  *  10 MAPKEY  a map that is a key of a map (or inside such a key): a msgpack array k1, v1, k2, v2 ...
  *  11 INPUT   to the worker only: {krait_input, Pid}, itself an argument: the external term of the pid.
- *             An iterator in Python that asks that process for its items */
+ *             An iterator in Python that asks that process for its items
+ *  12 STRUCT  a struct of Elixir's that Python has a type for: a msgpack array of its kind, and
+ *               1 Date           year, month, day
+ *               2 Time           hour, minute, second, microsecond, precision
+ *               3 NaiveDateTime  those of 1, those of 2
+ *               4 DateTime       those of 3, utc_offset, std_offset, time_zone str, zone_abbr str
+ *               5 Decimal        sign, exp, coef: an integer, or the str "NaN" or "inf"
+ *               6 MapSet         its version, 2 or 0 for none, then the elements, which are keys
+ *             16 is added to the kind of one that is a key of a map, or inside one. What comes from
+ *             the node is in the range of the type in Python; other structs are maps
+ *  13 TENSOR  {krait_tensor, Dtype, Shape, Binary}, not in a key: a byte for the dtype, its place in s8
+ *             s16 s32 s64 u8 u16 u32 u64 f16 f32 f64 c64 c128 bf16, from 1; a byte for the number of
+ *             dimensions, at most 32; a byte 1 if the dtype is a binary, not an atom, plus 2 if the shape
+ *             is a list, not a tuple; 5 bytes of 0; each dimension in 8 bytes, big-endian; zeros up to a
+ *             multiple of 16; the binary */
 #ifndef KRAIT_FRAME_H
 #define KRAIT_FRAME_H
 
@@ -123,6 +137,8 @@ enum frame_ext {
 	EXT_LISTKEY,
 	EXT_MAPKEY,
 	EXT_INPUT,
+	EXT_STRUCT,
+	EXT_TENSOR,
 };
 
 /* Bytes from one worker on their way to frames. */

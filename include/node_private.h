@@ -23,7 +23,8 @@
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
- *   node_forkserver.c  the fork server, and what it says of workers
+ *   node_forkserver.c  the fork servers, and what they say of workers
+ *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
@@ -160,7 +161,7 @@ struct node_request {
 	enum request_verb verb;
 	struct books *books; /* NULL: the peer is gone, nobody is answered */
 	struct list by_peer;
-	struct list waiting; /* AWAIT_READY: in node_pool.waiting */
+	struct list waiting; /* AWAIT_READY, DRAIN, RELOAD: in node_pool.waiting, drains, reloads */
 	struct local_pid caller;
 	struct monitor *monitor;
 	struct watch *watch;
@@ -233,6 +234,16 @@ struct node_link {
 	struct local_pid pid;
 };
 
+/* A process that workers are forked from. */
+struct node_forkserver {
+	struct node_pool *pool;
+	struct forkserver *io; /* NULL: it is down */
+	struct list link;      /* in node_pool.forkservers, until its handles are closed */
+	unsigned workers;      /* whose records point here */
+	bool ready;            /* its preload is done */
+	bool told_why;         /* it ends, and the pool's detail says why */
+};
+
 /* One worker process. */
 struct node_worker {
 	UT_hash_handle hh; /* by id, in node_pool.workers */
@@ -240,9 +251,9 @@ struct node_worker {
 	unsigned index;
 	struct node_pool *pool;
 	struct worker *io;
-	uint64_t forkserver_id; /* which instance forked it */
-	int os_pid;             /* 0: not forked yet */
-	bool ready;             /* said HELLO */
+	struct node_forkserver *forkserver; /* which forks it; NULL: none, or that is down */
+	int os_pid;                         /* 0: not forked yet */
+	bool ready;                         /* said HELLO */
 	enum gil { GIL_UNKNOWN, GIL_ON, GIL_OFF } gil; /* as HELLO told it; off: free-threaded */
 	bool exited;            /* reported; never signalled again */
 	bool orphan;            /* its fork server is gone: it is our own child now */
@@ -269,25 +280,25 @@ struct node_pool {
 	struct pool_config limits;
 	struct request_defaults defaults;
 	struct node_worker *workers;
-	struct forkserver *forkserver; /* NULL: none runs */
-	uint64_t forkserver_id;
-	bool forkserver_ready;
-	bool free_threaded; /* that has been logged */
-	unsigned forkservers_open; /* handles not yet closed */
-	struct list waiting;       /* AWAIT_READY requests */
+	struct list forkservers;         /* struct node_forkserver, all */
+	struct node_forkserver *current; /* which new workers are forked from; NULL: none runs */
+	struct node_forkserver *fresh;   /* of a reload, until its preload is done */
+	uv_timer_t reload_timer;         /* how long that may take */
+	bool free_threaded;              /* that has been logged */
+	struct list waiting;             /* AWAIT_READY requests */
+	struct list drains, reloads;     /* DRAIN and RELOAD requests */
 	struct list orphans;       /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
 	size_t detail_len;
-	bool detail_fresh;
 	uv_timer_t timer; /* pool_next_tick */
 	uint64_t armed_us;
 	bool pumping;
 	uint64_t failed_ids
-		[2048]; /* starts that failed or were forgotten within a step, told after it; */
-	unsigned failed_count; /* a pool has at most 1024 workers to kill and as many to start */
+		[4096]; /* starts that failed or were forgotten within a step, told after it; */
+	unsigned failed_count; /* a pool has at most 1025 workers to kill and as many to start */
 	bool drained;          /* POOL_DRAINED was seen in this pump */
 	struct list waits;     /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
@@ -380,7 +391,6 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 void node_request_oversize(struct books *b, const struct dist_event *ev);
 void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
 struct node_request *node_request_of(struct pool_request *r);
-void node_await_check(struct node_pool *p);
 
 /* node_admit.c */
 /* The message's sender, as far as it is needed to admit a request. */
@@ -411,6 +421,13 @@ struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
+
+/* node_control.c */
+/* AWAIT_READY, RESIZE, PAUSE, RESUME, DRAIN, RELOAD, RECYCLE, KILL. */
+void node_control(struct node_pool *p, const struct origin *o, const struct request *req);
+void node_await_check(struct node_pool *p);  /* after each step of the pool */
+void node_drained_tell(struct node_pool *p); /* POOL_DRAINED */
+void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is ready, or has failed */
 
 /* node_reply.c, node_answer.c: where an answer goes, and answers */
 struct reply_to {
@@ -616,8 +633,15 @@ void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
 /* node_forkserver.c */
-int node_pool_start_forkserver(struct node_pool *p);
-void node_pool_stop_forkserver(struct node_pool *p);
+void node_forkserver_init(struct node_pool *p);
+/* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
+int node_forkserver_fork(struct node_worker *w, const int fds[3]);
+void node_forkserver_part(struct node_worker *w); /* its record is about to be freed */
+/* A worker that it should have forked by now is given up: it is killed if it still preloads. */
+void node_forkserver_hangs(struct node_forkserver *f);
+/* Starts a fresh one; node_reloaded() follows. 0, or a negative errno, and nothing follows. */
+int node_forkserver_reload(struct node_pool *p);
+bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
 
 /* node_status.c */

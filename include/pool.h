@@ -58,6 +58,13 @@
  * outermost happens to the worker; those inside of a call that was told to stop end as they may, or with
  * the worker (WORKER_EXIT; they never run again).
  *
+ * Recycling: a worker is replaced on purpose, its replacement first. One start more than the size is wanted
+ * while workers wait for their turn; when it is ready, the first of them takes nobody any more (it is
+ * retiring) and leaves when all its slots are free, and the turn is the next one's. So one is replaced at a
+ * time, but none waits for a predecessor's long call, until as many as the pool's size are on their way
+ * out. Nobody's call is cut; sessions that live there are lost with it. If the replacement cannot start,
+ * the old one goes on serving. Whoever shrinks the pool meanwhile takes those whose turn comes first.
+ *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
 #ifndef KRAIT_POOL_H
@@ -239,14 +246,18 @@ struct pool_slot {
 
 /* One worker, read-only outside the pool. */
 struct pool_worker {
-	uint64_t id;    /* never reused */
-	unsigned index; /* 0 .. size-1 (of its start), unique among those not stopping */
+	uint64_t id; /* never reused */
+	/* The lowest that was free at its start: unique among those not stopping, and below the size
+	 * but for workers that are or were replaced while others left */
+	unsigned index;
 	/* STARTING, STOPPING, GONE; or what its slots are: BUSY if one of them is, or else PROBING,
 	 * LEASED, IDLE */
 	enum worker_state state;
 	struct heap_node timer; /* start deadline, grace of a stop */
 	unsigned stop_phase;    /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
-	bool retiring; /* surplus: takes nobody any more, and leaves when all its slots are free */
+	bool retiring;          /* takes nobody any more, and leaves when all its slots are free */
+	bool recycled; /* to be replaced: when it is ready, when its turn comes, or retiring for that */
+	struct list recycle;                     /* in the list of those whose turn comes */
 	uint64_t started_us, ready_us, since_us; /* since: when it came into its state */
 	uint64_t calls;                          /* answered */
 	uint64_t last_call_id;                   /* the call that it was sent last */
@@ -307,8 +318,15 @@ enum pool_event_type {
 	POOL_TICK,          /* time has passed: deadlines */
 	POOL_RESIZE, /* size. Shrinking: idle workers leave at once, others when they come free;
 	                       those that still start are surplus before those that can serve */
-	POOL_DRAIN,  /* no new requests; POOL_DRAINED when nothing is queued, running or leased */
-	POOL_STOP,   /* stop all workers, start none: everything queued or running is done with
+	POOL_PAUSE, /* calls queue; leases, and calls inside of calls that wait, go on. Nothing happens
+	                to a pool that drains */
+	POOL_RESUME, /* neither paused nor draining any more */
+	POOL_RECYCLE, /* worker_id, or 0: all, those included that still start, and a start that waits
+	                for its back-off happens at once. See `Recycling` */
+	POOL_KILL_WORKER, /* worker_id: at once; what it runs hears WORKER_EXIT */
+	POOL_DRAIN, /* no new requests, and not paused any more; POOL_DRAINED when nothing is queued,
+	                running or leased */
+	POOL_STOP,  /* stop all workers, start none: everything queued or running is done with
 	                       OUTCOME_DRAINING, leases end with LEASE_WORKER_GONE */
 };
 
@@ -397,6 +415,9 @@ unsigned pool_queued(const struct pool *p);  /* requests, leases' own queues inc
 unsigned pool_running(const struct pool *p); /* requests */
 unsigned pool_leases(const struct pool *p);
 bool pool_draining(const struct pool *p);
+bool pool_paused(const struct pool *p);
+unsigned pool_recycling(
+	const struct pool *p); /* workers that are to be replaced, or on their way out for it */
 struct pool_worker *pool_worker(const struct pool *p, uint64_t worker_id);
 struct pool_lease *pool_lease(const struct pool *p, uint64_t lease_id);
 /* The session of that key that new requests belong to (not one that is ending); NULL: there is none. */

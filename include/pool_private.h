@@ -10,6 +10,7 @@
  *   pool_slot.c      slots: slot_move(), calls and their answers, what becomes of orphaned ones
  *   pool_worker.c    workers: worker_move(), HELLO, deaths, stops
  *   pool_size.c      how many workers: starts, sizes
+ *   pool_recycle.c   workers that are replaced on purpose
  *   pool_check*.c    the invariants
  *
  * A step goes through its phases in this order (pool_step()), which settles every race the same way:
@@ -44,11 +45,13 @@ struct pool {
 	struct pool_config config;
 	struct breaker breaker;
 	uint64_t now_us, random; /* of the step under way */
-	bool draining, stopping;
+	bool draining, stopping, paused;
 	bool drain_told; /* POOL_DRAINED was decided for the last POOL_DRAIN */
 
 	unsigned count[WORKER_STATES]; /* of slots; STARTING, STOPPING, GONE: of workers */
 	unsigned serving, retiring;    /* workers */
+	unsigned leaving;              /* those of `retiring` that are being replaced */
+	struct list recycle;           /* serving, and to be replaced, in order */
 	/* Workers with a free slot, by the number of their others; the last was used most recently. */
 	struct list offered[POOL_SLOTS_MAX];
 	struct list hungry; /* workers with a free slot and pinned requests */
@@ -262,6 +265,7 @@ void worker_proved(struct pool *p, struct pool_worker *w);
 
 void worker_ready(struct pool *p, struct pool_worker *w);
 void worker_broken(struct pool *p, struct pool_worker *w);
+void worker_kill(struct pool *p, struct pool_worker *w); /* because it was asked for */
 void worker_gone(struct pool *p, struct pool_worker *w, bool not_begun);
 
 void workers_expire(struct pool *p);
@@ -273,6 +277,24 @@ void workers_reap(struct pool *p);
 void workers_start(struct pool *p);
 void workers_resize(struct pool *p, unsigned size);
 void workers_stop(struct pool *p);
+
+/* ---- pool_recycle.c ---- */
+
+void workers_recycle(struct pool *p, uint64_t worker_id);
+/* It serves now: its turn comes, if it is to be replaced. */
+void worker_line_up(struct pool *p, struct pool_worker *w);
+/* Those whose turn comes leave, as far as there are more workers than wanted. */
+void workers_replace(struct pool *p);
+/* It serves nobody any more: its turn is over. */
+void worker_replaced(struct pool *p, struct pool_worker *w);
+/* How many workers there should be that take requests or will: the size, and one replacement. */
+unsigned workers_wanted(const struct pool *p);
+
+/* Workers that take requests, or will when they are ready. */
+static inline unsigned workers_there(const struct pool *p)
+{
+	return p->serving - p->leaving + p->count[WORKER_STARTING];
+}
 
 /* A free slot of the worker that may be given to somebody; NULL: none. */
 static inline struct pool_slot *worker_slot(struct pool_worker *w)

@@ -21,6 +21,7 @@
 #define REQUEST_DEMAND 16       /* items of a stream before the first ask, unless told otherwise */
 #define REQUEST_TERM_MAX  1024  /* bytes of a session's id, and of the tag of progress */
 #define REQUEST_BATCH_MAX 10000 /* calls in one batch */
+#define REQUEST_SIZE_MAX  1024  /* workers of a pool */
 
 /* The outside of a message. */
 enum envelope_kind {
@@ -63,6 +64,13 @@ enum request_verb {
 	VERB_END_SESSION,
 	VERB_STATUS,
 	VERB_WORKERS,
+	VERB_RESIZE,
+	VERB_PAUSE,
+	VERB_RESUME,
+	VERB_DRAIN,
+	VERB_RELOAD,
+	VERB_RECYCLE,
+	VERB_KILL,
 	VERB_STOP,
 };
 
@@ -95,7 +103,7 @@ struct request {
 	bool strings_utf8;
 	/* GIVE_AWAY */
 	struct term_pid to;
-	/* AWAIT_READY */
+	/* AWAIT_READY, RESIZE: how many workers; RECYCLE, KILL: which */
 	bool has_count;
 	uint64_t count;
 };

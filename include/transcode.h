@@ -21,6 +21,10 @@
  *   pid reference port        PID REF PORT                   same
  *   fun M:F/A                 EXPORT                         same
  *   local fun, bit string     OPAQUE                         same
+ *   Date Time NaiveDateTime   STRUCT                         same map
+ *   DateTime Decimal MapSet
+ *   {krait_tensor, Dtype,     TENSOR; if it does not add up  same tuple
+ *     Shape, Binary}          unencodable, bad_tensor
  *
  * Two keys of one map that Python takes for the same (1 and 1.0 and true; the atom a and <<"a">>)
  * cannot both be in a dict: {unencodable, Where, duplicate_key}. Two keys of a dict that become the same
@@ -63,7 +67,7 @@ struct transcode_error {
 	char where[256];
 	char what
 		[64]; /* a word that begins with ':' is an atom: ":improper_list", ":duplicate_key",
-	                  ":invalid_utf8", ":invalid_atom", ":not_a_list", ":not_a_map", ":not_a_name" */
+	                  ":invalid_utf8", ":invalid_atom", ":bad_tensor", ":not_a_list", ":not_a_map", ":not_a_name" */
 	uint64_t bytes, limit;
 };
 

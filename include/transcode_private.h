@@ -5,6 +5,7 @@
  *   transcode_pack.c  the single values of that
  *   transcode_out.c   msgpack to terms
  *   transcode_etf.c   the single values of that
+ *   transcode_struct.c, transcode_struct_out.c, transcode_tensor.c  what is a type of its own in Python
  *   transcode_keys.c  are two keys of a map the same?
  *   transcode_print.c what such a comparison is made of
  *   transcode_name.c  atoms, pids and their kin in their one canonical form */

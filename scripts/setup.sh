@@ -25,8 +25,9 @@ demo="gcc libc6-dev make pkg-config
 	erlang-base erlang-dev elixir
 	python3 python3-msgpack"
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
+# python3-numpy            tensors; Krait does without
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
-test="check rebar3 python3-pytest python3-hypothesis"
+test="check rebar3 python3-pytest python3-hypothesis python3-numpy"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"

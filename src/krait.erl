@@ -28,6 +28,7 @@
 -export([sessions/1, end_session/2]).
 -export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
 -export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
+-export([resize/2, pause/1, resume/1, drain/1, drain/2, reload/1, recycle/2, kill/2]).
 -export_type([pool/0, instance/0, lease/0, stream/0, name/0, call_options/0, reason/0]).
 
 -type instance() :: pid() | atom().
@@ -64,6 +65,7 @@
                 | {unencodable, binary(), term()}
                 | {too_large, pos_integer(), pos_integer()} | {too_deep, pos_integer()}
                 | {start_failed, term()}
+                | {no_worker, non_neg_integer()} | resumed
                 | paused | draining
                 | {nodedown, node()} | noproc.
 
@@ -363,6 +365,51 @@ status(Pool) ->
 -spec workers(pool()) -> {ok, [map()]} | {error, reason()}.
 workers(Pool) ->
     on(Pool, workers, infinity).
+
+%% --- control --------------------------------------------------------------------------------------
+
+%% @doc Sets how many workers there are, 1 to 1024. Who is too many leaves when it is free.
+-spec resize(pool(), pos_integer()) -> ok | {error, reason()}.
+resize(Pool, Size) ->
+    on(Pool, {resize, Size}, infinity).
+
+%% @doc Lets calls wait from now on. What runs, and leases, go on.
+-spec pause(pool()) -> ok | {error, reason()}.
+pause(Pool) ->
+    on(Pool, pause, infinity).
+
+%% @doc Ends a pause, or a drain, whose callers hear `{error, resumed}'.
+-spec resume(pool()) -> ok | {error, reason()}.
+resume(Pool) ->
+    on(Pool, resume, infinity).
+
+%% @equiv drain(Pool, infinity)
+-spec drain(pool()) -> ok | {error, reason()}.
+drain(Pool) ->
+    drain(Pool, infinity).
+
+%% @doc Refuses new requests with `draining' and waits until the last one has finished, at most `Timeout'
+%% ms: `{error, {timeout, call}}', and the drain goes on. {@link resume/1} ends it.
+-spec drain(pool(), timeout()) -> ok | {error, reason()}.
+drain(Pool, Timeout) ->
+    on(Pool, drain, Timeout).
+
+%% @doc Loads the Python code anew: when its preload is done, all workers are replaced, one by one, and
+%% no call is lost. `{error, {start_failed, Detail}}' when it fails: then nothing has changed.
+-spec reload(pool()) -> ok | {error, reason()}.
+reload(Pool) ->
+    on(Pool, reload, infinity).
+
+%% @doc Replaces a worker, by its id as in {@link workers/1}: another one first, then it leaves when it is
+%% free.
+-spec recycle(pool(), non_neg_integer()) -> ok | {error, reason()}.
+recycle(Pool, Worker) ->
+    on(Pool, {recycle, Worker}, infinity).
+
+%% @doc Kills a worker at once, by its id as in {@link workers/1}; another one takes its place.
+-spec kill(pool(), non_neg_integer()) -> ok | {error, reason()}.
+kill(Pool, Worker) ->
+    on(Pool, {kill, Worker}, infinity).
 
 %% --- the way there --------------------------------------------------------------------------------
 

@@ -125,6 +125,17 @@ static void say(struct peer *p, unsigned caller, const struct term_pid *lease, c
 	end(p, start);
 }
 
+static void say_number(struct peer *p, unsigned caller, const char *word, int64_t n)
+{
+	size_t start;
+	struct buf *out = begin_call(p, caller, NULL, &start);
+
+	term_put_tuple(out, 2);
+	term_put_atom(out, word);
+	term_put_int(out, n);
+	end(p, start);
+}
+
 static void give_away(struct peer *p, unsigned caller, const struct term_pid *lease,
 		      const struct term_pid *heir)
 {
@@ -369,6 +380,61 @@ static void leases(long n)
 	lease(&peers[0], &peers[1], true, n);
 	if (both_up())
 		lease(&peers[1], &peers[0], false, n);
+}
+
+/* What the i-th fork server says: that its preload is done, or raised. */
+static void preload_done(unsigned i)
+{
+	node_turn();
+	forkservers[i].said->on_ready(forkservers[i].arg, NO_PID, "python");
+	test_turn();
+	settle();
+}
+
+static void preload_raises(unsigned i)
+{
+	node_turn();
+	forkservers[i].said->on_failed(forkservers[i].arg, "no", 2);
+	test_turn();
+	forkserver_ends(i);
+	settle();
+}
+
+/* Everything that an operator may say, while somebody calls. */
+static void control(long n)
+{
+	struct peer *a = &peers[0], *b = &peers[1];
+
+	starts();
+	preload_done(0);
+	say(a, 1, NULL, "pause");
+	call(b, 2, NULL, 10);
+	say_number(a, 3, "resize", 3);
+	say(a, 4, NULL, "drain");
+	say(b, 5, NULL, "resume");
+	time_passes();
+	say(a, 6, NULL, "reload");
+	if (node.pool->fresh != NULL)
+		preload_done(forkservers_started - 1);
+	time_passes();
+	say(b, 7, NULL, "reload");
+	if (node.pool->fresh != NULL)
+		preload_raises(forkservers_started - 1);
+	say_number(a, 8, "recycle", 1);
+	call(b, 9, NULL, 10);
+	say_number(a, 10, "kill", 2);
+	time_passes();
+	say(b, 11, NULL, "drain");
+	time_passes();
+	ck_assert(a->closed || heard[4].answers + heard[8].answers + heard[10].answers == 3);
+	ck_assert(b->closed || heard[7].answers == 1);
+	then_answered(a, 1, n);
+	then_answered(b, 2, n);
+	then_answered(a, 3, n);
+	then_answered(b, 5, n);
+	then_answered(a, 6, n);
+	then_answered(b, 9, n);
+	then_answered(b, 11, n);
 }
 
 /* {call, math, sqrt, [], [{session, ...}, {session_mode, Mode}, {owner, Owner}]}, without an owner if that
@@ -850,6 +916,11 @@ START_TEST(no_allocation_that_fails_loses_a_lease)
 }
 END_TEST
 
+START_TEST(no_allocation_that_fails_loses_what_an_operator_says)
+{
+	then_for_every_n(control, 20);
+}
+
 START_TEST(no_allocation_that_fails_loses_a_session)
 {
 	then_for_every_n(sessions, 20);
@@ -908,7 +979,8 @@ START_TEST(starts_that_fail_open_the_circuit_and_waiters_hear_why)
 		node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
 		for (uint64_t id = 0; _i == NO_FORK && id < WORKERS; id++)
 			if (node_worker_find(node.pool, id) != NULL)
-				forkserver_said->on_fork_failed(node.pool, id, "no room", 7);
+				forkservers->said->on_fork_failed(forkservers->arg, id, "no room",
+								  7);
 		settle();
 	}
 	now_us -= 40000000; /* right after a failure */
@@ -961,8 +1033,8 @@ START_TEST(a_worker_that_is_forked_too_late_is_nobody)
 {
 	given_node("1", -1);
 	starts();
-	forkserver_said->on_forked(node.pool, 77, NO_PID); /* of an id that has ended */
-	forkserver_said->on_exited(node.pool, NO_PID - 1, 0, 9);
+	forkservers->said->on_forked(forkservers->arg, 77, NO_PID); /* of an id that has ended */
+	forkservers->said->on_exited(forkservers->arg, NO_PID - 1, 0, 9);
 	call(&peers[0], 1, NULL, 10);
 	time_passes();
 	ck_assert(is_well(1));
@@ -993,6 +1065,117 @@ START_TEST(a_lease_ends_with_the_peer_that_is_linked_to_it)
 }
 END_TEST
 
+/* Fork servers that are running. */
+static unsigned fork_servers(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < forkservers_started; i++)
+		n += !forkservers[i].down && !forkservers[i].killed;
+	return n;
+}
+
+START_TEST(a_reload_ends_the_old_fork_server_with_its_last_worker)
+{
+	given_node("1", -1);
+	starts();
+	preload_done(0);
+	call(&peers[0], 1, NULL, 10);
+	say(&peers[1], 2, NULL, "reload");
+	ck_assert_uint_eq(heard[2].answers, 0);
+	preload_done(1);
+	ck_assert(is_well(2));
+	worker_says(workers[2], FRAME_HELLO, 0);
+	ck_assert_uint_eq(fork_servers(), 2); /* it runs a call */
+	time_passes();
+	ck_assert(is_well(1));
+	ck_assert(forkservers[0].killed && !forkservers[1].killed);
+	forkserver_ends(0);
+	call(&peers[0], 3, NULL, 10);
+	time_passes();
+	ck_assert(is_well(3));
+	ck_assert_uint_eq(fork_servers(), 1);
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_reload_that_fails_changes_nothing)
+{
+	given_node("1", -1);
+	starts();
+	preload_done(0);
+	say(&peers[1], 2, NULL, "reload");
+	say(&peers[0], 3, NULL, "reload");
+	ck_assert(heard_error(3, "bad_request"));
+	preload_raises(1);
+	ck_assert(heard_error(2, "start_failed"));
+	ck_assert_uint_eq(pool_totals(node.pool->pool)->starts, 1);
+	ck_assert_ptr_nonnull(workers[1]);
+	no_forkserver = true;
+	heard[3].answers = 0;
+	say(&peers[0], 3, NULL, "reload");
+	ck_assert(heard_error(3, "start_failed"));
+	call(&peers[0], 4, NULL, 10);
+	time_passes();
+	ck_assert(is_well(4));
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_fork_server_that_dies_during_a_reload_is_replaced_by_the_fresh_one)
+{
+	given_node("1", -1);
+	starts();
+	preload_done(0);
+	say(&peers[1], 2, NULL, "reload");
+	node_worker_know_pid(node_worker_find(node.pool, 1), 0); /* nothing to signal */
+	forkserver_ends(0);
+	settle();
+	ck_assert_uint_eq(forkservers_started, 2);
+	preload_done(1);
+	ck_assert(is_well(2));
+	now_us += 1000000;
+	starts();
+	call(&peers[0], 1, NULL, 10);
+	time_passes();
+	ck_assert(is_well(1));
+	ck_assert(!forkservers[1].killed);
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(what_a_fork_server_says_of_anothers_workers_is_not_believed)
+{
+	given_node("1", -1);
+	starts();
+	preload_done(0);
+	say(&peers[1], 2, NULL, "reload");
+	forkservers[1].said->on_forked(forkservers[1].arg, 1, NO_PID - 1);
+	forkservers[1].said->on_exited(forkservers[1].arg, NO_PID, 0, 9);
+	forkservers[1].said->on_fork_failed(forkservers[1].arg, 1, "no", 2);
+	call(&peers[0], 1, NULL, 10);
+	time_passes();
+	ck_assert(is_well(1));
+	ck_assert_int_eq(node_worker_find(node.pool, 1)->os_pid, NO_PID);
+	then_all_is_given_back();
+}
+END_TEST
+
+START_TEST(a_worker_that_is_killed_before_it_is_forked_costs_no_fork_server)
+{
+	given_node("1", -1);
+	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+	say_number(&peers[0], 1, "kill", 1);
+	ck_assert(is_well(1));
+	ck_assert(!forkservers[0].killed);
+	ck_assert_ptr_nonnull(node_worker_find(node.pool, 2));
+	now_us += 100000000; /* its start is out of time: the preload hangs */
+	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+	ck_assert(forkservers[0].killed);
+	then_all_is_given_back();
+}
+END_TEST
+
 static bool unheard(void *arg, const char *line, size_t len)
 {
 	(void)arg;
@@ -1011,6 +1194,7 @@ int main(void)
 	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_lease);
+	tcase_add_test(tests, no_allocation_that_fails_loses_what_an_operator_says);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_session);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_stream);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_batch);
@@ -1021,6 +1205,11 @@ int main(void)
 	tcase_add_test(tests, who_waits_for_readiness_may_give_up_or_ask_for_too_much);
 	tcase_add_test(tests, a_worker_that_is_forked_too_late_is_nobody);
 	tcase_add_test(tests, a_lease_ends_with_the_peer_that_is_linked_to_it);
+	tcase_add_test(tests, a_reload_ends_the_old_fork_server_with_its_last_worker);
+	tcase_add_test(tests, a_reload_that_fails_changes_nothing);
+	tcase_add_test(tests, a_fork_server_that_dies_during_a_reload_is_replaced_by_the_fresh_one);
+	tcase_add_test(tests, what_a_fork_server_says_of_anothers_workers_is_not_believed);
+	tcase_add_test(tests, a_worker_that_is_killed_before_it_is_forked_costs_no_fork_server);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

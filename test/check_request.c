@@ -82,6 +82,14 @@ static const struct good {
 	{ "status", TARGET_POOL, VERB_STATUS },
 	{ "workers", TARGET_NODE, VERB_WORKERS },
 	{ "stop", TARGET_NODE, VERB_STOP },
+	{ "{resize, 1}", TARGET_POOL, VERB_RESIZE },
+	{ "{resize, 1024}", TARGET_NODE, VERB_RESIZE },
+	{ "pause", TARGET_POOL, VERB_PAUSE },
+	{ "resume", TARGET_NODE, VERB_RESUME },
+	{ "drain", TARGET_POOL, VERB_DRAIN },
+	{ "reload", TARGET_NODE, VERB_RELOAD },
+	{ "{recycle, 7}", TARGET_POOL, VERB_RECYCLE },
+	{ "{kill, 0}", TARGET_NODE, VERB_KILL },
 };
 
 START_TEST(a_request_is_understood_where_it_may_be_said)
@@ -191,6 +199,16 @@ static const struct bad {
 	{ "{ping, node}", TARGET_POOL, "{bad_request, <<ping or {ping, worker}" },
 	{ "{await_ready, many}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
 	{ "{await_ready, -1}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
+	{ "{resize, 0}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
+	{ "{resize, 1025}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
+	{ "{resize, all}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
+	{ "resize", TARGET_POOL, "{bad_request, <<{resize, N}" },
+	{ "{pause, 1}", TARGET_POOL, "{bad_request, <<pause" },
+	{ "drain", TARGET_LEASE, "{unknown_request, drain" },
+	{ "{recycle, -1}", TARGET_POOL, "{bad_request, <<{recycle, Worker}, Worker the id of one" },
+	{ "{recycle, all}", TARGET_POOL, "{bad_request, <<{recycle, Worker}, Worker the id of one" },
+	{ "{kill, me}", TARGET_POOL, "{bad_request, <<{kill, Worker}, Worker the id of one" },
+	{ "kill", TARGET_POOL, "{bad_request, <<{kill, Worker}" },
 };
 
 START_TEST(a_wrong_request_is_told_what_was_expected)

@@ -342,7 +342,7 @@ static const struct {
 	{ VALUE, "c9 ff ff ff ff 02 91 01", TRANSCODE_CORRUPT, "root", "cut off" },
 	{ VALUE, "d4 00 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
 	{ VALUE, "d4 0b 00", TRANSCODE_UNENCODABLE, "root", ":krait_input" },
-	{ VALUE, "d4 0c 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
+	{ VALUE, "d4 0e 00", TRANSCODE_CORRUPT, "root", "an unknown extension" },
 	{ VALUE, "d6 ff 00 00 00 00", TRANSCODE_CORRUPT, "root",
 	  "an unknown extension" }, /* timestamp */
 	{ VALUE, "c7 02 02 90 90", TRANSCODE_CORRUPT, "root",

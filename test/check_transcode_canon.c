@@ -35,10 +35,20 @@ static struct buf of_hex(const char *hex)
 #define B  "77 01 'b'"
 #define M1 "74 00 00 00 02 " A " 61 01 " B " 61 02"
 #define M2 "74 00 00 00 02 " B " 61 02 " A " 61 01"
+/* MapSets of 1 and 2, as Elixir makes them: %MapSet{map: %{1 => [], 2 => []}} */
+#define SET(elements)                                                          \
+	"74 00 00 00 02 77 0a '__struct__' 77 0d 'Elixir.MapSet' 77 03 'map' " \
+	"74 00 00 00 02 " elements
+#define S1 SET("61 01 6a 61 02 6a ")
+#define S2 SET("61 02 6a 61 01 6a ")
 static const struct {
 	const char *one, *two;
 	bool same;
 } rows[] = {
+	{ S1, S2, true },
+	{ S1, SET("61 01 6a 61 03 6a "), false },
+	{ "68 02 " S1 S2, "68 02 " S2 S1, true },
+	{ "74 00 00 00 01 " S1 "61 01", "74 00 00 00 01 " S2 "61 01", true },
 	{ "61 01", "61 01", true },
 	{ "61 01", "62 00 00 00 01", true },
 	{ "61 01", "6e 01 00 01", true },

@@ -33,7 +33,7 @@ static void look(const msgpack_object *o)
 		ck_assert(term_utf8(o->via.str.ptr, o->via.str.size));
 		break;
 	case MSGPACK_OBJECT_EXT:
-		ck_assert(o->via.ext.type >= 1 && o->via.ext.type <= 10);
+		ck_assert((o->via.ext.type >= 1 && o->via.ext.type <= 10) || o->via.ext.type == 12);
 		if (o->via.ext.type == 2 || o->via.ext.type >= 9)
 			valid_msgpack((const uint8_t *)o->via.ext.ptr, o->via.ext.size);
 		break;

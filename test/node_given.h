@@ -62,7 +62,12 @@ static bool spawns[CALLERS];        /* who hears the answer as the end of a proc
 static long node_fails;             /* mem_fail_after of the node */
 static uint64_t now_us;
 static bool no_descriptors, no_forkserver; /* what cannot be made */
-static const struct forkserver_callbacks *forkserver_said;
+static struct forkserver {
+	const struct forkserver_callbacks *said;
+	void *arg;
+	bool killed, down, closing;
+} forkservers[WORKERS];
+static unsigned forkservers_started;
 
 static inline void node_turn(void)
 {
@@ -290,12 +295,16 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 				    const struct forkserver_callbacks *callbacks, void *arg,
 				    int *error)
 {
+	struct forkserver *fs = &forkservers[forkservers_started];
+
 	(void)loop;
 	(void)o;
-	(void)arg;
 	*error = no_forkserver ? -EAGAIN : 0;
-	forkserver_said = callbacks;
-	return no_forkserver ? NULL : (struct forkserver *)&node; /* never looked into */
+	if (no_forkserver)
+		return NULL;
+	ck_assert_uint_lt(forkservers_started++, WORKERS);
+	*fs = (struct forkserver){ .said = callbacks, .arg = arg };
+	return fs;
 }
 
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
@@ -315,12 +324,26 @@ void forkserver_reap(struct forkserver *fs, int os_pid)
 
 void forkserver_kill(struct forkserver *fs)
 {
-	(void)fs;
+	fs->killed = true;
 }
 
 void forkserver_close(struct forkserver *fs)
 {
-	(void)fs;
+	ck_assert(fs->down && !fs->closing);
+	fs->closing = true;
+}
+
+/* The process of the i-th one that was started is gone, and then its handles are. */
+static inline void forkserver_ends(unsigned i)
+{
+	struct forkserver *fs = &forkservers[i];
+
+	ck_assert(!fs->down);
+	fs->down = true;
+	node_turn();
+	fs->said->on_down(fs->arg, 0, 9);
+	fs->said->on_closed(fs->arg);
+	test_turn();
 }
 
 /* ---- what the BEAMs do with what they hear ---- */
@@ -524,6 +547,8 @@ static inline void given_node(const char *size, long n)
 	memset(heard, 0, sizeof heard);
 	memset(workers, 0, sizeof workers);
 	memset(spawns, 0, sizeof spawns);
+	memset(forkservers, 0, sizeof forkservers);
+	forkservers_started = 0;
 	now_us = 1000000;
 	no_descriptors = no_forkserver = false;
 	options = (struct node_options){ .config = &config, .name = NODE_NAME };
@@ -568,13 +593,18 @@ static inline void then_all_is_given_back(void)
 			node_worker_never_started(w);
 	}
 	settle();
+	for (unsigned i = 0; i < forkservers_started; i++)
+		if (!forkservers[i].down)
+			forkserver_ends(i);
+	ck_assert(list_empty(&node.pool->forkservers));
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		done += t->outcome[i];
 	ck_assert_uint_eq(t->received, done);
 	ck_assert_uint_eq(pool_queued(node.pool->pool) + pool_running(node.pool->pool), 0);
 	ck_assert_uint_eq(pool_leases(node.pool->pool), 0);
 	ck_assert(list_empty(&node.books) && list_empty(&node.dirty));
-	ck_assert(list_empty(&node.pool->waiting));
+	ck_assert(list_empty(&node.pool->waiting) && list_empty(&node.pool->drains) &&
+		  list_empty(&node.pool->reloads));
 	ck_assert_ptr_null(node.watches);
 	ck_assert_ptr_null(node.pool->workers);
 	for (unsigned i = 0; i < WORKERS; i++)
@@ -589,6 +619,7 @@ static inline void then_all_is_given_back(void)
 	node_callbacks_close(&node);
 	uv_close((uv_handle_t *)&node.pool->timer, NULL);
 	uv_close((uv_handle_t *)&node.pool->deadlock_timer, NULL);
+	uv_close((uv_handle_t *)&node.pool->reload_timer, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 	node_pool_free(node.pool);
 	buf_free(&node.scratch);

@@ -41,6 +41,8 @@ defmodule Krait.ErrorTest do
     {{:too_large, 20, 10}, ["20 bytes", "10", "max_request_bytes"]},
     {{:too_deep, 256}, ["256", "max_depth"]},
     {{:start_failed, "no numpy"}, ["cannot start: no numpy"]},
+    {{:no_worker, 7}, ["no worker 7", "workers/1"]},
+    {:resumed, ["resumed before"]},
     {:paused, ["paused"]},
     {:draining, ["stopping"]},
     {{:nodedown, :a@b}, ["no connection to a@b"]},

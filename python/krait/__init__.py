@@ -1,7 +1,7 @@
 """Krait: Python workers for a cluster of BEAM nodes.
 
 Code that runs on a worker needs nothing from here: functions take and return plain Python values.
-This package is for what has no plain value (atoms, pids), for objects of your own
+This package is for what has no plain value (atoms, pids, the precision of a time), for objects of your own
 (`register_encoder`, `__krait__`), for what a call can know about itself (`current_call`), for what lasts
 from call to call (`session`), and for talking to the processes of the cluster (`call`, `send`, `rpc`,
 `monitor`, `progress`).
@@ -17,26 +17,32 @@ from krait._convert import EncodeError, register_encoder
 from krait._input import Input
 from krait._interrupt import Interrupted
 from krait._session import Session, on_session_end, on_session_start, session
+from krait._structs import DateTime, FrozenMapSet, MapSet, Time, Zone
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 from krait._version import __version__
 
 __all__ = [
     "Atom",
     "Call",
+    "DateTime",
     "EncodeError",
     "Exit",
     "Export",
+    "FrozenMapSet",
     "Input",
     "Interrupted",
     "ListKey",
     "MapKey",
+    "MapSet",
     "Monitor",
     "Opaque",
     "Pid",
     "Port",
     "Reference",
     "Session",
+    "Time",
     "Timeout",
+    "Zone",
     "__version__",
     "call",
     "current_call",

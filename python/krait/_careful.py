@@ -26,6 +26,8 @@ from krait._convert import (
     EXT_PID,
     EXT_PORT,
     EXT_REF,
+    EXT_STRUCT,
+    EXT_TENSOR,
     EXT_TUPLE,
     INT_MAX,
     INT_MIN,
@@ -37,12 +39,15 @@ from krait._convert import (
     simplify,
     type_name,
 )
+from krait._structs import Clash, Struct, made
+from krait._tensor import Payload, decoded, view_payload
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 
 KEY_CHARACTERS = 64  # transcode.h: a key's text in a path is cut to this
 
 EXTERNAL_CODES = {Pid: EXT_PID, Reference: EXT_REF, Port: EXT_PORT, Export: EXT_EXPORT, Opaque: EXT_OPAQUE}
 EXTERNAL_TYPES = {code: term for term, code in EXTERNAL_CODES.items()}
+EXTERNAL_CODES[Payload] = EXT_TENSOR
 # How a container is written: its extension, if any, around an array or a map.
 CONTAINERS: dict[type, int | None] = {
     list: None,
@@ -50,6 +55,7 @@ CONTAINERS: dict[type, int | None] = {
     tuple: EXT_TUPLE,
     ListKey: EXT_LISTKEY,
     MapKey: EXT_MAPKEY,
+    Struct: EXT_STRUCT,
 }
 
 
@@ -68,6 +74,9 @@ class _Writing:
             pairs = list(value.items())
             self.count = len(pairs) if self.is_map else 2 * len(pairs)
             self.children = _pairs(pairs)
+        elif cls is Struct:
+            self.count = len(value)
+            self.children = iter([(_key_segment(item), item) for item in value])
         else:
             items = list(value)
             self.count = len(items)
@@ -154,6 +163,9 @@ def _leaf(packer: Any, value: Any, max_bytes: int) -> bytes:
     if cls in EXTERNAL_CODES:
         return packer.pack(msgpack.ExtType(EXTERNAL_CODES[cls], value.data))
     if cls is memoryview:
+        payload = view_payload(value)
+        if payload is not None:
+            return packer.pack(msgpack.ExtType(EXT_TENSOR, payload))
         try:
             value = value.tobytes()
         except ValueError:  # released
@@ -190,10 +202,11 @@ def _where(stack: list[_Writing], segment: str) -> str:
 class _Reading:
     """A container whose elements are being read: `missing` more of them."""
 
-    __slots__ = ("code", "is_map", "items", "missing")
+    __slots__ = ("code", "is_map", "items", "missing", "structs")
 
-    def __init__(self, code: int | None, is_map: bool, count: int) -> None:
+    def __init__(self, code: int | None, is_map: bool, count: int, structs: bool) -> None:
         self.code = code
+        self.structs = structs
         self.is_map = is_map
         self.missing = 2 * count if is_map else count
         self.items: list[Any] = []
@@ -201,14 +214,24 @@ class _Reading:
     def value(self) -> Any:
         items = self.items
         if self.is_map:
-            return dict(zip(items[::2], items[1::2]))
+            return distinct(list(zip(items[::2], items[1::2])))
         if self.code == EXT_TUPLE:
             return tuple(items)
         if self.code == EXT_LISTKEY:
             return ListKey(items)
         if self.code == EXT_MAPKEY:
-            return MapKey(zip(items[::2], items[1::2]))
+            return MapKey(distinct(list(zip(items[::2], items[1::2]))))
+        if self.code == EXT_STRUCT:
+            return made(items, self.structs)
         return items
+
+
+def distinct(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """The dict; raises Clash if two of its keys are one."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise Clash
+    return value
 
 
 _SIZES = {  # first byte: (kind, format of the length)
@@ -222,11 +245,23 @@ _NUMBERS = {
     0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q",
 }  # fmt: skip
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
-_CONTAINER_CODES = (EXT_TUPLE, EXT_LISTKEY, EXT_MAPKEY)
+_CONTAINER_CODES = (EXT_TUPLE, EXT_LISTKEY, EXT_MAPKEY, EXT_STRUCT)
 
 
 def decode(data: Any) -> Any:
     """The value of one msgpack item that fills `data`; raises ValueError or TypeError if it is none."""
+    try:
+        return _decode(data, True)
+    except Clash:
+        pass
+    try:
+        return _decode(data, False)
+    except Clash:
+        raise ValueError("a map or set with a key twice") from None
+
+
+def _decode(data: Any, structs: bool) -> Any:
+    """The same; without `structs` those in keys stay maps. Raises Clash, too."""
     stack: list[_Reading] = []
     data = memoryview(data)
     code: int | None = None  # of the extension whose array comes next
@@ -241,7 +276,7 @@ def decode(data: Any) -> Any:
         if kind in ("array", "map"):
             if item > len(data):
                 raise ValueError("msgpack: more elements than bytes")
-            stack.append(_Reading(code, kind == "map", item))
+            stack.append(_Reading(code, kind == "map", item, structs))
             code = None
         elif kind == "ext" and item[0] in _CONTAINER_CODES:
             code = item[0]
@@ -321,4 +356,6 @@ def extension(code: int, data: bytes) -> Any:
         from krait._input import Input  # late, for it needs this module
 
         return Input(Pid(data))
+    if code == EXT_TENSOR:
+        return decoded(data)
     raise ValueError(f"msgpack: extension {code} is not one of Krait's")

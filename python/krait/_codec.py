@@ -20,12 +20,14 @@ from typing import Any, Callable
 
 import msgpack
 
-from krait import _careful
+from krait import _careful, _tensor
 from krait._convert import (
     EXT_ATOM,
     EXT_BIGINT,
     EXT_LISTKEY,
     EXT_MAPKEY,
+    EXT_STRUCT,
+    EXT_TENSOR,
     EXT_TUPLE,
     INT_MAX,
     INT_MIN,
@@ -33,9 +35,12 @@ from krait._convert import (
     EncodeError,
     Unencodable,
     big_integer,
+    has_encoder,
     simplify,
     type_name,
 )
+from krait._structs import IN_KEY, MAPSET, Clash, Struct, made
+from krait._tensor import View
 from krait._terms import Atom, ListKey, MapKey
 
 ATOM_CACHE = 4096  # atoms kept decoded; a pool speaks few, and a peer cannot make it grow further
@@ -52,7 +57,7 @@ def make_decoder() -> Callable[[Any], Any]:
     """A function from a msgpack item (anything with the buffer interface) to its value. It raises
     ValueError or TypeError for what is no such item. Not for several threads at a time."""
     atoms: dict[bytes, Atom] = {}
-    level = 0
+    level = sets = 0  # containers that are open; MapSets among them, which count their elements
 
     def hook(code: int, data: bytes) -> Any:
         nonlocal level
@@ -72,27 +77,58 @@ def make_decoder() -> Callable[[Any], Any]:
             level -= 1
             if code == EXT_TUPLE:
                 return tuple(items)
-            return ListKey(items) if code == EXT_LISTKEY else MapKey(zip(items[::2], items[1::2]))
-        return _careful.extension(code, data)
+            if code == EXT_LISTKEY:
+                return ListKey(items)
+            return MapKey(_careful.distinct(list(zip(items[::2], items[1::2]))))
+        return struct_of(data) if code == EXT_STRUCT else _careful.extension(code, data)
 
-    unpack = partial(msgpack.unpackb, ext_hook=hook, strict_map_key=False)
+    def struct_of(data: bytes) -> Any:
+        nonlocal level, sets
+        if level >= NESTED_DECODE:
+            raise ValueError("nested too deep for the fast path")
+        is_set = data[0] > 0x9F or data[1] % IN_KEY == MAPSET  # many elements, or it says so
+        level += 1
+        sets += is_set
+        items = unpack(data)
+        sets -= is_set
+        level -= 1
+        if items[0] > IN_KEY and not sets and unpack is fast:
+            raise Clash  # perhaps: in a dict, which fast() fills unseen
+        return made(items)
+
+    unpack = fast = partial(msgpack.unpackb, ext_hook=hook, strict_map_key=False)
+    counting = partial(fast, object_pairs_hook=_careful.distinct)
 
     def decode(data: Any) -> Any:
-        nonlocal level
+        nonlocal level, sets, unpack
+        try:
+            return unpack(data)
+        except MemoryError:
+            raise
+        except Clash:
+            pass
+        except Exception:
+            level = sets = 0
+            return _careful.decode(data)
+        level = sets = 0
+        unpack = counting
         try:
             return unpack(data)
         except MemoryError:
             raise
         except Exception:
-            level = 0
+            level = sets = 0
             return _careful.decode(data)
+        finally:
+            unpack = fast
 
     return decode
 
 
 def make_packer() -> tuple[Callable[[Any], bytes], Callable[[], None]]:
     """The function that packs a value, or raises an exception of any kind if it cannot, and the
-    function that gives back the memory that a large value took."""
+    function that gives back the memory that a large value took. A memoryview is packed as its bytes before
+    anybody can see that it is a View's."""
     packs: list[Callable[[Any], bytes]] = []
     level = 0
     ext, new = msgpack.ExtType, tuple.__new__  # ExtType() checks in Python what is known here
@@ -124,6 +160,8 @@ def make_packer() -> tuple[Callable[[Any], bytes], Callable[[], None]]:
                 return new(ext, (code, value.data))
             if cls is ListKey:
                 return nested(EXT_LISTKEY, list(value))
+            if cls is Struct:
+                return nested(EXT_STRUCT, list(value))
             if cls is MapKey:
                 return nested(EXT_MAPKEY, [part for pair in value.items() for part in pair])
             value = simplify(value)
@@ -148,6 +186,7 @@ def make_packer() -> tuple[Callable[[Any], bytes], Callable[[], None]]:
 
 
 _BIN_32 = struct.Struct(">BI")
+_EXT_32 = struct.Struct(">BIB")
 _NATIVE = frozenset((type(None), bool, float, str, bytes, bytearray, memoryview, list, dict))
 
 
@@ -166,28 +205,41 @@ class Encoder:
     def encode(self, value: Any, root: str = "result") -> bytes:
         """The msgpack of `value`. Raises EncodeError, or what an encoder of the user's raised."""
         try:
-            data: bytes = self._pack(value)
+            data: bytes = self._pack(value) if not View.alive else self._slowly(value, root)
         except BaseException:
-            data = _careful.encode(value, root, self._max_depth, self._max_bytes)
+            data = self._slowly(value, root)
         return self.within_limits(data, len(data))
 
     def frame(
         self, type_: int, call_id: int, value: Any, root: str = "result"
     ) -> bytes | tuple[bytes, bytes]:
         """The frame [type, id, value], in two parts where that saves copying; raises as encode() does."""
-        if type(value) is bytes and len(value) > APART_BYTES:
+        cls = type(value)
+        if cls is bytes and len(value) > APART_BYTES:
             self.within_limits(value, len(value) + 5)
-            head = b"\x93" + self._pack(type_) + self._pack(call_id)
-            return head + _BIN_32.pack(0xC6, len(value)), value
+            return self._head(type_, call_id) + _BIN_32.pack(0xC6, len(value)), value
+        if cls is _tensor.ndarray and value.nbytes > APART_BYTES and not has_encoder(cls):
+            parts = _tensor.array_parts(value)
+            if parts is not None:
+                size = len(parts[0]) + len(parts[1])
+                self.within_limits(b"", size + 6)
+                return self._head(type_, call_id) + _EXT_32.pack(0xC9, size, EXT_TENSOR) + parts[0], parts[1]
         try:
+            if View.alive:
+                return self._head(type_, call_id) + self._slowly(value, root)
             data: bytes = self._pack([type_, call_id, value])
         except BaseException:
-            data = _careful.encode(value, root, self._max_depth, self._max_bytes)
-            return b"\x93" + self._pack(type_) + self._pack(call_id) + data
+            return self._head(type_, call_id) + self._slowly(value, root)
         if len(data) > self._max_bytes or len(data) > PACKER_KEEP:
             self._trim()
             return self.within_limits(data, len(data) - 2 - len(self._pack(call_id)))
         return data
+
+    def _head(self, type_: int, call_id: int) -> bytes:
+        return b"\x93" + self._pack(type_) + self._pack(call_id)
+
+    def _slowly(self, value: Any, root: str) -> bytes:
+        return _careful.encode(value, root, self._max_depth, self._max_bytes)
 
     def plain(self, value: Any) -> bytes:
         """The msgpack of a value that is known to have one and to be within limits; raises whatever

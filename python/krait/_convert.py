@@ -2,13 +2,14 @@
 
 `simplify` takes one step from an object towards one that has a term: a registered encoder, else
 the object's own `__krait__()`, else the plain value inside a subclass of a plain type (OrderedDict,
-namedtuple, IntEnum, ...). Both encoders, the fast and the careful one, walk these steps.
+namedtuple, IntEnum, ...), else the struct or tensor that it stands for. Both encoders, the fast and the careful one, walk these steps.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
+from krait import _structs, _tensor
 from krait._terms import Atom, Export, External, ListKey, MapKey, Opaque, Pid, Port, Reference
 
 EXT_ATOM = 1
@@ -22,6 +23,8 @@ EXT_OPAQUE = 8
 EXT_LISTKEY = 9
 EXT_MAPKEY = 10
 EXT_INPUT = 11
+EXT_STRUCT = 12
+EXT_TENSOR = 13
 
 INT_MIN = -(2**63)  # msgpack's own integers; beyond them is EXT_BIGINT
 INT_MAX = 2**64 - 1
@@ -81,6 +84,18 @@ def register_encoder(type_: type, encoder: Callable[[Any], Any]) -> None:
     _encoders[type_] = encoder
 
 
+def _encoder(cls: type) -> Callable[[Any], Any] | None:
+    for base in cls.__mro__:
+        if base in _encoders:
+            return _encoders[base]
+    return None
+
+
+def has_encoder(cls: type) -> bool:
+    """Whether the user has said how objects of that class are sent."""
+    return bool(_encoders) and _encoder(cls) is not None
+
+
 def type_name(value: object) -> str:
     """The name by which an error speaks of a value's type."""
     cls = type(value)
@@ -103,10 +118,9 @@ def simplify(value: Any) -> Any:
     type or of ours."""
     cls = type(value)
     if _encoders:
-        for base in cls.__mro__:
-            encoder = _encoders.get(base)
-            if encoder is not None:
-                return encoder(value)
+        encoder = _encoder(cls)
+        if encoder is not None:
+            return encoder(value)
     hook = getattr(cls, "__krait__", None)
     if hook is not None:
         return hook(value)
@@ -125,4 +139,8 @@ def simplify(value: Any) -> Any:
     for term in (Pid, Reference, Port, Export, Opaque):
         if issubclass(cls, term):
             return term(value.data)
+    for find in (_structs.plain, _tensor.plain):
+        found = find(value)
+        if found is not None:
+            return found
     raise Unencodable(type_name(value))

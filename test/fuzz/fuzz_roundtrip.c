@@ -3,8 +3,8 @@
  * Input: byte 0 chooses strings (1 bit) and whether the rest is a term or what a term is made by (1).
  *
  * Of any term, what comes back the second time is what came back the first time; of a term as BEAMs write
- * it (canonical), it is the term itself. Made terms are canonical, and are refused for nothing but a
- * duplicate key. */
+ * it (canonical), it is the term itself. Made terms are canonical but for structs, and are refused for
+ * nothing but a duplicate key. */
 #include "fuzz.h"
 
 #include "term_tags.h"
@@ -133,9 +133,112 @@ static void make_opaque(struct buf *b, struct input *in, int depth)
 		put_u32(b->data + start + 1, (uint32_t)(b->len - start - 1));
 }
 
+/* A struct, or what is nearly one. */
+static void make_struct(struct buf *b, struct input *in, int depth)
+{
+	static const char *const keys[] = { "year",   "month",  "day",        "hour",
+					    "minute", "second", "utc_offset", "std_offset",
+					    "sign",   "exp",    "coef" };
+	static const struct {
+		const char *name;
+		uint16_t keys; /* bits */
+	} shapes[] = { { "Elixir.Date", 7 },
+		       { "Elixir.Time", 0x38 },
+		       { "Elixir.NaiveDateTime", 0x3f },
+		       { "Elixir.DateTime", 0xff },
+		       { "Elixir.Decimal", 0x700 },
+		       { "Elixir.MapSet", 0 } };
+	unsigned n = next_u8(in), which = n % 6, mask = shapes[which].keys, elements = n / 6 % 6;
+	bool calendar = which < 4, micro = which >= 1 && which <= 3, zone = which == 3,
+	     set = which == 5, version = set && n % 2 == 1;
+	uint32_t pairs = 1u + calendar + micro + 2 * zone + set + version;
+
+	for (unsigned i = 0; i < 11; i++)
+		pairs += mask >> i & 1;
+	term_put_map(b, pairs);
+	term_put_atom(b, "__struct__");
+	term_put_atom(b, shapes[which].name);
+	for (unsigned i = 0; i < 11; i++) {
+		if ((mask >> i & 1) == 0)
+			continue;
+		term_put_atom(b, keys[i]);
+		n = next_u8(in);
+		if (n == 255)
+			make(b, in, depth - 1);
+		else
+			term_put_int(b, (int64_t)n % 64 - (i == 6));
+	}
+	if (calendar) {
+		term_put_atom(b, "calendar");
+		term_put_atom(b, "Elixir.Calendar.ISO");
+	}
+	if (micro) {
+		term_put_atom(b, "microsecond");
+		term_put_tuple(b, 2);
+		term_put_int(b, next_u8(in) * 5000);
+		term_put_int(b, next_u8(in) % 8);
+	}
+	for (unsigned i = 0; i < 2u * zone; i++) {
+		struct span text = next_span(in, 4);
+
+		term_put_atom(b, i == 0 ? "time_zone" : "zone_abbr");
+		term_put_binary(b, text.at, text.len);
+	}
+	if (version) {
+		term_put_atom(b, "version");
+		term_put_int(b, 2);
+	}
+	if (set) {
+		term_put_atom(b, "map");
+		term_put_map(b, elements);
+		for (unsigned i = 0; i < elements; i++) {
+			make(b, in, depth - 1);
+			term_put_nil(b);
+		}
+	}
+}
+
+static void make_tensor(struct buf *b, struct input *in)
+{
+	unsigned n = next_u8(in), dimensions = n % 4;
+	bool wide = (n & 64) != 0, list = (n & 32) != 0;
+	uint32_t bytes = wide ? 2 : 1;
+
+	term_put_tuple(b, 4);
+	term_put_atom(b, "krait_tensor");
+	if (n & 128)
+		term_put_text(b, wide ? "bf16" : "u8");
+	else
+		term_put_atom(b, wide ? "bf16" : "u8");
+	if (list)
+		term_put_list(b, dimensions);
+	else
+		term_put_tuple(b, dimensions);
+	for (unsigned i = 0; i < dimensions; i++) {
+		n = next_u8(in) % 6;
+		term_put_int(b, n);
+		bytes *= n;
+	}
+	if (list && dimensions > 0)
+		term_put_nil(b);
+	buf_put_u8(b, TAG_BINARY);
+	buf_put_u32(b, bytes);
+	while (bytes-- > 0)
+		buf_put_u8(b, next_u8(in));
+}
+
 static void make_container(struct buf *b, struct input *in, int depth)
 {
 	unsigned n = next_u8(in), kind = n % 3;
+
+	if (n >= 240 && n < 248) {
+		make_struct(b, in, depth);
+		return;
+	}
+	if (n == 248) {
+		make_tensor(b, in);
+		return;
+	}
 
 	n = n >= 252 ? 200 + next_u8(in) : n / 3 % 8;
 	if (kind == 0)
@@ -183,7 +286,8 @@ static void make(struct buf *b, struct input *in, int depth)
 }
 
 /* Whether every part of the term from `t` to `end` is written as OTP 25 and later write it, save that
- * lists of bytes are no STRING, which do not come back as such. */
+ * lists of bytes are no STRING, which do not come back as such, and there is no struct, whose keys come
+ * back in an order of their own. */
 static bool canonical(const uint8_t *t, const uint8_t *end)
 {
 	while (t < end) {
@@ -242,6 +346,10 @@ static bool canonical(const uint8_t *t, const uint8_t *end)
 			next = t + 5;
 			break;
 		case TAG_SMALL_ATOM_UTF8:
+			if (term_is_atom(t, "__struct__"))
+				return false;
+			next = term_skip(t);
+			break;
 		case TAG_NEW_FLOAT:
 		case TAG_NIL:
 		case TAG_BINARY:

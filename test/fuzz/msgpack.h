@@ -70,8 +70,11 @@ static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigne
 		type = *p++;
 		content = p;
 		p += n;
-		MUST(type >= 1 && type <= 11);
-		if (type == 2 || type == 9 || type == 10) {
+		MUST(type >= 1 && type <= 13);
+		if (type == 13) {
+			MUST(n >= 16 && content[0] >= 1 && content[0] <= 14 && content[1] <= 32 &&
+			     content[2] <= 3);
+		} else if (type == 2 || type == 9 || type == 10 || type == 12) {
 			MUST(n > 0 && ((content[0] & 0xf0) == 0x90 || content[0] == 0xdc ||
 				       content[0] == 0xdd));
 			MUST(sound(content, p, level + 1, depth) == p);

@@ -141,8 +141,21 @@ terms() ->
      maps:from_list([{list_to_binary(integer_to_list(I)), I} || I <- lists:seq(1, 12)]),
      self(), make_ref(), hd(erlang:ports()), fun lists:map/2, [true, false, nil, undefined],
      #{'__struct__' => 'Elixir.Date', year => 2024, month => 1, day => 2},
+     a_date(), maps:merge(a_time(), #{'__struct__' => 'Elixir.Time'}),
+     maps:merge(maps:merge(a_date(), a_time()), #{'__struct__' => 'Elixir.NaiveDateTime'}),
+     maps:merge(maps:merge(a_date(), a_time()), #{'__struct__' => 'Elixir.DateTime', time_zone => <<"Europe/Berlin">>,
+                                              zone_abbr => <<"CEST">>, utc_offset => 3600, std_offset => 3600}),
+     #{'__struct__' => 'Elixir.Decimal', sign => -1, coef => 15, exp => -1},
+     #{'__struct__' => 'Elixir.Decimal', sign => 1, coef => 1 bsl 100, exp => 7},
+     #{'__struct__' => 'Elixir.Decimal', sign => 1, coef => 'NaN', exp => 0},
+     #{'__struct__' => 'Elixir.MapSet', map => #{1 => [], [2] => [], a_date() => []}},
+     #{'__struct__' => 'Elixir.MapSet', map => #{<<"x">> => []}, version => 2}, #{a_date() => a_date()},
+     {krait_tensor, f32, {2, 1}, <<0:64>>}, {krait_tensor, <<"u8">>, [3], <<"abc">>}, {krait_tensor, f32, {1}, <<>>},
      lists:foldl(fun(_, T) -> [T] end, x, lists:seq(1, 300)),
      lists:foldl(fun(_, T) -> {T, 1} end, x, lists:seq(1, 6))].
+
+a_date() -> #{'__struct__' => 'Elixir.Date', calendar => 'Elixir.Calendar.ISO', year => 2024, month => 2, day => 29}.
+a_time() -> #{calendar => 'Elixir.Calendar.ISO', hour => 23, minute => 59, second => 1, microsecond => {120000, 2}}.
 
 old_forms() ->
     Node = <<119, 6, "a@host">>, Latin1 = <<115, 1, 16#e9>>,
@@ -239,7 +252,11 @@ values() ->
      <<16#d5, 1, "ok">>, <<16#d7, 1, "abcdefgh">>, <<16#d8, 1, "abcdefghijklmnop">>, <<16#c9, 2:32, 1, "ok">>,
      <<16#dd, 2:32, 1, 2>>, <<16#df, 1:32, 1, 2>>, <<16#82, 1, 2, 1, 3>>, <<16#81, 16#90, 1>>,
      <<16#a2, 255, 255>>, <<16#d5, 1, 255, 255>>, <<16#c1>>, <<16#c7, 3, 2, 16#91, 1, 2>>,
-     <<16#c7, 1, 3, 1>>, <<16#c7, 2, 3, 2, 1>>, <<16#c7, 3, 99, 1, 2, 3>>, <<16#c7, 2, 4, 106, 1>>,
+     <<16#c7, 7, 12, 16#94, 1, 16#cd, 2024:16, 2, 29>>,
+     <<16#c7, 11, 12, 16#96, 2, 23, 59, 1, 16#ce, 120000:32, 2>>, <<16#c7, 5, 12, 16#94, 5, 1, 16#fe, 15>>,
+     <<16#c7, 29, 12, 16#9d, 4, 16#cd, 2024:16, 2, 29, 0, 0, 0, 0, 0, 16#cd, 3600:16, 0, 16#a3, "A/B", 16#a4, "CEST">>,
+     <<16#c7, 8, 12, 16#94, 5, 1, 0, 16#a3, "NaN">>, <<16#c7, 5, 12, 16#94, 6, 0, 1, 2>>, <<16#c7, 4, 12, 16#93, 22, 2, 1>>,
+     <<16#c7, 19, 13, 5, 1, 0:48, 3:64, "abc">>, <<16#c7, 1, 3, 1>>, <<16#c7, 2, 3, 2, 1>>, <<16#c7, 3, 99, 1, 2, 3>>, <<16#c7, 2, 4, 106, 1>>,
      <<16#dc, 255, 255>>, <<16#c7, 4, 10, 16#93, 1, 2, 3>>].
 
 transcode_out() ->

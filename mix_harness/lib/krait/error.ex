@@ -11,7 +11,7 @@ defmodule Krait.Error do
   Python's traceback.
 
       iex> Exception.message(Krait.Error.new(:draining))
-      "the node is stopping and takes no new requests: ask another node, or wait for its successor"
+      "no new requests are taken: the node is stopping, or the pool is drained (resume/1 ends that)"
   """
 
   defexception [:kind, :reason, :call, :pool]

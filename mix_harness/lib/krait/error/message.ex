@@ -106,10 +106,16 @@ defmodule Krait.Error.Message do
     "the node's workers cannot start: #{words(detail)}"
   end
 
+  def text({:no_worker, id}, _) do
+    "there is no worker #{inspect(id)}: workers/1 has the ids of those that there are"
+  end
+
+  def text(:resumed, _), do: "the pool was resumed before the last call had finished"
+
   def text(:paused, _), do: "the pool is paused: resume it"
 
   def text(:draining, _) do
-    "the node is stopping and takes no new requests: ask another node, or wait for its successor"
+    "no new requests are taken: the node is stopping, or the pool is drained (resume/1 ends that)"
   end
 
   def text({:nodedown, node}, _) do
