@@ -6,48 +6,12 @@
  *
  * A proper list may also be written as [1 | [2 | [3]]], as ei does when it does not know its length.
  * Nobody else does, so it is met by beginning again with room for a final count in every list. */
+#include "transcode_in.h"
+
 #include "transcode_pack.h"
 #include "transcode_struct.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
-
-/* Maps within maps that are looked through for being a MapSet before they are gone through: a bound on how
- * often a byte is looked at. What is nested deeper stays a map; short ones are not counted. */
-#define SCANS_MAX   8
-#define SCAN_COUNTS 256
-
-enum in_kind { IN_ONE, IN_LIST, IN_TUPLE, IN_MAP, IN_SET };
-
-struct in_level {
-	enum in_kind kind;
-	bool in_key;          /* this container is a key or within one */
-	uint8_t classes;      /* of a map's keys so far */
-	uint64_t left;        /* elements still to come, keys and values both */
-	uint64_t count;       /* of all elements */
-	size_t patch;         /* where the extension's length is to be written; 0: it is none */
-	size_t recount;       /* where a list's final count is to be written; 0: nowhere */
-	const uint8_t *key;   /* of the pair under way, or the element of a MapSet */
-	const uint8_t *after; /* what follows the struct that a MapSet is */
-	size_t keys;          /* this map's first in `offsets` */
-};
-
-struct in {
-	const uint8_t *p;    /* next term */
-	const uint8_t *base; /* what key offsets count from */
-	const struct transcode_options *opts;
-	struct sink sink;
-	struct offsets offsets;
-	bool special_rule; /* {bytes, Binary} and {krait_input, Pid} directly in level 0 are what they say */
-	bool names;     /* keys of level 0 are names */
-	bool loose;     /* a list may go on in its tail */
-	bool again;     /* begin again, with `loose` */
-	uint32_t scans; /* of `scan_end` in use */
-	const uint8_t *scan_end[SCANS_MAX];
-	uint32_t depth; /* of `level` in use, level 0 not counted */
-	struct in_level level[TRANSCODE_DEPTH_MAX + 1];
-};
 
 static enum transcode_fault unencodable(struct in *in, const char *what)
 {
@@ -85,9 +49,8 @@ static size_t written(const struct in *in)
 	return (size_t)(in->sink.w - in->sink.out->data);
 }
 
-/* Writes the head of a container and makes `l` its level. */
-static void begin_level(struct in *in, struct in_level *l, enum in_kind kind, uint32_t count,
-			bool in_key)
+void in_begin_level(struct in *in, struct in_level *l, enum in_kind kind, uint32_t count,
+		    bool in_key)
 {
 	unsigned type = 0;
 
@@ -125,7 +88,7 @@ static enum transcode_fault open_level(struct in *in, enum in_kind kind, uint32_
 {
 	if (in->depth >= in->opts->max_depth)
 		return TRANSCODE_TOO_DEEP;
-	begin_level(in, &in->level[++in->depth], kind, count, in_key);
+	in_begin_level(in, &in->level[++in->depth], kind, count, in_key);
 	return TRANSCODE_OK;
 }
 
@@ -366,7 +329,7 @@ static bool first_level(struct in *in, bool in_key, enum transcode_fault *fault)
 	return true;
 }
 
-static enum transcode_fault run(struct in *in)
+enum transcode_fault in_run(struct in *in)
 {
 	enum transcode_fault fault = TRANSCODE_OK;
 	struct in_level *l = in->level;
@@ -391,137 +354,4 @@ static enum transcode_fault run(struct in *in)
 		l = &in->level[in->depth];
 	} while (fault == TRANSCODE_OK);
 	return fault;
-}
-
-/* The path of what is under way; within a key, it ends with that key. */
-static void show_path(const struct in *in, const char *root, struct transcode_error *err)
-{
-	uint32_t last = 0;
-	struct path path;
-
-	for (; last < in->depth; last++)
-		if (in->level[last].kind == IN_SET ||
-		    (in->level[last].kind == IN_MAP && in->level[last].left % 2 == 1))
-			break;
-	path_init(&path);
-	for (uint32_t i = last + 1; i-- > 0;) {
-		const struct in_level *l = &in->level[i];
-
-		if (l->count == 0)
-			continue;
-		if (l->kind >= IN_MAP)
-			path_key(&path, l->key);
-		else if (l->kind == IN_LIST || l->kind == IN_TUPLE)
-			path_index(&path, l->count - l->left - 1);
-	}
-	path_finish(&path, root, err);
-}
-
-/* One attempt; `kind` and `count` are those of level 0, whose first element is in->p. */
-static enum transcode_fault attempt(struct in *in, enum in_kind kind, uint32_t count,
-				    struct buf *out)
-{
-	const uint8_t *first = in->p;
-	enum transcode_fault fault;
-
-	in->depth = in->scans = 0;
-	in->again = false;
-	in->level[0] = (struct in_level){ .kind = IN_ONE, .left = 1, .count = 1 };
-	if ((fault = sink_begin(&in->sink, out, in->opts->max_bytes)) != TRANSCODE_OK)
-		return fault;
-	offsets_init(&in->offsets);
-	if (kind != IN_ONE)
-		begin_level(in, &in->level[0], kind, count, false);
-	fault = run(in);
-	if (fault == TRANSCODE_OK && sink_used(&in->sink) > in->sink.max) {
-		in->sink.seen = sink_used(&in->sink);
-		fault = TRANSCODE_TOO_LARGE;
-	}
-	sink_end(&in->sink, fault == TRANSCODE_OK);
-	offsets_close(&in->offsets);
-	if (in->again)
-		in->p = first;
-	return fault;
-}
-
-static int transcode(struct in *in, enum in_kind kind, uint32_t count, const char *root,
-		     struct buf *out, struct transcode_error *err)
-{
-	enum transcode_fault fault;
-
-	assert(in->opts->max_depth <= TRANSCODE_DEPTH_MAX);
-	fault = attempt(in, kind, count, out);
-	if (in->again) {
-		in->loose = true;
-		fault = attempt(in, kind, count, out);
-	}
-	err->fault = fault;
-	if (fault == TRANSCODE_OK)
-		return 0;
-	err->where[0] = err->what[0] = '\0';
-	err->bytes = err->limit = 0;
-	if (fault == TRANSCODE_UNENCODABLE)
-		snprintf(err->what, sizeof err->what, "%s", in->sink.what);
-	if (fault == TRANSCODE_TOO_DEEP)
-		err->limit = in->opts->max_depth;
-	if (fault == TRANSCODE_TOO_LARGE) {
-		err->bytes = in->sink.seen;
-		err->limit = in->sink.max;
-	}
-	if (fault == TRANSCODE_UNENCODABLE || fault == TRANSCODE_TOO_DEEP)
-		show_path(in, root, err);
-	return -EINVAL;
-}
-
-static int refuse(const char *root, const char *what, struct transcode_error *err)
-{
-	*err = (struct transcode_error){ .fault = TRANSCODE_UNENCODABLE };
-	snprintf(err->where, sizeof err->where, "%s", root);
-	snprintf(err->what, sizeof err->what, "%s", what);
-	return -EINVAL;
-}
-
-int transcode_args(const uint8_t *args, const struct transcode_options *opts, struct buf *out,
-		   struct transcode_error *err)
-{
-	enum term_kind kind = term_kind(args);
-	struct in in;
-
-	in.p = in.base = args;
-	in.opts = opts;
-	in.special_rule = true;
-	in.names = false;
-	in.loose = kind == TERM_STRING;
-	if (kind == TERM_NIL || kind == TERM_STRING) /* no elements, and a tail */
-		return transcode(&in, IN_LIST, 0, "args", out, err);
-	if (kind != TERM_LIST)
-		return refuse("args", ":not_a_list", err);
-	in.p = args + 5;
-	return transcode(&in, IN_LIST, get_u32(args + 1), "args", out, err);
-}
-
-int transcode_kwargs(const uint8_t *map, const struct transcode_options *opts, struct buf *out,
-		     struct transcode_error *err)
-{
-	uint32_t pairs;
-	struct in in;
-
-	in.base = map;
-	in.opts = opts;
-	in.special_rule = in.names = true;
-	in.loose = false;
-	if (!term_map(map, &pairs, &in.p))
-		return refuse("kwargs", ":not_a_map", err);
-	return transcode(&in, IN_MAP, pairs, "kwargs", out, err);
-}
-
-int transcode_term(const uint8_t *term, const char *root, const struct transcode_options *opts,
-		   struct buf *out, struct transcode_error *err)
-{
-	struct in in;
-
-	in.p = in.base = term;
-	in.opts = opts;
-	in.special_rule = in.names = in.loose = false;
-	return transcode(&in, IN_ONE, 1, root, out, err);
 }

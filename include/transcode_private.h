@@ -1,7 +1,8 @@
 /* transcode_private.h - what the rooms of transcode share; nobody else includes it.
  *
  *   transcode.c       the sink that both directions write to, faults and their paths
- *   transcode_in.c    terms to msgpack
+ *   transcode_args.c  terms to msgpack: the entrance
+ *   transcode_in.c    through a term
  *   transcode_pack.c  the single values of that
  *   transcode_out.c   msgpack to terms
  *   transcode_etf.c   the single values of that

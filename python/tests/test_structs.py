@@ -95,6 +95,45 @@ def test_every_struct_that_is_a_key_comes_back_as_it_went_whatever_else_is_a_key
         assert back == [plain(items) for items in found]
 
 
+CLASHES = [
+    [[5, 1, 0, 1], [5, 1, -1, 10]],
+    [[2, 1, 0, 0, 0, 0], [2, 1, 0, 0, 0, 6], [2, 1, 0, 0, 0, 3]],
+    [[4, 2024, 7, 1, 12, 0, 0, 0, 0, 3600, 3600, "Europe/Berlin", "CEST"],
+     [4, 2024, 7, 1, 10, 0, 0, 0, 0, 0, 0, "Etc/UTC", "UTC"]],
+    [[6, 0, 1], [6, 2, 1]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("found", CLASHES, ids=range(len(CLASHES)))
+def test_keys_that_are_equal_in_python_alone_are_maps_for_once(found):
+    parts = [on_the_wire(items, True) for items in found]
+    pairs = b"".join(part + b"\x00" for part in parts)
+    for wire in (
+        bytes([0x80 + len(parts)]) + pairs,
+        b"\x91" + bytes([0x80 + len(parts)]) + pairs,
+        tuple_of(bytes([0x80 + len(parts)]) + pairs),
+        b"\xc7" + bytes([3 + len(b"".join(parts)), 12, 0x92 + len(parts), 6, 0]) + b"".join(parts),
+    ):
+        for read in (decode, _careful.decode):
+            value = read(wire)
+            while len(value) == 1:
+                (value,) = value
+            assert {type(key) for key in value} == {krait.MapKey} and len(value) == len(found)
+            assert sorted(map(repr, value)) == sorted(repr(plain(items)) for items in found)
+        assert decode(careful({1: 2})) == {1: 2}, "the decoder is as good as new"
+
+
+def tuple_of(part):
+    return b"\xc7" + bytes([len(part) + 1, 2, 0x91]) + part
+
+
+def test_one_and_the_decimal_one_are_two_keys():
+    wire = b"\x82\x01\xa1a" + on_the_wire([5, 1, 0, 1], True) + b"\xa1b"
+    for read in (decode, _careful.decode):
+        value = read(wire)
+        assert value[1] == "a" and [x for x in value.values()] == ["a", "b"]
+
+
 def plain(items):
     """What a map that stands for a STRUCT would say."""
     return _structs._as_map(items[0], list(items))

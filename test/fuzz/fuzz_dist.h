@@ -150,6 +150,10 @@ static inline void look_at_type(const struct dist_event *ev)
 		MUST(ev->payload.at != NULL);
 		/* fallthrough */
 	case DIST_EV_OVERSIZE:
+		if (ev->mfa != NULL) {
+			MUST(ev->has_from && ev->ref.at != NULL && ev->spawn_opts != NULL);
+			break;
+		}
 		MUST(ev->to_is_pid + ev->to_is_alias + (ev->name.at != NULL) == 1);
 		MUST(!ev->to_is_alias || ev->ref.at != NULL);
 		break;
@@ -250,6 +254,8 @@ static inline void answer(struct run *r, const struct dist_event *ev)
 		break;
 	case DIST_EV_SPAWN:
 		dist_send_spawn_reply(r->d, ev->ref, to, 3, ev->payload);
+		if (dist_can_spawn(r->d))
+			echo(r, dist_begin_spawn(r->d, ev->ref, &us, to, "m", "f", 1), ev->payload);
 		break;
 	default:
 		break;
@@ -438,6 +444,7 @@ static inline uint64_t run(bool dials, struct input in, bool whole)
 		struct dist_event ev;
 
 		MUST(dist_state(r.d) == DIST_DEAD && !dist_next(r.d, &ev));
+		MUST(!dist_told_nok(r.d) || (dials && !r.up));
 	}
 	dist_free(r.d);
 	dist_free(r.mirror);

@@ -11,6 +11,51 @@
 
 #define FRAME_ROOM_MIN 4096
 
+/* As frame_skip(), plainly; NULL: cut off, or no msgpack. */
+static const uint8_t *skip(const uint8_t *p, const uint8_t *end)
+{
+	uint64_t n = 0, elements = 0;
+	unsigned tag, width = 0;
+
+	if (p == end)
+		return NULL;
+	tag = *p++;
+	if (tag == 0xc1)
+		return NULL;
+	if (tag >= 0xc4 && tag <= 0xc9)
+		width = 1u << (tag - 0xc4) % 3;
+	else if (tag >= 0xd9 && tag <= 0xdb)
+		width = 1u << (tag - 0xd9);
+	else if (tag >= 0xdc && tag <= 0xdf)
+		width = tag & 1 ? 4 : 2;
+	if ((size_t)(end - p) < width)
+		return NULL;
+	for (; width > 0; width--)
+		n = n << 8 | *p++;
+	if (tag >= 0x80 && tag <= 0x8f)
+		elements = 2 * (tag & 15u);
+	else if (tag >= 0x90 && tag <= 0x9f)
+		elements = tag & 15u;
+	else if (tag >= 0xdc && tag <= 0xdf)
+		elements = tag >= 0xde ? 2 * n : n;
+	else if (tag >= 0xa0 && tag <= 0xbf)
+		n = tag & 31u;
+	else if (tag >= 0xc7 && tag <= 0xc9)
+		n++;
+	else if (tag == 0xca || tag == 0xcb)
+		n = tag == 0xca ? 4 : 8;
+	else if (tag >= 0xcc && tag <= 0xd3)
+		n = UINT64_C(1) << (tag & 3);
+	else if (tag >= 0xd4 && tag <= 0xd8)
+		n = 1 + (UINT64_C(1) << (tag - 0xd4));
+	if ((tag >= 0x80 && tag <= 0x9f) || (tag >= 0xdc && tag <= 0xdf)) {
+		for (; elements > 0 && p != NULL; elements--)
+			p = skip(p, end);
+		return p;
+	}
+	return n > (size_t)(end - p) ? NULL : p + n;
+}
+
 /* Reads elements as the node does, and any other way. */
 static void look(const struct frame *f, uint64_t *hash)
 {
@@ -19,15 +64,18 @@ static void look(const struct frame *f, uint64_t *hash)
 	unsigned which = f->type;
 
 	for (int i = 0; i < 50 && at < end; i++, which++) {
-		const uint8_t *before = at;
+		const uint8_t *before = at, *past = at, *expected = skip(at, end);
 		const char *text = NULL;
 		uint64_t number = 0;
 		uint32_t count = 0;
 		size_t len = 0;
-		bool ok = false;
+		bool ok = false, truth = false;
 
-		for (int k = 0; k < 4 && !ok; k++) {
-			switch ((which + (unsigned)k) % 4) {
+		ok = frame_skip(&past, end);
+		MUST(ok ? past == expected : expected == NULL && past == before);
+		ok = false;
+		for (int k = 0; k < 5 && !ok; k++) {
+			switch ((which + (unsigned)k) % 5) {
 			case 0:
 				ok = frame_get_uint(&at, end, &number);
 				break;
@@ -39,6 +87,9 @@ static void look(const struct frame *f, uint64_t *hash)
 				ok = frame_get_map(&at, end, &count);
 				MUST(!ok || count <= (size_t)(end - at) / 2);
 				break;
+			case 3:
+				ok = frame_get_bool(&at, end, &truth);
+				break;
 			default:
 				ok = frame_get_array(&at, end, &count);
 				MUST(!ok || count <= (size_t)(end - at));
@@ -47,7 +98,7 @@ static void look(const struct frame *f, uint64_t *hash)
 		}
 		if (!ok)
 			at++;
-		hash_number(hash, number + len + count + ok);
+		hash_number(hash, number + len + count + truth + ok);
 	}
 	free(copy);
 }
@@ -89,6 +140,14 @@ static int run(const uint8_t *data, size_t size, uint32_t seed, size_t max_bytes
 	return rc;
 }
 
+/* How many elements: each of the three forms of a head. */
+static unsigned many(struct input *in)
+{
+	unsigned n = next_u8(in);
+
+	return n < 255 ? n : 70000;
+}
+
 /* Writes one frame and reads it again. */
 static void written(struct input in)
 {
@@ -97,7 +156,7 @@ static void written(struct input in)
 	struct buf out = { 0 };
 	struct frame frame;
 	struct frame_reader reader;
-	const uint8_t *at, *end;
+	const uint8_t *at, *end, *past;
 	struct input again = in;
 	struct span text;
 	uint64_t number;
@@ -107,7 +166,7 @@ static void written(struct input in)
 	buf_put(&out, "before", 6);
 	start = frame_begin(&out, type, id, count);
 	for (unsigned i = 0; i < count; i++) {
-		switch (next_u8(&in) % 3) {
+		switch (next_u8(&in) % 6) {
 		case 0:
 			number = next_u64(&in);
 			frame_put_uint(&out, number >> next_u8(&in) % 64);
@@ -115,6 +174,21 @@ static void written(struct input in)
 		case 1:
 			text = next_span(&in, next_u16(&in));
 			frame_put_str(&out, text.at, text.len);
+			break;
+		case 2:
+			frame_put_bool(&out, next_u8(&in) & 1);
+			break;
+		case 3:
+			number = many(&in);
+			frame_put_array(&out, (uint32_t)number);
+			for (; number > 0; number--)
+				frame_put_nil(&out);
+			break;
+		case 4:
+			number = many(&in);
+			frame_put_map(&out, (uint32_t)number);
+			for (number *= 2; number > 0; number--)
+				frame_put_bool(&out, false);
 			break;
 		default:
 			frame_put_nil(&out);
@@ -140,9 +214,11 @@ static void written(struct input in)
 	for (unsigned i = 0; i < count; i++) {
 		const char *read = NULL;
 		uint64_t read_number = 0;
+		uint32_t read_count = 0;
 		size_t len = 0;
+		bool truth = false;
 
-		switch (next_u8(&again) % 3) {
+		switch (next_u8(&again) % 6) {
 		case 0:
 			number = next_u64(&again);
 			number >>= next_u8(&again) % 64;
@@ -152,6 +228,23 @@ static void written(struct input in)
 			text = next_span(&again, next_u16(&again));
 			MUST(frame_get_str(&at, end, &read, &len) && len == text.len);
 			MUST(len == 0 || memcmp(read, text.at, len) == 0);
+			break;
+		case 2:
+			MUST(frame_get_bool(&at, end, &truth) && truth == (next_u8(&again) & 1));
+			break;
+		case 3:
+			number = many(&again);
+			MUST(frame_get_array(&at, end, &read_count) && read_count == number);
+			for (; number > 0; number--)
+				MUST(frame_skip(&at, end));
+			break;
+		case 4:
+			number = many(&again);
+			past = at;
+			MUST(frame_get_map(&at, end, &read_count) && read_count == number);
+			for (number *= 2; number > 0; number--)
+				MUST(frame_get_bool(&at, end, &truth) && !truth);
+			MUST(frame_skip(&past, end) && past == at);
 			break;
 		default:
 			MUST(!frame_get_uint(&at, end, &read_number) && *at++ == 0xc0);

@@ -1,7 +1,7 @@
 /* fuzz_request.c - messages of a peer: opened, parsed, refused in words.
  *
- * Input: byte 0 chooses whom it was said to (2 bits), the defaults (1) and whether an allocation fails (1);
- * bytes 1 and 2, where the head of an oversize message ends. Then a message.
+ * Input: byte 0 chooses whom it was said to (2 bits), the defaults (1), whether an allocation fails (1) and
+ * the mode of sessions (2); bytes 1 and 2, where the head of an oversize message ends. Then a message.
  *
  * Spans and terms of what was understood lie within the message; a refusal is one sound term; the head of
  * a message says the same as the whole. */
@@ -40,29 +40,80 @@ static void look_at_envelope(const struct envelope *env, bool whole)
 	MUST(whole ? is_inside(env->request) : env->request == NULL);
 }
 
-static void look_at_request(const struct request *req, enum request_target target)
+/* M, F, Args. */
+static void look_at_mfa(const struct request *req)
 {
 	static char pattern[] = "a.b*c";
 	static const struct config few_allowed = { .allow = { .item = { pattern }, .count = 1 } };
 
+	MUST(inside(req->module) && req->module.len > 0 && req->module.len <= REQUEST_NAME_MAX);
+	MUST(inside(req->function) && req->function.len > 0 &&
+	     req->function.len <= REQUEST_NAME_MAX);
+	MUST(term_utf8(req->module.at, req->module.len));
+	MUST(term_utf8(req->function.at, req->function.len));
+	MUST(is_inside(req->module_term) && is_inside(req->function_term));
+	MUST(is_inside(req->args));
+	MUST(term_kind(req->args) == TERM_LIST || term_kind(req->args) == TERM_NIL ||
+	     term_kind(req->args) == TERM_STRING);
+	(void)config_allows(&few_allowed, (const char *)req->module.at, req->module.len,
+			    (const char *)req->function.at, req->function.len);
+}
+
+/* The node takes a batch apart as it was checked. */
+static void look_at_batch(const struct request *req)
+{
+	const uint8_t *at;
+	uint32_t count;
+
+	MUST(is_inside(req->calls) && term_list(req->calls, &count, &at));
+	MUST(count > 0 && count <= REQUEST_BATCH_MAX);
+	for (; count > 0; count--, at = term_skip(at)) {
+		struct request call = { 0 };
+
+		MUST(request_parse_mfa(at, &call));
+		look_at_mfa(&call);
+	}
+	MUST(term_kind(at) == TERM_NIL);
+}
+
+static void look_at_options(const struct request *req)
+{
+	if (req->kwargs != NULL)
+		MUST(is_inside(req->kwargs) && term_kind(req->kwargs) == TERM_MAP);
+	if (req->traceparent.len > 0)
+		MUST(inside(req->traceparent) && req->traceparent.len <= 512);
+	if (req->progress != NULL)
+		MUST(is_inside(req->progress) && term_span(req->progress).len <= REQUEST_TERM_MAX);
+	if (req->session != NULL)
+		MUST(is_inside(req->session) && term_span(req->session).len <= REQUEST_TERM_MAX);
+	if (req->has_owner)
+		MUST(req->session != NULL && inside((struct span){ (const uint8_t *)req->owner.node,
+								   req->owner.node_len }));
+	MUST(req->session_mode <= SESSION_FAIL_FAST);
+	MUST(req->demand <= REQUEST_DEMAND_MAX);
+	MUST(req->retry <= REQUEST_RETRY_MAX);
+}
+
+static void look_at_request(const struct request *req, enum request_target target)
+{
+	look_at_options(req);
 	switch (req->verb) {
 	case VERB_CALL:
-		MUST(target != TARGET_NODE);
-		MUST(inside(req->module) && req->module.len > 0 &&
-		     req->module.len <= REQUEST_NAME_MAX);
-		MUST(inside(req->function) && req->function.len > 0 &&
-		     req->function.len <= REQUEST_NAME_MAX);
-		MUST(term_utf8(req->module.at, req->module.len));
-		MUST(term_utf8(req->function.at, req->function.len));
-		MUST(is_inside(req->module_term) && is_inside(req->function_term));
-		MUST(is_inside(req->args));
-		if (req->kwargs != NULL)
-			MUST(is_inside(req->kwargs) && term_kind(req->kwargs) == TERM_MAP);
-		if (req->traceparent.len > 0)
-			MUST(inside(req->traceparent) && req->traceparent.len <= 512);
-		MUST(req->retry <= REQUEST_RETRY_MAX);
-		(void)config_allows(&few_allowed, (const char *)req->module.at, req->module.len,
-				    (const char *)req->function.at, req->function.len);
+	case VERB_STREAM:
+		MUST(target == TARGET_POOL || target == TARGET_LEASE);
+		look_at_mfa(req);
+		break;
+	case VERB_BATCH:
+		MUST(target == TARGET_POOL || target == TARGET_LEASE);
+		look_at_batch(req);
+		break;
+	case VERB_CHECKOUT:
+		MUST(target == TARGET_POOL);
+		break;
+	case VERB_END_SESSION:
+		MUST(target == TARGET_POOL && req->session != NULL);
+		break;
+	case VERB_PING:
 		break;
 	case VERB_GIVE_AWAY:
 		MUST(target == TARGET_LEASE);
@@ -75,7 +126,7 @@ static void look_at_request(const struct request *req, enum request_target targe
 		MUST(target == TARGET_NODE);
 		break;
 	default:
-		MUST(req->verb <= VERB_STOP);
+		MUST(req->verb <= VERB_STOP && target != TARGET_STREAM);
 	}
 	MUST(req->priority < PRIORITIES);
 	MUST(req->timeout_ms == REQUEST_INFINITY || req->timeout_ms <= UINT64_C(1) << 40);
@@ -85,11 +136,14 @@ static void look_at_request(const struct request *req, enum request_target targe
 
 static void parse(const uint8_t *term, enum request_target target, unsigned choice)
 {
+	static const enum pool_session_mode modes[] = { SESSION_STRICT, SESSION_HINT,
+							SESSION_FAIL_FAST, SESSION_STRICT };
 	const struct request_defaults defaults = { 60000, choice & 4 ? 0 : REQUEST_INFINITY,
-						   (choice & 4) != 0,
-						   SESSION_STRICT };
+						   (choice & 4) != 0, modes[choice >> 4 & 3] };
 	struct buf reason = { 0 };
 	struct request req;
+	const uint8_t *e;
+	uint32_t arity;
 	int rc;
 
 	mem_fail_after = choice & 8 ? 0 : -1;
@@ -105,6 +159,15 @@ static void parse(const uint8_t *term, enum request_target target, unsigned choi
 		MUST(term_kind(reason.data) == TERM_TUPLE);
 	}
 	buf_free(&reason);
+	if (!term_tuple(term, &arity, &e) || arity != 3)
+		return;
+	rc = request_plain_call(e, &defaults, &req); /* as a SPAWN_REQUEST and rex have it */
+	MUST(rc == 0 || rc == -ENOENT || rc == -EINVAL);
+	if (rc == 0) {
+		look_at_options(&req);
+		look_at_mfa(&req);
+		MUST(req.session == NULL && req.kwargs == NULL && req.progress == NULL);
+	}
 }
 
 static bool same(struct span a, struct span b)
@@ -115,7 +178,7 @@ static bool same(struct span a, struct span b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const enum request_target targets[] = { TARGET_POOL, TARGET_NODE, TARGET_LEASE,
-						       TARGET_POOL };
+						       TARGET_STREAM };
 	struct input in = { data, size };
 	unsigned choice = next_u8(&in);
 	size_t head_len = next_u16(&in);

@@ -23,8 +23,9 @@ static inline uint64_t take_be(const uint8_t **p, const uint8_t *end, size_t n)
 static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigned level,
 				   unsigned *depth)
 {
-	static const uint8_t kind_of_ext[] = { 0,        0,        0,         0,
-					       TERM_PID, TERM_REF, TERM_PORT, TERM_EXPORT };
+	static const uint8_t kind_of_ext[] = {
+		[4] = TERM_PID, [5] = TERM_REF, [6] = TERM_PORT, [7] = TERM_EXPORT, [11] = TERM_PID
+	};
 	uint64_t n, elements = 0;
 	unsigned tag;
 
@@ -69,11 +70,11 @@ static inline const uint8_t *sound(const uint8_t *p, const uint8_t *end, unsigne
 		type = *p++;
 		content = p;
 		p += n;
-		MUST((type >= 1 && type <= 10) || type == 12 || type == 13);
+		MUST(type >= 1 && type <= 13);
 		if (type == 13) {
 			MUST(n >= 16 && content[0] >= 1 && content[0] <= 14 && content[1] <= 32 &&
 			     content[2] <= 3);
-		} else if (type == 2 || type >= 9) {
+		} else if (type == 2 || type == 9 || type == 10 || type == 12) {
 			MUST(n > 0 && ((content[0] & 0xf0) == 0x90 || content[0] == 0xdc ||
 				       content[0] == 0xdd));
 			MUST(sound(content, p, level + 1, depth) == p);

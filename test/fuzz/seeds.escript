@@ -60,6 +60,8 @@ signals() ->
      signal({24, P, Q}, bye), signal({25, P, Q, t}, bye), signal({26, P, Q}, bye),
      signal({27, P, Q, t}, bye), signal({28, P, Q, R}, bye), signal({28, default, Q, R}, bye),
      signal({29, R, P, P, {m, f, 1}, [monitor, link]}, [1]),
+     signal({29, R, P, P, {krait, 'execute_call', 4}, [monitor, {reply, error_only}]}, [R, math, sqrt, [2]]),
+     signal({29, R, P, P, {m, f, 0}, [{priority, low}]}, []), signal({29, R, P, P, {m, f, 1}, []}, x), signal({31, R, Q, 1, notsup}),
      signal({30, R, P, P, {m, f, 1}, [], t}, [1]), signal({31, R, Q, 0, P}),
      signal({32, R, Q, 0, P, t}), signal({33, P, R}, hi), signal({34, P, R, t}, hi),
      signal({35, 16#ffffffffffffffff, P, Q}), signal({35, 1, P, Q}), signal({36, 7, P, Q}),
@@ -69,6 +71,10 @@ signals() ->
      begin
          <<H:16, B/binary>> = signal({2, '', Q}, binary:copy(<<0>>, 300)),
          <<(H bor 16#4000):16, B/binary>>
+     end,
+     begin
+         <<H2:16, B2/binary>> = signal({29, R, P, P, {m, f, 1}, [monitor]}, [binary:copy(<<0>>, 300)]),
+         <<(H2 bor 16#4000):16, B2/binary>>
      end,
      record(16#8000, <<>>), record(16#1000, <<0, 0, 0, 0, 255, 255, 255, 255>>)].
 
@@ -176,6 +182,8 @@ local_fun(Free, Count) ->
 encoded() -> [tl_(term_to_binary(T)) || T <- terms()] ++ old_forms().
 
 transcode_in() ->
+    [<<Choice, 3, (tl_(term_to_binary(T)))/binary>> ||
+        Choice <- [0, 1, 2, 16#80], T <- [[{krait_input, self()}, 1], [{krait_input, x}], #{a => {krait_input, self()}}, [[{krait_input, self()}]]]] ++
     [<<(16#02), 0, T/binary>> || T <- encoded()] ++
     [<<(16#06), 0, T/binary>> || T <- [tl_(term_to_binary(X)) || X <- [<<"a">>, <<5:3>>, #{<<"a">> => 1}]]] ++
     [<<Choice, 3, (tl_(term_to_binary(T)))/binary>> ||
@@ -273,6 +281,9 @@ frame() ->
          {6, 0, <<Hello/binary, Result/binary, Error/binary, Deep/binary, Pong/binary>>}, {7, 0, <<0:32>>},
          {7, 0, <<1:32, 16#90>>}, {7, 0, <<255, 255, 255, 255>>}, {8, 2, <<3:32, 1, 2, 3>>}, {9, 3, <<16#fffffff0:32, 1>>},
          {9, 0, framed([1, 1 bsl 63])}, {9, 0, <<7:32, 16#dc, 2:16, 16#cd, 1:16, 5>>}, {9, 0, <<2:32, 16#91, 1>>},
+         {6, 0, framed([7, 21, 5, <<"call">>, self(), {req, 1}, nil])}, {6, 0, framed([7, 22, 5, <<"send">>, [<<"name">>, a@b], 1, 5000])},
+         {6, 0, framed([8, 5, #{1 => [true, false, 1.5, <<255>>, 1 bsl 70]}])}, {6, 0, framed([6, 5, fun lists:map/2])}, {6, 0, framed([5, 5])},
+         {0, 4, <<7:16, 5, 99:64, 2, 1, 3, 7, 4, 9, 3, 255, 5>>}, {0, 4, <<7:16, 3, 99:64, 4, 255, 3, 100, 4, 100>>},
          {0, 4, <<7:16, 5, 99:64, 0, 7:64, 1, 0, 255:64, 40, 2, 1, 3:16, "abc">>},
          {0, 4, <<65535:16, 3, (1 bsl 63):64, 1, 300:16, (binary:copy(<<"x">>, 300))/binary, 1, 40:16, "0123456789012345678901234567890123456789">>}]].
 
@@ -290,7 +301,14 @@ sentences() ->
      "{checkout, anonymous}", "{checkout, anonymous, [{queue_timeout, 0}]}", "{checkout, anonymous, #{kwargs => 1}}",
      "{checkout, {session, 1}}", "checkin", "{checkin}", "{checkin, 1}", "{give_away, nobody}", "ping", "{ping, worker}", "{ping, node}",
      "await_ready", "{await_ready, 3}", "{await_ready, -1}", "status", "workers", "stop", "nonsense", "{nonsense, 1}", "17", "{}", "[call]",
-     "{stream, m, f, []}", "{krait_lane, self, [], []}"].
+     "{stream, m, f, []}", "{krait_lane, self, [], []}", "{stream, m, f, [1], #{demand => 0, progress => {tag, 1}, retry => 2}}",
+     "{stream, m, f, [], [{demand, 1000001}]}", "{stream, m, f}", "{batch, [{m, f, []}, {<<\"m\">>, f, [1]}]}",
+     "{batch, [{m, f, []}], [{strings, bytes}, {progress, p}, {timeout, 5}]}", "{batch, []}", "{batch, [{m, f}]}", "{batch, [{m, f, []}|x]}",
+     "{batch, [{m, f, []}], [{kwargs, #{}}]}", "{batch, [{m, f, []}], [{demand, 1}]}", "{batch, \"ab\"}",
+     "{call, m, f, [], [{session, {user, 7}}, {session_mode, hint}]}", "{call, m, f, [], #{session => 1, session_mode => fail_fast}}",
+     "{call, m, f, [], [{session, 1}, {session, 2}]}", "{call, m, f, [], [{session_mode, strict}]}", "{call, m, f, [], [{session_mode, loose}]}",
+     "{call, m, f, [], [{session, 1}, {owner, me}]}", "{checkout, {session, x}, [{session_mode, strict}]}", "{checkout, {session, x, y}}",
+     "{end_session, #{a => 1, b => 2}}", "end_session", "sessions", "{m, f, []}", "{m, f, [1|2]}", "{'', f, []}"].
 
 parsed(Text) ->
     {ok, Tokens, _} = erl_scan:string(Text ++ "."),
@@ -298,12 +316,17 @@ parsed(Text) ->
     Term.
 
 request() ->
-    Terms = [parsed(S) || S <- sentences()] ++ [{give_away, self()}, {call, 'é', f, []}, {call, <<255>>, f, []}, {call, f, <<"a", 0>>, []}],
+    Long = binary:copy(<<"x">>, 1100),
+    Terms = [parsed(S) || S <- sentences()] ++
+        [{call, m, f, [], [{session, s}, {owner, self()}]}, {call, m, f, [], [{owner, self()}]}, {end_session, Long},
+         {call, m, f, [], [{session, Long}]}, {call, m, f, [], [{progress, Long}]}, {batch, lists:duplicate(40, {m, f, []})}] ++
+        [{give_away, self()}, {call, 'é', f, []}, {call, <<255>>, f, []}, {call, f, <<"a", 0>>, []}],
     R = make_ref(),
     Messages = [{'$gen_call', {self(), Tag}, ping} || Tag <- [R, [alias | R], [[alias | R] | x], tag, [a], [[alias | R], 1]]] ++
         [{'$gen_cast', ping}, {'$gen_call', from, ping}, {'$gen_call', {1, 2}, ping}, {'$gen_call', {}, ping}, {'$gen_cast', ping, 1}, hello],
     {_, _, Frames} = captured("call"),
-    [<<Target, 255, 255, (tl_(term_to_binary({'$gen_call', {self(), [alias | R]}, T})))/binary>> || Target <- [0, 1, 2], T <- Terms] ++
+    [<<Target, 255, 255, (tl_(term_to_binary({'$gen_call', {self(), [alias | R]}, T})))/binary>> || Target <- [0, 1, 2, 3], T <- Terms] ++
+    [<<16#10, 255, 255, (tl_(term_to_binary(T)))/binary>> || T <- Terms] ++
     [<<4, 0, 60, (tl_(term_to_binary(M)))/binary>> || M <- Messages] ++
     [<<8, 255, 255, (tl_(term_to_binary({'$gen_cast', T})))/binary>> || T <- Terms] ++
     [<<0, 255, 255, M/binary>> || <<112, 131, F/binary>> <- Frames, M <- message_of(F)].

@@ -1,6 +1,6 @@
 defmodule Krait.Terms do
   @moduledoc """
-  Random terms of every row of the contract's section 7, save structs and tensors (not built yet).
+  Random terms of every row of the contract's section 7.
 
   Only terms that have a Python form: no improper list, no map two of whose keys are the same to
   Python (`1`, `1.0` and `true`; `:a` and `"a"`; a list and a tuple of the same).
@@ -32,12 +32,21 @@ defmodule Krait.Terms do
   defp container(depth) do
     size = :rand.uniform(6) - 1
 
-    case :rand.uniform(4) do
+    case :rand.uniform(5) do
       1 -> many(size, depth)
       2 -> List.to_tuple(many(size, depth))
       3 -> charlist()
       4 -> many(size, depth) |> Map.new(&{key(depth), &1}) |> unique_for_python()
+      5 -> set(size, depth)
     end
+  end
+
+  # In the form of any Elixir: without a version, since 1.15, or with it.
+  defp set(0, _), do: %{__struct__: MapSet, map: %{}, version: 2}
+
+  defp set(size, depth) do
+    elements = for _ <- 1..size, into: %{}, do: {key(depth), []}
+    %{__struct__: MapSet, map: unique_for_python(elements)}
   end
 
   defp many(0, _), do: []
@@ -48,7 +57,7 @@ defmodule Krait.Terms do
   defp key(depth), do: if(:rand.uniform(4) == 1, do: term(min(depth, 2)), else: leaf())
 
   defp leaf do
-    case :rand.uniform(14) do
+    case :rand.uniform(16) do
       1 ->
         :rand.uniform(512) - 256
 
@@ -98,8 +107,43 @@ defmodule Krait.Terms do
 
       14 ->
         Enum.random([[], {}, %{}])
+
+      15 ->
+        struct_or_nearly()
+
+      16 ->
+        n = :rand.uniform(4)
+        {:krait_tensor, :u16, {n, 2}, :crypto.strong_rand_bytes(4 * n)}
     end
   end
+
+  # One field in ten is out of range, and makes it a map.
+  defp struct_or_nearly do
+    date = %{~D[2024-01-01] | year: field(1, 9999), month: field(1, 12), day: field(1, 28)}
+    digits = :rand.uniform(7) - 1
+    micro = {Enum.random([0, :rand.uniform(999_999)]), digits}
+    time = %{~T[00:00:00] | hour: field(0, 23), second: field(0, 59), microsecond: micro}
+    naive = Map.merge(time, %{date | __struct__: NaiveDateTime})
+
+    zone =
+      Enum.random([
+        %{time_zone: "Etc/UTC", zone_abbr: "UTC", utc_offset: 0, std_offset: 0},
+        %{time_zone: "Europe/Berlin", zone_abbr: "CET", utc_offset: 3600, std_offset: 0},
+        %{time_zone: "Europe/Berlin", zone_abbr: "CEST", utc_offset: 3600, std_offset: 3600},
+        %{time_zone: text(3), zone_abbr: text(3), utc_offset: field(-9, 9), std_offset: 0}
+      ])
+
+    Enum.random([
+      date,
+      time,
+      naive,
+      naive |> Map.merge(zone) |> Map.put(:__struct__, DateTime),
+      %{__struct__: Decimal, sign: field(1, 1), coef: integer(90) |> abs(), exp: field(-9, 9)}
+    ])
+  end
+
+  defp field(low, high),
+    do: if(:rand.uniform(10) == 1, do: high + 1, else: Enum.random(low..high))
 
   defp depth_free, do: :rand.uniform(10)
 
@@ -158,7 +202,7 @@ defmodule Krait.Terms do
   defp python_key(tuple) when is_tuple(tuple), do: python_key(Tuple.to_list(tuple))
 
   defp python_key(map) when is_map(map) do
-    {:map, Enum.sort(for {k, v} <- map, do: {python_key(k), python_key(v)})}
+    {:map, Enum.sort(for {k, v} <- :maps.to_list(map), do: {python_key(k), python_key(v)})}
   end
 
   defp python_key(other), do: {:other, other}
