@@ -121,6 +121,11 @@ def simplify(value: Any) -> Any:
         encoder = _encoder(cls)
         if encoder is not None:
             return encoder(value)
+    exactly = _structs.EXACTLY.get(cls)
+    if exactly is not None:
+        found = exactly(value)
+        if found is not None:
+            return found
     hook = getattr(cls, "__krait__", None)
     if hook is not None:
         return hook(value)

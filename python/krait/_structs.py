@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, Callable, Optional
 
 from krait._terms import Atom, ListKey, MapKey
 
@@ -216,17 +216,24 @@ def _decimal(sign: int, exp: int, coef: int | str) -> Decimal:
 def plain(value: Any) -> Any:
     """The Struct of a date, time, Decimal or set, or of an object of a subclass; None: it is none, or has
     no term. What a time zone of the user's raises goes through."""
+    for cls in type(value).__mro__:
+        if cls in EXACTLY:
+            return EXACTLY[cls](value)
+    return None
+
+
+def _elements(value: Any) -> Struct:
     cls = type(value)
-    if issubclass(cls, (set, frozenset)):
-        version = 2 if issubclass(cls, (MapSet, FrozenMapSet)) else 0
-        return Struct([MAPSET + (IN_KEY if issubclass(cls, frozenset) else 0), version, *value])
-    if issubclass(cls, datetime):
-        return _moment(value) if type(value.year) is int else None  # pandas.NaT is a datetime, too
-    if issubclass(cls, date):
-        return Struct([DATE, value.year, value.month, value.day])
-    if issubclass(cls, time):
-        return None if value.tzinfo is not None else Struct([TIME, *_clock(value)])
-    return _number(value) if issubclass(cls, Decimal) else None
+    version = 2 if issubclass(cls, (MapSet, FrozenMapSet)) else 0
+    return Struct([MAPSET + (IN_KEY if issubclass(cls, frozenset) else 0), version, *value])
+
+
+def _day(value: date) -> Struct:
+    return Struct([DATE, value.year, value.month, value.day])
+
+
+def _time(value: time) -> Struct | None:
+    return None if value.tzinfo is not None else Struct([TIME, *_clock(value)])
 
 
 def _clock(value: Any) -> tuple[int, int, int, int, int]:
@@ -237,6 +244,8 @@ def _clock(value: Any) -> tuple[int, int, int, int, int]:
 
 
 def _moment(value: datetime) -> Struct | None:
+    if type(value.year) is not int:  # pandas.NaT
+        return None
     zone = value.tzinfo
     if zone is None or (zone is not timezone.utc and value.utcoffset() is None):
         return Struct([NAIVE, value.year, value.month, value.day, *_clock(value)])
@@ -288,6 +297,19 @@ def _number(value: Decimal) -> Struct | None:
         return None
     return Struct([DECIMAL, minus, exp, int(Decimal((0, digits, 0)))])
 
+
+EXACTLY: dict[type, Callable[[Any], Optional[Struct]]] = {
+    date: _day,
+    time: _time,
+    Time: _time,
+    datetime: _moment,
+    DateTime: _moment,
+    Decimal: _number,
+    set: _elements,
+    MapSet: _elements,
+    frozenset: _elements,
+    FrozenMapSet: _elements,
+}
 
 _NAMES = {
     DATE: ("Date", ("year", "month", "day")),
