@@ -62,7 +62,8 @@ bool struct_sound(enum struct_kind kind, const int64_t *value, bool number)
 	case STRUCT_DATETIME:
 		month = value[1];
 		day = value[2];
-		if (day > days[month - 1] + (month == 2 && year % 4 == 0 &&
+		if (month < 1 || month > 12 ||
+		    day > days[month - 1] + (month == 2 && year % 4 == 0 &&
 					     (year % 100 != 0 || year % 400 == 0)))
 			return false;
 		offset = kind == STRUCT_DATETIME ? value[8] + value[9] : 0;
@@ -190,7 +191,7 @@ static bool fits(const struct struct_shape *shape, const struct struct_field *fi
 static bool sound(const struct struct_found *found)
 {
 	const struct struct_shape *shape = &struct_shapes[found->kind];
-	int64_t value[STRUCT_FIELDS_MAX];
+	int64_t value[STRUCT_FIELDS_MAX] = { 0 };
 	int n = 0;
 
 	if (found->kind == STRUCT_MAPSET)

@@ -20,7 +20,7 @@ static enum transcode_fault room(struct sink *s)
 						  : sink_more(s, KEY_ROOM + SINK_SLACK);
 }
 
-static void word(struct sink *s, const char *text)
+static void put_word(struct sink *s, const char *text)
 {
 	etf_word(s, text, strlen(text));
 }
@@ -38,7 +38,7 @@ static bool get_int(const uint8_t **p, const uint8_t *end, int64_t *value)
 		return u <= INT64_MAX;
 	}
 	if (*t >= 0xe0) {
-		*value = (int8_t)*t;
+		*value = *t - 0x100;
 		*p = t + 1;
 		return true;
 	}
@@ -46,7 +46,7 @@ static bool get_int(const uint8_t **p, const uint8_t *end, int64_t *value)
 		return false;
 	switch (*t) {
 	case 0xd0:
-		*value = (int8_t)t[1];
+		*value = t[1] < 0x80 ? t[1] : t[1] - 0x100;
 		break;
 	case 0xd1:
 		*value = (int16_t)get_u16(t + 1);
@@ -130,13 +130,13 @@ static enum transcode_fault put_field(struct sink *s, const struct struct_shape 
 	const struct struct_field *field = &shape->field[i];
 	int64_t *value = *values;
 
-	word(s, field->name);
+	put_word(s, field->name);
 	switch (field->type) {
 	case FIELD_NAME:
-		word(s, shape->name);
+		put_word(s, shape->name);
 		return TRANSCODE_OK;
 	case FIELD_CALENDAR:
-		word(s, "Elixir.Calendar.ISO");
+		put_word(s, "Elixir.Calendar.ISO");
 		return TRANSCODE_OK;
 	case FIELD_TEXT:
 		return put_text(s, p, end);
@@ -175,13 +175,13 @@ static enum transcode_fault put_set(struct sink *s, const uint8_t **p, const uin
 	if (!frame_get_uint(p, end, &version) || (version != 0 && version != 2))
 		return bad(s);
 	etf_head(s, TAG_MAP, version == 2 ? 3 : 2);
-	word(s, "__struct__");
-	word(s, struct_shapes[STRUCT_MAPSET].name);
+	put_word(s, "__struct__");
+	put_word(s, struct_shapes[STRUCT_MAPSET].name);
 	if (version == 2) {
-		word(s, "version");
+		put_word(s, "version");
 		etf_uint(s, version, false);
 	}
-	word(s, "map");
+	put_word(s, "map");
 	etf_head(s, TAG_MAP, elements);
 	return TRANSCODE_OK;
 }

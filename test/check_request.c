@@ -185,6 +185,14 @@ static const struct bad {
 	{ "{end_session}", TARGET_POOL, "{bad_request, <<{end_session, Id}" },
 	{ "{end_session, a}", TARGET_NODE, "{unknown_request, end_session" },
 	{ "{sessions, a}", TARGET_POOL, "{bad_request, <<sessions" },
+	{ "{batch, []}", TARGET_POOL, "{bad_request, <<{batch, Calls} or {batch, Calls, Opts}:" },
+	{ "{batch, [{math, sqrt}]}", TARGET_POOL, "{bad_request, <<{batch, Calls} or" },
+	{ "{batch, [{math, sqrt, [2]}, sqrt]}", TARGET_POOL, "{bad_request, <<{batch, Calls} or" },
+	{ "{batch, [{math, sqrt, [2]}|sqrt]}", TARGET_LEASE, "{bad_request, <<{batch, Calls} or" },
+	{ "{batch, \"ab\"}", TARGET_POOL, "{bad_request, <<{batch, Calls} or" },
+	{ "{batch, [{math, sqrt, [2]}], [{kwargs, 1}]}", TARGET_POOL,
+	  "{bad_option, kwargs, <<an option of batch:" },
+	{ "{batch, [{math, sqrt, [2]}]}", TARGET_NODE, "{unknown_request, batch" },
 	{ "{checkout, forever}", TARGET_POOL, "{invalid_checkout_type, forever" },
 	{ "{checkout, {session}}", TARGET_POOL, "{invalid_checkout_type, {session}" },
 	{ "{checkout, anonymous, [{kwargs, 1}]}", TARGET_POOL,
@@ -206,7 +214,8 @@ static const struct bad {
 	{ "{pause, 1}", TARGET_POOL, "{bad_request, <<pause" },
 	{ "drain", TARGET_LEASE, "{unknown_request, drain" },
 	{ "{recycle, -1}", TARGET_POOL, "{bad_request, <<{recycle, Worker}, Worker the id of one" },
-	{ "{recycle, all}", TARGET_POOL, "{bad_request, <<{recycle, Worker}, Worker the id of one" },
+	{ "{recycle, all}", TARGET_POOL,
+	  "{bad_request, <<{recycle, Worker}, Worker the id of one" },
 	{ "{kill, me}", TARGET_POOL, "{bad_request, <<{kill, Worker}, Worker the id of one" },
 	{ "kill", TARGET_POOL, "{bad_request, <<{kill, Worker}" },
 };
@@ -236,14 +245,10 @@ START_TEST(a_plain_call_is_two_atoms_and_a_list)
 		const char *text;
 		int rc;
 	} rows[] = {
-		{ "{math, sqrt, [2]}", 0 },
-		{ "{'os.path', 'join.x', []}", 0 },
-		{ "{math, sqrt, \"bytes\"}", 0 },
-		{ "{math, sqrt, none}", -EINVAL },
-		{ "{math, 1, []}", -EINVAL },
-		{ "{\"math\", sqrt, []}", -EINVAL },
-		{ "{'', sqrt, []}", -ENOENT },
-		{ "{math, '', []}", -ENOENT },
+		{ "{math, sqrt, [2]}", 0 },       { "{'os.path', 'join.x', []}", 0 },
+		{ "{math, sqrt, \"bytes\"}", 0 }, { "{math, sqrt, none}", -EINVAL },
+		{ "{math, 1, []}", -EINVAL },     { "{\"math\", sqrt, []}", -EINVAL },
+		{ "{'', sqrt, []}", -ENOENT },    { "{math, '', []}", -ENOENT },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

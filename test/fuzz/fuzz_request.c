@@ -115,6 +115,10 @@ static void look_at_request(const struct request *req, enum request_target targe
 		break;
 	case VERB_PING:
 		break;
+	case VERB_RESIZE:
+		MUST(target != TARGET_LEASE && target != TARGET_STREAM);
+		MUST(req->count >= 1 && req->count <= 1024);
+		break;
 	case VERB_GIVE_AWAY:
 		MUST(target == TARGET_LEASE);
 		MUST(inside((struct span){ (const uint8_t *)req->to.node, req->to.node_len }));

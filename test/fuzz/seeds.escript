@@ -283,7 +283,7 @@ frame() ->
          {9, 0, framed([1, 1 bsl 63])}, {9, 0, <<7:32, 16#dc, 2:16, 16#cd, 1:16, 5>>}, {9, 0, <<2:32, 16#91, 1>>},
          {6, 0, framed([7, 21, 5, <<"call">>, self(), {req, 1}, nil])}, {6, 0, framed([7, 22, 5, <<"send">>, [<<"name">>, a@b], 1, 5000])},
          {6, 0, framed([8, 5, #{1 => [true, false, 1.5, <<255>>, 1 bsl 70]}])}, {6, 0, framed([6, 5, fun lists:map/2])}, {6, 0, framed([5, 5])},
-         {0, 4, <<7:16, 5, 99:64, 2, 1, 3, 7, 4, 9, 3, 255, 5>>}, {0, 4, <<7:16, 3, 99:64, 4, 255, 3, 100, 4, 100>>},
+         {0, 4, <<7:16, 5, 99:64, 2, 1, 3, 7, 4, 9, 3, 255, 5>>}, {0, 4, <<7:16, 3, 99:64, 4, 255, 3, 100, 4, 100>>}, {0, 4, <<7:16, 1, 99:64, 3, 255>>}, {0, 4, <<7:16, 1, 99:64, 4, 255>>},
          {0, 4, <<7:16, 5, 99:64, 0, 7:64, 1, 0, 255:64, 40, 2, 1, 3:16, "abc">>},
          {0, 4, <<65535:16, 3, (1 bsl 63):64, 1, 300:16, (binary:copy(<<"x">>, 300))/binary, 1, 40:16, "0123456789012345678901234567890123456789">>}]].
 
@@ -308,7 +308,8 @@ sentences() ->
      "{call, m, f, [], [{session, {user, 7}}, {session_mode, hint}]}", "{call, m, f, [], #{session => 1, session_mode => fail_fast}}",
      "{call, m, f, [], [{session, 1}, {session, 2}]}", "{call, m, f, [], [{session_mode, strict}]}", "{call, m, f, [], [{session_mode, loose}]}",
      "{call, m, f, [], [{session, 1}, {owner, me}]}", "{checkout, {session, x}, [{session_mode, strict}]}", "{checkout, {session, x, y}}",
-     "{end_session, #{a => 1, b => 2}}", "end_session", "sessions", "{m, f, []}", "{m, f, [1|2]}", "{'', f, []}"].
+     "{end_session, #{a => 1, b => 2}}", "end_session", "sessions", "{resize, 4}", "{resize, 0}", "pause", "resume", "drain", "reload", "{recycle, 7}", "{kill, 7}", "{kill, me}",
+     "{m, f, []}", "{m, f, [1|2]}", "{'', f, []}"].
 
 parsed(Text) ->
     {ok, Tokens, _} = erl_scan:string(Text ++ "."),
