@@ -398,9 +398,19 @@ defmodule Krait.ControlTest do
   end
 
   describe "reload" do
-    @describetag :tmp_dir
+    setup do
+      dir =
+        Path.join(
+          System.tmp_dir!(),
+          "krait_code_#{System.pid()}_#{System.unique_integer([:positive])}"
+        )
 
-    test "under load the new code takes over, in new workers, and no call is lost", %{tmp_dir: dir} do
+      File.mkdir_p!(dir)
+      on_exit(fn -> File.rm_rf!(dir) end)
+      {:ok, dir: dir}
+    end
+
+    test "under load the new code takes over, in new workers, and no call is lost", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name, size: 3)
       before = os_pids(node)
@@ -424,7 +434,7 @@ defmodule Krait.ControlTest do
     end
 
     test "a call that runs meanwhile ends on the old code, whose server stays for it", %{
-      tmp_dir: dir
+      dir: dir
     } do
       name = new_module(dir, 1)
       node = with_code(dir, name, size: 1)
@@ -440,7 +450,7 @@ defmodule Krait.ControlTest do
       assert ask(node, {:call, name, "version", []}) == {:ok, 2}
     end
 
-    test "code that does not load is refused, and the old one goes on", %{tmp_dir: dir} do
+    test "code that does not load is refused, and the old one goes on", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name)
       before = os_pids(node)
@@ -459,7 +469,7 @@ defmodule Krait.ControlTest do
       eventually(length(fork_servers(node)) == 1)
     end
 
-    test "a preload that hangs is given up after start_timeout", %{tmp_dir: dir} do
+    test "a preload that hangs is given up after start_timeout", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name, start_timeout: 1_500)
       before = os_pids(node)
@@ -475,7 +485,7 @@ defmodule Krait.ControlTest do
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 2})
     end
 
-    test "whoever asked for it may die meanwhile", %{tmp_dir: dir} do
+    test "whoever asked for it may die meanwhile", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name)
 
@@ -495,7 +505,7 @@ defmodule Krait.ControlTest do
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 3})
     end
 
-    test "mends a pool that could not start, at once", %{tmp_dir: dir} do
+    test "mends a pool that could not start, at once", %{dir: dir} do
       name = new_module(dir, 1)
       path = Path.join(dir, name <> ".py")
       File.write!(path, "raise ValueError('not yet')\n")
@@ -506,7 +516,7 @@ defmodule Krait.ControlTest do
       assert ask(node, {:call, name, "version", []}, 15_000) == {:ok, 2}
     end
 
-    test "the fork server that dies during a reload is replaced by the new one", %{tmp_dir: dir} do
+    test "the fork server that dies during a reload is replaced by the new one", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name)
       [old] = fork_servers(node)
@@ -527,7 +537,30 @@ defmodule Krait.ControlTest do
       await_rest(node)
     end
 
-    test "a node may be stopped in the midst of it", %{tmp_dir: dir} do
+    test "a preload that is done when the node is about to stop comes too late", %{dir: dir} do
+      name = new_module(dir, 1)
+      node = with_code(dir, name, stop_timeout: 10_000, lines: true)
+      [gate, loaded] = [gate(), gate()]
+      caller(:call, node, eval(behind(gate, "9")))
+      await_running(node, 1)
+
+      File.write!(Path.join(dir, name <> ".py"), """
+      import os, time
+      while not os.path.exists("#{loaded}"):
+          time.sleep(0.01)
+      """)
+
+      caller(:reload, node, :reload)
+      eventually(length(fork_servers(node)) == 2)
+      signal(node.os_pid, "TERM")
+      assert_receive {:krait_line, _, :info, "node", "stopping: SIGTERM"}, 5_000
+      open(loaded)
+      assert_receive {:reload, {:error, :draining}}, 5_000
+      open(gate)
+      assert_receive {:call, {:ok, 9}}, 5_000
+    end
+
+    test "a node may be stopped in the midst of it", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name)
       File.write!(Path.join(dir, name <> ".py"), "import time\ntime.sleep(60)\n")
