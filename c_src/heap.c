@@ -13,7 +13,7 @@ static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
 
 	if (a == NULL || b == NULL)
 		return a != NULL ? a : b;
-	if (b->key < a->key) {
+	if (b->key < a->key || (b->key == a->key && b->order < a->order)) {
 		top = b;
 		sub = a;
 	}
@@ -54,7 +54,7 @@ static struct heap_node *meld_children(struct heap_node *first)
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
 {
 	assert(!n->queued);
-	*n = (struct heap_node){ .key = key, .queued = true };
+	*n = (struct heap_node){ .key = key, .order = h->inserted++, .queued = true };
 	h->root = meld(h->root, n);
 }
 

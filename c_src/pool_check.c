@@ -127,10 +127,13 @@ static void check_running(const struct pool_slot *s, unsigned depth)
 	HOLDS(r->kind != POOL_CHECKOUT && r->spare == NULL, "running", r->id);
 	if (w->state == WORKER_STOPPING)
 		return;
-	HOLDS(s->lease == NULL || depth > 0 || r->lease_id == s->lease->id, "leased call", r->id);
+	HOLDS(s->lease == NULL || s->call[depth].inner || r->lease_id == s->lease->id,
+	      "leased call", r->id);
 	HOLDS(r->kind == POOL_CALL || (s->lease != NULL && s->lease->id == r->lease_id),
 	      "call of a lease", r->id);
-	HOLDS(r->kind == POOL_LEASE_CALL || r->session != NULL || depth == 0, "inner call", r->id);
+	HOLDS(r->kind == POOL_LEASE_CALL || r->session != NULL || !s->call[depth].inner,
+	      "inner call", r->id);
+	HOLDS(depth == 0 || s->call[depth].inner, "inner call", r->id);
 	HOLDS(r->session == NULL || r->session == s->session, "call in a session", r->id);
 }
 

@@ -37,17 +37,31 @@ static void check_waiting(const struct pool *p, const struct pool_session *sn)
 		HOLDS(sn->first == NULL || sn->worker == NULL, "first of", sn->token);
 }
 
-/* Everything that a session counts, found by walking the slots and requests of one worker. */
-static void check_living(const struct pool_worker *w, const struct pool_session *sn)
+/* How many running requests of the worker belong to the session. */
+static unsigned running(const struct pool_worker *w, const struct pool_session *sn)
+{
+	unsigned n = 0;
+
+	for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
+		for (unsigned i = 0; i < s->depth; i++)
+			n += s->call[i].request != NULL && s->call[i].request->session == sn;
+	return n;
+}
+
+/* Everything that a session counts, found by walking the slots of its worker, and the requests of all:
+ * a hint on a worker that is stopping may run again. */
+static void check_living(const struct pool *p, const struct pool_worker *w,
+			 const struct pool_session *sn)
 {
 	unsigned slots = 0, users = length(&sn->waiting), told = 0;
+	const struct list *at;
 
 	for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
 		slots += s->session == sn;
 		told += s->ends == sn;
-		for (unsigned i = 0; i < s->depth; i++)
-			users += s->call[i].request != NULL && s->call[i].request->session == sn;
 	}
+	for (at = p->workers.next; at != &p->workers; at = at->next)
+		users += running(list_entry(at, struct pool_worker, all), sn);
 	HOLDS(sn->worker == w && sn->worker_id == w->id, "session", sn->token);
 	HOLDS(slots == sn->slots && users == sn->users, "users of session", sn->token);
 	HOLDS(told == sn->told && (!sn->told || sn->ending), "end of session", sn->token);
@@ -111,7 +125,7 @@ void check_sessions(const struct pool *p)
 			const struct pool_session *sn =
 				list_entry(at, struct pool_session, by_worker);
 
-			check_living(w, sn);
+			check_living(p, w, sn);
 			due += sn->ending && sn->slots == 0 && !sn->told;
 		}
 		HOLDS(due == length(&w->ends), "ends due on worker", w->id);

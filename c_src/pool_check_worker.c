@@ -21,7 +21,8 @@ static void check_serving_slot(const struct pool *p, const struct pool_slot *s)
 	HOLDS(s->ends == NULL || s->state == WORKER_PROBING, "end by worker", w->id);
 	HOLDS((s->depth > 0) == (s->state == WORKER_BUSY), "calls of worker", w->id);
 	HOLDS((!s->interrupted && !s->closing) || s->state == WORKER_BUSY, "worker", w->id);
-	HOLDS((s->session != NULL) <= (s->depth > 0 || s->lease != NULL), "session on", w->id);
+	HOLDS(s->session == NULL || (s->state != WORKER_IDLE && s->ends == NULL), "session on",
+	      w->id);
 	switch (s->state) {
 	case WORKER_IDLE:
 		HOLDS(s->lease == NULL && !timer, "idle worker", w->id);

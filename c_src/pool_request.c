@@ -102,7 +102,8 @@ void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 		histogram_add(&p->wait_us, p->now_us - r->arrived_us);
 	r->slot = s;
 	r->worker_id = w->id;
-	s->call[s->depth++] = (struct pool_call){ .id = r->id, .request = r };
+	s->call[s->depth] = (struct pool_call){ .id = r->id, .request = r, .inner = s->depth > 0 };
+	s->depth++;
 	w->last_call_id = r->id;
 	if (s->session != NULL)
 		s->session->calls++;
@@ -132,18 +133,25 @@ static void queue(struct list *line, struct pool_request *r)
 void request_line_up(struct pool *p, struct pool_request *r)
 {
 	const struct pool_session *sn = r->session;
+	struct pool_worker *w = sn != NULL ? sn->worker : NULL;
 
 	list_remove(&r->link);
 	if (sn == NULL || sn->first == r) {
 		queue(&p->queue[r->priority], r);
 		return;
 	}
-	if (sn->worker == NULL || sn->ending)
+	if (w == NULL || sn->ending)
 		return; /* behind the first, or until it has ended */
-	queue(session_movable(r) ? &p->queue[r->priority] : &sn->worker->pinned[r->priority], r);
-	for (unsigned i = 0; i < sn->worker->slots; i++)
-		if (sn->worker->slot[i].session == sn)
-			slot_look(p, &sn->worker->slot[i]);
+	if (session_movable(r)) {
+		queue(&p->queue[r->priority], r);
+	} else {
+		queue(&w->pinned[r->priority], r);
+		list_remove(&w->hungry);
+		list_append(&p->hungry, &w->hungry);
+	}
+	for (unsigned i = 0; i < w->slots; i++)
+		if (w->slot[i].session == sn)
+			slot_look(p, &w->slot[i]);
 }
 
 /* ---- admission ---- */

@@ -236,7 +236,6 @@ static void settle_in(struct pool *p, struct pool_session *sn, struct pool_worke
 	w->session_count++;
 	p->totals.sessions_started++;
 	line_up_all(p, sn);
-	worker_offer(p, w);
 }
 
 /* A hint takes its session elsewhere: it begins anew with the record that the request has brought, all

@@ -98,7 +98,7 @@ static void leave_all(struct pool_slot *s)
 
 		/* A hint may run again, and needs a record then. */
 		if (r == NULL || r->session == NULL ||
-		    (i == 0 && r->kind == POOL_CALL && r->session_mode == SESSION_HINT))
+		    (!s->call[i].inner && r->kind == POOL_CALL && r->session_mode == SESSION_HINT))
 			continue;
 		r->session = NULL;
 		sn->users--;
@@ -137,12 +137,13 @@ bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun)
 			return false;
 		session_make_room(p);
 		session_know(p, old);
-		old->lost = true; /* in which it is as good as a new one */
+		old->lost = !old->ending; /* as good as new, at once or when it has ended */
 		sn = old;
 	}
 	session_join_known(p, r, sn);
 	old->users--;
-	session_settle(p, old);
+	if (old != sn)
+		session_settle(p, old);
 	return true;
 }
 

@@ -161,7 +161,7 @@ static void answered(struct pool *p, struct pool_slot *s, struct pool_call *c)
 	s->worker->calls++;
 	p->early_deaths = 0;
 	worker_proved(p, s->worker);
-	if (c == s->call && s->depth > 1) { /* what is left has done nothing wrong */
+	if (!c->inner && s->depth > 1) { /* what is left has done nothing wrong */
 		heap_remove(&p->graces, &s->timer);
 		s->closing = s->timed_out = false;
 	}
@@ -175,8 +175,6 @@ static void answered(struct pool *p, struct pool_slot *s, struct pool_call *c)
 	} else if (s->interrupted) {
 		s->interrupted = s->closing = false;
 		probe(p, s, POOL_PROBE);
-		if (s->lease == NULL && s->session != NULL)
-			session_leave(p, s);
 	} else {
 		slot_free(p, s);
 	}
@@ -229,9 +227,9 @@ void worker_opened(struct pool *p, struct pool_worker *w, uint64_t call_id)
 		p->totals.late++;
 	} else { /* nobody is there for its items */
 		call_close(p, s, c);
-		if (c == s->call && !s->interrupted && !s->closing)
+		if (!c->inner && !s->interrupted && !s->closing)
 			heap_set(&p->graces, &s->timer, pool_in(p, p->config.interrupt_grace_us));
-		if (c == s->call)
+		if (!c->inner)
 			s->closing = true;
 	}
 }
@@ -277,7 +275,7 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 
 	if (s->worker->state == WORKER_STOPPING)
 		return;
-	if (c != s->call) { /* the call below did nothing wrong */
+	if (c->inner) { /* the call below did nothing wrong */
 		if (streaming && !r->closing)
 			call_close(p, s, c);
 		return;

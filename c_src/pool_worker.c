@@ -141,8 +141,8 @@ static void withdraw(struct pool *p, struct pool_worker *w)
 	w->retiring = false;
 	sessions_lost(p, w);
 	for (struct pool_slot *s = w->slot; s < w->slot + w->slots; s++) {
-		bool unsent = s->depth == 1 && s->call[0].request != NULL && !list_empty(&s->act) &&
-			      s->pending == POOL_RUN;
+		bool unsent = s->depth == 1 && s->call[0].request != NULL && !s->call[0].inner &&
+			      !list_empty(&s->act) && s->pending == POOL_RUN;
 
 		slot_quiet(p, s);
 		if (unsent && s->call[0].request->kind == POOL_CALL)
@@ -194,7 +194,7 @@ static void bereave(struct pool *p, struct pool_worker *w, bool not_begun)
 		for (unsigned i = 0; i < s->depth; i++) {
 			struct pool_request *r = s->call[i].request;
 
-			if (r != NULL && i == 0)
+			if (r != NULL && !s->call[i].inner)
 				request_lost_worker(p, r, not_begun && r->id == w->last_call_id);
 			else if (r != NULL)
 				request_done(p, r, OUTCOME_WORKER_EXIT);

@@ -1,7 +1,7 @@
 /* heap.h - an intrusive pairing heap of deadlines.
  *
  * A node lives in the object, so nothing is allocated: insert is O(1), removal of any node and of
- * the minimum O(log n) amortised. Ties come out in no particular order. */
+ * the minimum O(log n) amortised. Ties come out in the order in which they were put in. */
 #ifndef KRAIT_HEAP_H
 #define KRAIT_HEAP_H
 
@@ -13,11 +13,13 @@ struct heap_node {
 	struct heap_node *child, *next,
 		*prev; /* prev: the parent for a first child, else the sibling */
 	uint64_t key;  /* the deadline, in the caller's unit */
+	uint64_t order;
 	bool queued;
 };
 
 struct heap {
 	struct heap_node *root;
+	uint64_t inserted;
 };
 
 #define heap_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

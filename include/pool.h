@@ -213,6 +213,7 @@ struct pool_session {
 struct pool_call {
 	uint64_t id;
 	struct pool_request *request; /* NULL: nobody waits for it any more */
+	bool inner;                   /* begun inside of another */
 	bool waits;                   /* for a process of a peer */
 	bool close_due;               /* POOL_CLOSE is to be said */
 };
@@ -224,7 +225,7 @@ struct pool_slot {
 	unsigned depth;          /* calls under way: one, or a stack of re-entrant ones */
 	uint64_t probe_id;       /* of a PING or END_SESSION under way; 0: none */
 	struct pool_lease *lease;
-	struct pool_session *session; /* of its calls or its lease */
+	struct pool_session *session; /* of its calls or its lease, until it is free */
 	struct pool_session *ends;    /* the one that the worker is told to end */
 	bool interrupted;             /* its first call was told to stop */
 	bool closing;                 /* its first call is a stream that nobody wants any more */

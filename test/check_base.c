@@ -94,6 +94,27 @@ START_TEST(a_heap_agrees_with_a_search_through_an_array)
 }
 END_TEST
 
+START_TEST(equal_keys_come_out_of_a_heap_in_the_order_in_which_they_went_in)
+{
+	static struct heap_node nodes[1000];
+	struct heap heap = { 0 };
+	uint64_t last_key = 0;
+	int last = -1;
+
+	random_state = 5;
+	for (int i = 0; i < 1000; i++)
+		heap_insert(&heap, &nodes[i], rnd(10));
+	for (int i = 0; i < 1000; i++) {
+		struct heap_node *n = heap_min(&heap);
+
+		ck_assert(n->key > last_key || (int)(n - nodes) > last);
+		last_key = n->key;
+		last = (int)(n - nodes);
+		heap_remove(&heap, n);
+	}
+}
+END_TEST
+
 START_TEST(a_heap_sorts)
 {
 	static struct heap_node nodes[100000];
@@ -383,6 +404,7 @@ int main(void)
 
 	tcase_add_test(tc, a_list_keeps_the_order_of_its_items);
 	tcase_add_loop_test(tc, a_heap_agrees_with_a_search_through_an_array, 0, 5);
+	tcase_add_test(tc, equal_keys_come_out_of_a_heap_in_the_order_in_which_they_went_in);
 	tcase_add_loop_test(tc, a_heap_sorts, 0, 3);
 	tcase_add_test(tc, a_buffer_holds_what_was_put);
 	tcase_add_test(tc, integers_are_big_endian);

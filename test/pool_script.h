@@ -8,7 +8,7 @@
 #ifndef KRAIT_TEST_POOL_SCRIPT_H
 #define KRAIT_TEST_POOL_SCRIPT_H
 
-#include "pool_model.h"
+#include "pool_model_rules.h"
 
 #include "../include/mem.h"
 
@@ -25,6 +25,13 @@ enum deed {
 	ANSWER,
 	GONE,
 	BROKEN,
+	OPENED,
+	WAITS,
+	WAITS_NO_MORE,
+	EXTEND,
+	CLOSE_STREAM,
+	REFUSE,
+	END_SESSION,
 	TICK,
 	RESIZE,
 	DRAIN,
@@ -44,6 +51,9 @@ struct event {
 	size_t bytes;
 	unsigned priority, retry, abandon, size;
 	unsigned index, older;
+	unsigned session, mode, pick; /* pick: which of the worker's calls */
+	uint64_t ttl;
+	bool stream;
 	bool of_index, stopping, of_its_call, failed, not_begun;
 	long fail_after;
 };
@@ -56,31 +66,60 @@ struct script {
 
 /* What has happened in all lives, to see that nothing was left out. */
 struct tally {
-	uint64_t events, done[OUTCOMES], acts[POOL_DRAINED + 1], ends[LEASE_TIMEOUT + 1];
+	uint64_t events, done[OUTCOMES], acts[POOL_DRAINED + 1], ends[LEASE_TIMEOUT + 1],
+		session_ends[SESSION_MOVED + 1];
+	uint64_t all_wait, nested, deepest;
 	uint64_t retries, late, opened, no_memory, trials, given_up;
 };
 
 static struct pool *pool;
 static struct tally *tally; /* shared with the process that plays */
-static uint64_t last_probe;
+static uint64_t last_token;
 static bool telling; /* the script is read to the user */
 
 /* ---- reading aloud ---- */
 
 static const char *const deed_names[] = {
-	[CALL] = "call",          [CHECKOUT] = "checkout", [LEASE_CALL] = "lease_call",
-	[ABANDON] = "abandon",    [CHECKIN] = "checkin",   [LEASE_DOWN] = "owner of lease down",
-	[READY] = "ready",        [ANSWER] = "answer",     [GONE] = "gone",
-	[BROKEN] = "broken",      [TICK] = "tick",         [RESIZE] = "resize",
-	[DRAIN] = "drain",        [STOP] = "stop",         [REFUSED] = "refused",
+	[CALL] = "call",
+	[CHECKOUT] = "checkout",
+	[LEASE_CALL] = "lease_call",
+	[ABANDON] = "abandon",
+	[CHECKIN] = "checkin",
+	[LEASE_DOWN] = "owner of lease down",
+	[READY] = "ready",
+	[ANSWER] = "answer",
+	[GONE] = "gone",
+	[BROKEN] = "broken",
+	[OPENED] = "opened",
+	[WAITS] = "waits",
+	[WAITS_NO_MORE] = "waits no more",
+	[EXTEND] = "extend",
+	[CLOSE_STREAM] = "close",
+	[REFUSE] = "refuse",
+	[END_SESSION] = "end session",
+	[TICK] = "tick",
+	[RESIZE] = "resize",
+	[DRAIN] = "drain",
+	[STOP] = "stop",
+	[REFUSED] = "refused",
 	[OUT_OF_MEMORY] = "tick",
 };
 
 static const char *const action_names[] = {
-	[POOL_START] = "START",         [POOL_RUN] = "RUN",   [POOL_PROBE] = "PROBE",
-	[POOL_INTERRUPT] = "INTERRUPT", [POOL_END] = "END",   [POOL_TERMINATE] = "TERMINATE",
-	[POOL_KILL] = "KILL",           [POOL_DONE] = "DONE", [POOL_LEASE_ENDED] = "LEASE_ENDED",
+	[POOL_START] = "START",
+	[POOL_RUN] = "RUN",
+	[POOL_PROBE] = "PROBE",
+	[POOL_INTERRUPT] = "INTERRUPT",
+	[POOL_END] = "END",
+	[POOL_TERMINATE] = "TERMINATE",
+	[POOL_KILL] = "KILL",
+	[POOL_DONE] = "DONE",
+	[POOL_LEASE_ENDED] = "LEASE_ENDED",
 	[POOL_DRAINED] = "DRAINED",
+	[POOL_CLOSE] = "CLOSE",
+	[POOL_OPENED] = "OPENED",
+	[POOL_SESSION_ENDED] = "SESSION_ENDED",
+	[POOL_END_SESSION] = "END_SESSION",
 };
 
 static void tell_number(const char *what, uint64_t n)
@@ -93,6 +132,7 @@ static void tell_event(const struct event *e)
 {
 	static const char *const priorities[] = { "high", "normal", "low" };
 	static const char *const abandons[] = { "kill", "interrupt", "finish" };
+	static const char *const modes[] = { "strict", "hint", "fail_fast" };
 
 	fprintf(stderr, "%10" PRIu64 " us  %s", e->at, deed_names[e->deed]);
 	switch (e->deed) {
@@ -112,7 +152,21 @@ static void tell_event(const struct event *e)
 			tell_number("retry", e->retry);
 		if (e->bytes > 0)
 			tell_number("bytes", e->bytes);
+		if (e->session != 0)
+			fprintf(stderr, " session %u %s", e->session, modes[e->mode]);
+		if (e->session != 0)
+			tell_number("for", e->ttl);
+		fprintf(stderr, "%s", e->stream ? " stream" : "");
 		break;
+	case EXTEND:
+		fprintf(stderr, " %" PRIu64, e->id);
+		tell_number("until", e->until_call);
+		break;
+	case END_SESSION:
+		fprintf(stderr, " %u", e->session);
+		break;
+	case CLOSE_STREAM:
+	case REFUSE:
 	case ABANDON:
 	case CHECKIN:
 	case LEASE_DOWN:
@@ -122,10 +176,13 @@ static void tell_event(const struct event *e)
 	case ANSWER:
 	case GONE:
 	case BROKEN:
+	case OPENED:
+	case WAITS:
+	case WAITS_NO_MORE:
 		tell_number("worker", e->id);
 		if (e->deed == ANSWER && e->call_id >> 63)
 			tell_number("probe", e->call_id & (UINT64_MAX >> 1));
-		else if (e->deed == ANSWER)
+		else if (e->deed != READY && e->deed != GONE && e->deed != BROKEN)
 			tell_number("call", e->call_id);
 		fprintf(stderr, "%s", e->not_begun ? ", call not begun" : "");
 		break;
@@ -149,10 +206,17 @@ static void tell_action(const struct pool_action *a)
 			pool_outcome_name(a->request->outcome));
 	else if (a->type == POOL_LEASE_ENDED)
 		fprintf(stderr, " %" PRIu64, a->lease->id);
+	else if (a->type == POOL_SESSION_ENDED)
+		fprintf(stderr, " %u (%" PRIu64 ") by %d", a->session->key[0], a->session->token,
+			(int)a->session->end);
+	else if (a->type == POOL_OPENED)
+		fprintf(stderr, " %" PRIu64, a->call_id);
 	else if (a->type != POOL_DRAINED)
 		fprintf(stderr, " worker %" PRIu64, a->worker_id);
-	if (a->type == POOL_RUN)
+	if (a->type == POOL_RUN || a->type == POOL_CLOSE || a->type == POOL_INTERRUPT)
 		fprintf(stderr, " call %" PRIu64, a->call_id);
+	if (a->type == POOL_END_SESSION)
+		fprintf(stderr, " session %u", a->session->key[0]);
 	fprintf(stderr, "\n");
 }
 
@@ -164,6 +228,7 @@ static void tell_config(const struct pool_config *c)
 	tell_number(", start timeout", c->start_timeout_us);
 	tell_number(", interrupt grace", c->interrupt_grace_us);
 	tell_number(", stop grace", c->stop_grace_us);
+	fprintf(stderr, ", %u slots, %u sessions", c->slots, c->max_sessions);
 	fprintf(stderr, ", breaker %u of %" PRIu64 " to %" PRIu64 ", %u at once, %u/s\n",
 		c->breaker.threshold, c->breaker.backoff_base_us, c->breaker.backoff_max_us,
 		c->breaker.burst, c->breaker.per_second);
@@ -171,107 +236,202 @@ static void tell_config(const struct pool_config *c)
 
 /* ---- the pool beside the model ---- */
 
-static void take(const struct pool_action *a, unsigned *last_rank)
+/* What the model has said about such an action. */
+static struct m_act *said_of(const struct pool_action *a, uint64_t id)
 {
-	/* Ends, then answers, then work. */
-	static const unsigned rank[] = {
-		[POOL_KILL] = 0,      [POOL_END] = 0,  [POOL_TERMINATE] = 0,
-		[POOL_INTERRUPT] = 0, [POOL_DONE] = 1, [POOL_LEASE_ENDED] = 1,
-		[POOL_START] = 2,     [POOL_RUN] = 3,  [POOL_PROBE] = 4,
-		[POOL_DRAINED] = 5,
-	};
-	uint64_t id = a->worker_id;
-	unsigned what = 0;
-	struct m_act *act;
+	bool of_call = a->type == POOL_RUN || a->type == POOL_PROBE || a->type == POOL_CLOSE ||
+		       a->type == POOL_INTERRUPT || a->type == POOL_END_SESSION;
+
+	for (struct m_act *act = m.acts; act < m.acts + m.n_acts; act++)
+		if (act->exists && act->type == a->type && act->id == id &&
+		    (!of_call || act->call_id == a->call_id))
+			return act;
+	return NULL;
+}
+
+/* Of whom an action tells, and what. */
+static uint64_t of_whom(const struct pool_action *a, unsigned *what)
+{
+	*what = 0;
+	switch (a->type) {
+	case POOL_DONE:
+		*what = a->request->outcome;
+		return a->request->id;
+	case POOL_OPENED:
+		return a->request->id;
+	case POOL_LEASE_ENDED:
+		*what = a->lease->end;
+		return a->lease->id;
+	case POOL_SESSION_ENDED:
+		*what = a->session->end;
+		return a->session->token;
+	case POOL_START:
+		*what = a->index;
+		return a->worker_id;
+	default:
+		return a->worker_id;
+	}
+}
+
+static void take(const struct pool_action *a, unsigned *last_type)
+{
+	const struct m_act *act;
+	uint64_t id;
+	unsigned what;
 
 	tally->acts[a->type]++;
 	if (telling)
 		tell_action(a);
-	SAME(rank[a->type] >= *last_rank, true, "order of %s", action_names[a->type]);
-	*last_rank = rank[a->type];
+	SAME(a->type >= *last_type, true, "order of %s", action_names[a->type]);
+	*last_type = a->type;
 	if (a->type == POOL_DRAINED) {
 		SAME(true, m.must_drain, "drained");
 		m.must_drain = false;
 		return;
 	}
-	if (a->type == POOL_DONE) {
-		id = a->request->id;
-		what = a->request->outcome;
-	} else if (a->type == POOL_LEASE_ENDED) {
-		id = a->lease->id;
-		what = a->lease->end;
-	} else if (a->type == POOL_START) {
-		what = a->index;
-	}
-	for (act = m.acts; act < m.acts + m.n_acts; act++)
-		if (act->exists && act->type == a->type && act->id == id)
-			break;
-	SAME(act < m.acts + m.n_acts, true, "%s of %" PRIu64, action_names[a->type], id);
+	id = of_whom(a, &what);
+	act = said_of(a, id);
+	SAME(act != NULL, true, "%s of %" PRIu64 ", call %" PRIu64, action_names[a->type], id,
+	     a->call_id);
 	SAME(what, act->what, "%s of %" PRIu64, action_names[a->type], id);
-	act->exists = false;
-	if (a->type == POOL_RUN) {
-		SAME(a->request->id, act->call_id, "what runs on worker %" PRIu64, id);
-		SAME(a->call_id, act->call_id, "what runs on worker %" PRIu64, id);
-	} else if (a->type == POOL_PROBE) {
-		SAME(a->call_id >> 63, 1, "id of a probe");
-		SAME(a->call_id > last_probe, true, "id of a probe");
-		last_probe = m_worker(id)->call_id = a->call_id;
-	} else if (a->type == POOL_DONE) {
+	m.acts[act - m.acts].exists = false;
+	switch (a->type) {
+	case POOL_RUN:
+		SAME(a->request->id, a->call_id, "what runs on worker %" PRIu64, id);
+		break;
+	case POOL_END_SESSION:
+		SAME(a->session->token, act->token, "what worker %" PRIu64 " ends", id);
+		break;
+	case POOL_DONE:
 		SAME(a->worker_id, act->worker_id, "worker of request %" PRIu64, id);
 		tally->done[what]++;
 		if (a->request->kind == POOL_CHECKOUT && what != OUTCOME_OK)
 			free(a->lease);
 		free(a->request);
-	} else if (a->type == POOL_LEASE_ENDED) {
+		break;
+	case POOL_LEASE_ENDED:
 		SAME(a->worker_id, act->worker_id, "worker of lease %" PRIu64, id);
 		tally->ends[what]++;
 		free(a->lease);
+		break;
+	case POOL_SESSION_ENDED:
+		SAME(a->worker_id, act->worker_id, "worker of session %" PRIu64, id);
+		tally->session_ends[what]++;
+		free(a->session);
+		break;
+	default:
+		break;
 	}
 }
 
-/* What the worker has under way; 0: nothing, or nothing that matters. */
-static uint64_t call_under_way(const struct pool_worker *w)
+static void compare_slot(const struct m_worker *w, const struct m_slot *s,
+			 const struct pool_slot *real)
 {
-	const struct pool_slot *s = w->slot;
+	SAME(real->lease ? real->lease->id : 0, s->lease_id, "worker %" PRIu64, w->id);
+	SAME(real->depth, s->depth, "worker %" PRIu64, w->id);
+	for (unsigned i = 0; i < s->depth; i++) {
+		const struct pool_request *r = real->call[i].request;
 
-	return w->state == WORKER_STOPPING ? 0 : s->depth > 0 ? s->call[0].id : s->probe_id;
+		SAME(real->call[i].id, s->calls[i].id, "worker %" PRIu64, w->id);
+		SAME(r != NULL ? r->id : 0, s->calls[i].request_id, "worker %" PRIu64, w->id);
+		SAME(real->call[i].waits, s->calls[i].waits, "worker %" PRIu64, w->id);
+	}
+	if (!m_serves(w))
+		return;
+	SAME(real->state, s->state, "worker %" PRIu64, w->id);
+	SAME(real->probe_id, s->probe, "worker %" PRIu64, w->id);
+	SAME(real->interrupted, s->interrupted, "worker %" PRIu64, w->id);
+	SAME(real->closing, s->closing, "worker %" PRIu64, w->id);
+	SAME(real->session ? real->session->token : 0, s->session, "worker %" PRIu64, w->id);
+	SAME(real->ends ? real->ends->token : 0, s->ends, "worker %" PRIu64, w->id);
 }
 
-static uint64_t request_under_way(const struct pool_worker *w)
+static void compare_workers(void)
 {
-	const struct pool_slot *s = w->slot;
-
-	return s->depth > 0 && s->call[0].request != NULL ? s->call[0].id : 0;
-}
-
-static void compare(void)
-{
-	const struct pool_totals *t = pool_totals(pool);
+	const struct pool_worker *real = NULL;
 	struct m_worker *w;
-	struct m_lease *l;
 	unsigned all = 0;
 
 	for (unsigned state = 0; state < WORKER_STATES; state++)
 		SAME(pool_count(pool, state), m_count(state), "%s", worker_state_name(state));
 	EACH(w, m.workers)
 	{
-		const struct pool_worker *real = pool_worker(pool, w->id);
-
 		all++;
+		real = pool_worker(pool, w->id);
 		SAME(real != NULL, true, "worker %" PRIu64, w->id);
-		SAME(real->state, w->state, "worker %" PRIu64, w->id);
-		SAME(call_under_way(real), w->call_id, "worker %" PRIu64, w->id);
-		SAME(request_under_way(real), w->request_id, "worker %" PRIu64, w->id);
-		SAME(real->slot->lease ? real->slot->lease->id : 0, w->lease_id, "worker %" PRIu64,
-		     w->id);
+		SAME(real->state, m_sum(w), "worker %" PRIu64, w->id);
 		SAME(real->index, w->index, "worker %" PRIu64, w->id);
 		SAME(real->calls, w->calls, "worker %" PRIu64, w->id);
 		SAME(real->stop_phase, w->phase, "worker %" PRIu64, w->id);
-		SAME(real->slot->interrupted, w->interrupted, "worker %" PRIu64, w->id);
+		SAME(real->retiring, w->retiring, "worker %" PRIu64, w->id);
+		SAME(real->session_count, m_sessions_of(w), "worker %" PRIu64, w->id);
+		for (unsigned i = 0; i < w->n_slots; i++)
+			compare_slot(w, &w->slots[i], &real->slot[i]);
 	}
-	for (const struct pool_worker *real = NULL; (real = pool_worker_after(pool, real)) != NULL;)
+	for (real = NULL; (real = pool_worker_after(pool, real)) != NULL;)
 		all--;
 	SAME(all, 0, "workers");
+	SAME(pool_ready(pool), m_ready(), "ready");
+	SAME(pool_all_wait(pool), m_all_wait(), "all wait");
+	tally->all_wait += m_all_wait();
+}
+
+static void compare_sessions(void)
+{
+	struct pool_session *real = NULL;
+	struct m_session *sn;
+	uint64_t begun = 0;
+
+	SAME(pool_sessions(pool), m_known(), "sessions");
+	while ((real = pool_session_after(pool, real)) != NULL) {
+		sn = m_session(real->token);
+		SAME(sn != NULL && sn->known, true, "session %" PRIu64, real->token);
+		SAME(sn->begun > begun, true, "order of session %" PRIu64, real->token);
+		begun = sn->begun;
+	}
+	EACH(sn, m.sessions)
+	{
+		real = sn->real;
+		SAME(real->known, sn->known, "session %" PRIu64, sn->token);
+		if (!sn->known)
+			continue;
+		SAME(real->worker != NULL ? real->worker->id : 0, sn->worker_id, "session %" PRIu64,
+		     sn->token);
+		SAME(real->lost, sn->lost, "session %" PRIu64, sn->token);
+		SAME(real->ending, sn->ending, "session %" PRIu64, sn->token);
+		SAME(real->calls, sn->calls, "session %" PRIu64, sn->token);
+		SAME(real->first != NULL ? real->first->id : 0, sn->first, "session %" PRIu64,
+		     sn->token);
+	}
+}
+
+static void compare_queue(void)
+{
+	const struct pool_request *real = NULL, *last = NULL;
+	struct m_request *r;
+	unsigned n = 0;
+
+	while ((real = pool_queued_after(pool, real)) != NULL) {
+		r = m_request(real->id);
+		SAME(r != NULL && m_line(r) == ANYWHERE, true, "queued %" PRIu64, real->id);
+		SAME(last == NULL || m_before(m_request(last->id), r), true, "order of %" PRIu64,
+		     real->id);
+		last = real;
+		n++;
+	}
+	EACH(r, m.requests)
+	n -= m_line(r) == ANYWHERE;
+	SAME(n, 0, "queued");
+}
+
+static void compare(void)
+{
+	const struct pool_totals *t = pool_totals(pool);
+	struct m_lease *l;
+
+	compare_workers();
+	compare_sessions();
+	compare_queue();
 	EACH(l, m.leases)
 	SAME(pool_lease(pool, l->id) != NULL, true, "lease %" PRIu64, l->id);
 	SAME(pool_leases(pool), m_leases(), "leases");
@@ -286,6 +446,9 @@ static void compare(void)
 	SAME(t->exits, m.totals.exits, "exits");
 	SAME(t->kills, m.totals.kills, "kills");
 	SAME(t->interrupts, m.totals.interrupts, "interrupts");
+	SAME(t->sessions_started, m.totals.sessions_started, "sessions started");
+	SAME(t->sessions_lost, m.totals.sessions_lost, "sessions lost");
+	SAME(t->sessions_evicted, m.totals.sessions_evicted, "sessions evicted");
 	SAME(t->late, m.totals.late, "late");
 	SAME(pool_wait_us(pool)->count, m.waits, "waits");
 	SAME(pool_call_us(pool)->count, m.calls, "calls");
@@ -302,14 +465,14 @@ static void compare(void)
 static void step(struct pool_event ev)
 {
 	struct pool_action action;
-	unsigned last_rank = 0, open = breaker_state(&m.breaker) != BREAKER_CLOSED;
+	unsigned last_type = 0, open = breaker_state(&m.breaker) != BREAKER_CLOSED;
 
 	m.fail_after = mem_fail_after;
 	m_step(&ev);
 	pool_step(pool, &ev, now);
 	pool_check(pool);
 	while (pool_next(pool, &action))
-		take(&action, &last_rank);
+		take(&action, &last_type);
 	pool_check(pool);
 	for (unsigned i = 0; i < m.n_acts; i++)
 		SAME(false, m.acts[i].exists, "%s of %" PRIu64 " is missing",
@@ -320,10 +483,36 @@ static void step(struct pool_event ev)
 	tally->opened += !open && breaker_state(&m.breaker) != BREAKER_CLOSED;
 }
 
+/* The name of a session is one byte. */
+static const uint8_t *key_of(unsigned session)
+{
+	static uint8_t keys[256];
+
+	keys[session] = (uint8_t)session;
+	return &keys[session];
+}
+
+/* A fresh record, if one is needed. */
+static struct pool_session *record_of(const struct event *e, const struct pool_request *r)
+{
+	struct pool_session *sn;
+
+	if (r->session_mode != SESSION_HINT && pool_session_find(pool, r->session_key, 1) != NULL)
+		return NULL;
+	if ((sn = calloc(1, sizeof *sn)) == NULL)
+		_exit(EXIT_NO_VERDICT);
+	sn->token = ++last_token;
+	sn->ttl_us = e->ttl;
+	sn->key = r->session_key;
+	sn->key_len = 1;
+	return sn;
+}
+
 static void submit(const struct event *e)
 {
 	struct pool_request *r = calloc(1, sizeof *r);
 	struct pool_lease *lease = e->deed == CHECKOUT ? calloc(1, sizeof *lease) : NULL;
+	struct pool_session *sn = NULL;
 
 	if (r == NULL || (lease == NULL && e->deed == CHECKOUT))
 		_exit(EXIT_NO_VERDICT);
@@ -338,10 +527,20 @@ static void submit(const struct event *e)
 	r->bytes = e->bytes;
 	r->abandon = (enum pool_abandon)e->abandon;
 	r->lease_id = e->lease_id;
+	r->stream = e->stream && e->deed != CHECKOUT;
 	if (lease != NULL)
 		lease->id = e->lease_id;
-	step((struct pool_event){
-		.type = POOL_SUBMIT, .random = e->random, .request = r, .lease = lease });
+	if (e->session != 0 && e->deed != LEASE_CALL) {
+		r->session_mode = (enum pool_session_mode)e->mode;
+		r->session_key = key_of(e->session);
+		r->session_key_len = 1;
+		sn = record_of(e, r);
+	}
+	step((struct pool_event){ .type = POOL_SUBMIT,
+				  .random = e->random,
+				  .request = r,
+				  .lease = lease,
+				  .session = sn });
 }
 
 static unsigned older_and_stopping(const struct m_worker *than)
@@ -374,9 +573,22 @@ static const struct m_worker *meant(const struct event *e)
 	return NULL;
 }
 
-static uint64_t its_call(const struct m_worker *w)
+/* One of the calls and probes that the worker has under way, or that somebody waits for. */
+static uint64_t its_call(const struct m_worker *w, unsigned pick)
 {
-	return w->state == WORKER_STOPPING ? w->request_id : w->call_id;
+	uint64_t ids[MANY_SLOTS * POOL_NEST_MAX];
+	const struct m_slot *s;
+	unsigned n = 0;
+
+	EACH_SLOT(s, w)
+	{
+		for (unsigned i = 0; i < s->depth; i++)
+			if (m_serves(w) || s->calls[i].request_id != 0)
+				ids[n++] = s->calls[i].id;
+		if (s->probe != 0)
+			ids[n++] = s->probe;
+	}
+	return n > 0 ? ids[pick % n] : 0;
 }
 
 static void perform(const struct event *event)
@@ -387,7 +599,10 @@ static void perform(const struct event *event)
 		[GONE] = POOL_WORKER_GONE,   [BROKEN] = POOL_WORKER_BROKEN,
 		[RESIZE] = POOL_RESIZE,      [DRAIN] = POOL_DRAIN,
 		[STOP] = POOL_STOP,          [TICK] = POOL_TICK,
-		[OUT_OF_MEMORY] = POOL_TICK,
+		[OUT_OF_MEMORY] = POOL_TICK, [OPENED] = POOL_WORKER_OPENED,
+		[WAITS] = POOL_WORKER_WAITS, [WAITS_NO_MORE] = POOL_WORKER_WAITS,
+		[EXTEND] = POOL_EXTEND,      [CLOSE_STREAM] = POOL_CLOSE_STREAM,
+		[REFUSE] = POOL_REFUSE,      [ABANDON] = POOL_ABANDON,
 	};
 	struct event copy = *event, *e = &copy;
 	struct pool_event ev = { .random = e->random };
@@ -399,7 +614,7 @@ static void perform(const struct event *event)
 		if ((w = meant(e)) == NULL)
 			return;
 		e->id = w->id;
-		e->call_id = e->of_its_call ? its_call(w) : e->call_id;
+		e->call_id = e->of_its_call ? its_call(w, e->pick) : e->call_id;
 		e->failed = w->state == WORKER_STARTING;
 	}
 	if (telling)
@@ -411,10 +626,21 @@ static void perform(const struct event *event)
 		submit(e);
 		return;
 	case ABANDON:
-		if ((r = m_request(e->id)) == NULL)
+	case EXTEND:
+	case CLOSE_STREAM:
+	case REFUSE:
+		if ((r = m_request(e->id)) == NULL || (e->deed == EXTEND && !r->running) ||
+		    (e->deed == CLOSE_STREAM && !r->streaming) || (e->deed == REFUSE && r->running))
 			return;
-		ev.type = POOL_ABANDON;
+		ev.type = types[e->deed];
 		ev.request = r->real;
+		ev.deadline_us = e->until_call;
+		break;
+	case END_SESSION:
+		ev.type = POOL_SESSION_END;
+		ev.session = pool_session_find(pool, key_of(e->session), 1);
+		if (ev.session == NULL)
+			return;
 		break;
 	case REFUSED:
 		pool_count_refused(pool);
@@ -428,6 +654,7 @@ static void perform(const struct event *event)
 		ev.call_id = e->call_id;
 		ev.failed = e->failed;
 		ev.not_begun = e->not_begun;
+		ev.waits = e->deed == WAITS;
 		ev.size = e->size;
 	}
 	mem_fail_after = e->deed == OUT_OF_MEMORY ? e->fail_after : -1;
@@ -446,7 +673,7 @@ static void given_pool(const struct pool_config *config, uint64_t at)
 	breaker_init(&m.breaker, &m.config.breaker, 0);
 	if ((pool = pool_new(&m.config)) == NULL)
 		_exit(EXIT_NO_VERDICT);
-	last_probe = UINT64_C(1) << 63;
+	last_token = 0;
 	if (telling)
 		tell_config(config);
 }
@@ -465,6 +692,8 @@ static void then_it_stops(void)
 	tally->late += m.totals.late;
 	tally->trials += m.trials;
 	tally->given_up += m.given_up;
+	tally->nested += m.nested;
+	tally->deepest = m.deepest > tally->deepest ? m.deepest : tally->deepest;
 	pool_free(pool);
 	pool = NULL;
 }
