@@ -121,7 +121,7 @@ static struct {
 	struct m_lease leases[MANY];
 	struct m_session sessions[MANY];
 	struct m_act acts[MANY * 4];
-	unsigned n_acts;
+	unsigned n_acts, top; /* nothing is at that place of an array, or further back */
 	uint64_t orders, counter, last_worker, last_probe, no_memory_until, start_at, random;
 	unsigned early;
 	bool draining, stopping, drain_due, must_drain;
@@ -129,6 +129,15 @@ static struct {
 	struct pool_totals totals;
 	uint64_t waits, calls, ready, trials, given_up, nested, deepest;
 } m;
+
+/* Something new is at that place. */
+static void m_put(size_t place)
+{
+	if (place >= MANY)
+		_exit(EXIT_NO_VERDICT);
+	if (place >= m.top)
+		m.top = (unsigned)place + 1;
+}
 
 static uint64_t in(uint64_t us)
 {
@@ -146,8 +155,8 @@ static bool m_earlier(const struct m_timer *a, const struct m_timer *b)
 	return b == NULL || a->at < b->at || (a->at == b->at && a->order < b->order);
 }
 
-#define EACH(x, array)                                   \
-	for ((x) = (array); (x) < (array) + MANY; (x)++) \
+#define EACH(x, array)                                    \
+	for ((x) = (array); (x) < (array) + m.top; (x)++) \
 		if ((x)->exists)
 
 #define EACH_SLOT(s, w) for ((s) = (w)->slots; (s) < (w)->slots + (w)->n_slots; (s)++)

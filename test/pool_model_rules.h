@@ -458,9 +458,9 @@ static void m_grant(struct m_worker *w, struct m_slot *s, struct m_request *r)
 {
 	struct m_lease *l = m.leases;
 
-	while (l->exists)
-		if (++l == m.leases + MANY)
-			_exit(EXIT_NO_VERDICT);
+	while (l < m.leases + MANY && l->exists)
+		l++;
+	m_put((size_t)(l - m.leases));
 	*l = (struct m_lease){ .exists = true,
 			       .id = r->lease_id,
 			       .worker_id = w->id,
@@ -567,9 +567,9 @@ static uint64_t m_spare(const struct pool_event *ev, unsigned name)
 
 	if (ev->session == NULL)
 		return 0;
-	while (sn->exists)
-		if (++sn == m.sessions + MANY)
-			_exit(EXIT_NO_VERDICT);
+	while (sn < m.sessions + MANY && sn->exists)
+		sn++;
+	m_put((size_t)(sn - m.sessions));
 	*sn = (struct m_session){ .exists = true,
 				  .token = ev->session->token,
 				  .ttl = ev->session->ttl_us,
@@ -590,9 +590,9 @@ static void m_submit(const struct pool_event *ev)
 	unsigned queued = m_requests(false, &bytes);
 	enum pool_outcome verdict;
 
-	while (r->exists)
-		if (++r == m.requests + MANY)
-			_exit(EXIT_NO_VERDICT);
+	while (r < m.requests + MANY && r->exists)
+		r++;
+	m_put((size_t)(r - m.requests));
 	*r = (struct m_request){
 		.exists = true,
 		.id = real->id,
@@ -1071,9 +1071,9 @@ static void m_starts(void)
 			m.start_at = m.no_memory_until = in(RETRY_US);
 			break;
 		}
-		while (w->exists)
-			if (++w == m.workers + MANY)
-				_exit(EXIT_NO_VERDICT);
+		while (w < m.workers + MANY && w->exists)
+			w++;
+		m_put((size_t)(w - m.workers));
 		*w = (struct m_worker){
 			.exists = true,
 			.id = ++m.last_worker,
@@ -1244,7 +1244,7 @@ static bool m_serve_next(void)
 static void m_happen(const struct pool_event *ev)
 {
 	struct m_request *r = ev->request != NULL ? m_request(ev->request->id) : NULL;
-	struct m_slot *s;
+	struct m_slot *s = NULL;
 	struct m_call *c;
 
 	switch (ev->type) {
