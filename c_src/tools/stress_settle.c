@@ -277,7 +277,7 @@ bool settled(struct stress *s)
 			begin_step(s);
 			return false;
 		}
-		step_to(s, (int)s->settle.step + 1);
+		step_to(s, (enum settle_step)(s->settle.step + 1));
 		return s->settle.step == SETTLED;
 	}
 }
