@@ -65,7 +65,7 @@ struct stream {
 		PLAN_LEASE_EXIT,
 		PLAN_LEASE_CHECKIN
 	} plan;
-	enum { STYLE_EAGER, STYLE_STEP, STYLE_AHEAD, STYLE_LAZY } style;
+	enum stream_style { STYLE_EAGER, STYLE_STEP, STYLE_AHEAD, STYLE_LAZY } style;
 	enum closing { CLOSING_NOT, CLOSING_CANCEL, CLOSING_BAD_ASK, CLOSING_LEASE } closing;
 	bool async, on_lease, brief, ended, exited;
 	size_t payload_len;
