@@ -57,8 +57,13 @@ defmodule Krait.Runner do
         args: [~c"-hidden", ~c"-connect_all", ~c"false", ~c"-setcookie", cookie | code]
       })
 
+    # A peer that was halted may be ending by itself at this very moment.
     on_exit(fn ->
-      if Process.alive?(peer), do: :peer.stop(peer)
+      try do
+        :peer.stop(peer)
+      catch
+        :exit, _ -> :ok
+      end
     end)
 
     {peer, node}
