@@ -427,7 +427,7 @@ struct stress {
 		unsigned asked, answered, listed, workers;
 		uint64_t opened, closed, begun, ended;
 		bool over;
-		enum {
+		enum settle_step {
 			SETTLE_GHOSTS,
 			SETTLE_LIST,
 			SETTLE_CLEAR,

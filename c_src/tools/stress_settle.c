@@ -28,7 +28,7 @@ static struct ask *begin(struct stress *s, enum ask_kind kind, const struct term
 	return request_begin(c, kind, lease == NULL ? s->options.pool : NULL, lease, start);
 }
 
-static void step_to(struct stress *s, int step)
+static void step_to(struct stress *s, enum settle_step step)
 {
 	s->settle.step = step;
 	s->settle.asked = s->settle.answered = 0;
@@ -277,7 +277,7 @@ bool settled(struct stress *s)
 			begin_step(s);
 			return false;
 		}
-		step_to(s, (int)s->settle.step + 1);
+		step_to(s, s->settle.step + 1u);
 		return s->settle.step == SETTLED;
 	}
 }
