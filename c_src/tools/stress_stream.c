@@ -139,7 +139,7 @@ static void make_plan(struct caller *c, struct stream *st)
 	    (st->shape == SHAPE_UNTIDY && rnd_to(s, 2) == 0))
 		st->total = ENDLESS;
 	st->plan = some_plan(c, st);
-	st->style = rnd_to(s, 4);
+	st->style = (unsigned)rnd_to(s, 4);
 }
 
 static uint64_t first_demand(struct stress *s, const struct stream *st)
