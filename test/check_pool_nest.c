@@ -372,6 +372,23 @@ START_TEST(calls_of_the_session_of_a_lease_run_inside_of_its_calls)
 }
 END_TEST
 
+START_TEST(an_inner_call_stays_one_when_the_outer_one_ends_first)
+{
+	given_workers(1);
+	session("a", SESSION_STRICT);
+	checkout(1, 1);
+	lease_call(10, 1);
+	waits(1, 10, true);
+	strict("a", 11);
+	answer(1, 10);
+	ignore_actions();
+	abandon(11); /* its lease is not to blame */
+	then("DONE 11 abandoned");
+	answer(1, 11);
+	ck_assert_uint_eq(state_of(1), WORKER_LEASED);
+}
+END_TEST
+
 /* ---- the deadlock that is left ---- */
 
 START_TEST(when_everybody_waits_that_can_be_seen)
@@ -491,6 +508,7 @@ int main(void)
 	tcase_add_test(tc, a_call_of_a_lease_whose_call_waits_runs_inside);
 	tcase_add_loop_test(tc, a_lease_given_back_closes_the_whole_stack, 0, 3);
 	tcase_add_test(tc, calls_of_the_session_of_a_lease_run_inside_of_its_calls);
+	tcase_add_test(tc, an_inner_call_stays_one_when_the_outer_one_ends_first);
 	tcase_add_loop_test(tc, when_everybody_waits_that_can_be_seen, 0, 6);
 	tcase_add_test(tc, a_pool_without_workers_is_not_one_in_which_all_wait);
 	tcase_add_test(tc, who_can_never_be_served_is_refused);

@@ -539,6 +539,27 @@ START_TEST(a_hint_that_runs_again_starts_anew_what_others_heard_was_lost)
 }
 END_TEST
 
+START_TEST(a_hint_that_runs_again_waits_for_the_end_of_its_session)
+{
+	given_workers(2);
+	the_next.retry = 1;
+	hint("a", 10); /* on 2 */
+	call(2);       /* on 1 */
+	broken(2);
+	hint("a", 11);
+	answer(1, 2); /* 11 starts it anew on 1 */
+	end_session("a");
+	ck_assert_ptr_null(the_session("a"));
+	ignore_actions();
+	gone(2);
+	ck_assert_ptr_nonnull(the_session("a"));
+	answer(1, 11);
+	then("DONE 11 ok, END_SESSION 1 a");
+	pong(1);
+	then("RUN 1 10");
+}
+END_TEST
+
 START_TEST(a_hint_that_runs_again_finds_no_room)
 {
 	config.max_sessions = 1;
@@ -1119,6 +1140,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_hint_runs_again_and_its_session_with_it, 0, 2);
 	tcase_add_loop_test(tc, a_hint_that_runs_again_starts_anew_what_others_heard_was_lost, 0,
 			    3);
+	tcase_add_test(tc, a_hint_that_runs_again_waits_for_the_end_of_its_session);
 	tcase_add_loop_test(tc, a_hint_that_runs_again_finds_no_room, 0, 2);
 	tcase_add_test(tc, a_call_that_its_worker_never_read_starts_its_session_elsewhere);
 	tcase_add_test(tc, a_call_that_its_worker_never_read_hears_of_what_others_had_left_there);

@@ -411,6 +411,23 @@ START_TEST(a_session_starts_anew_only_when_its_worker_has_ended_it)
 }
 END_TEST
 
+START_TEST(a_hint_that_runs_again_takes_a_free_slot_of_the_worker_that_its_session_has_now)
+{
+	given_slots(1, 3);
+	the_next.retry = 1;
+	hint("a", 10);
+	strict("a", 11);
+	strict("a", 12);
+	strict("a", 13);
+	broken(1);
+	ready(2);
+	strict("a", 14);
+	ignore_actions();
+	gone(1);
+	then("DONE 11 worker_exit, DONE 12 worker_exit, SESSION a lost, RUN 2 10");
+}
+END_TEST
+
 /* ---- re-entrant calls ---- */
 
 START_TEST(a_free_slot_comes_before_the_inside_of_a_call)
@@ -556,6 +573,9 @@ int main(void)
 	tcase_add_test(tc, a_session_ends_when_the_last_of_its_calls_is_done);
 	tcase_add_test(tc, a_free_slot_ends_a_session_while_others_work);
 	tcase_add_test(tc, a_session_starts_anew_only_when_its_worker_has_ended_it);
+	tcase_add_test(
+		tc,
+		a_hint_that_runs_again_takes_a_free_slot_of_the_worker_that_its_session_has_now);
 	tcase_add_test(tc, a_free_slot_comes_before_the_inside_of_a_call);
 	tcase_add_test(tc, all_slots_must_wait_for_a_deadlock);
 	tcase_add_test(tc, a_surplus_worker_takes_nobody_and_leaves_when_all_its_slots_are_free);
