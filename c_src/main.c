@@ -56,6 +56,8 @@ static int run(struct config *c)
 	start_limits();
 	if (!notify_init(&why))
 		log_line(LOG_WARNING, "node", "$NOTIFY_SOCKET: %s; systemd hears nothing", why);
+	if (c->stop_on_eof) /* we are a part of our supervisor's service, which speaks for itself */
+		notify_close();
 	if (start_name(c, name, sizeof name, text, sizeof text) != 0) {
 		fprintf(stderr, "krait: %s\n", text);
 		return NODE_EXIT_USAGE;

@@ -42,7 +42,8 @@ static bool open_to(const char *path, const char **why)
 	state.to.sun_family = AF_UNIX;
 	memcpy(state.to.sun_path, path, len);
 	if (path[0] == '@')
-		state.to.sun_path[0] = '\0'; /* the abstract namespace: the rest is the name, no NUL */
+		state.to.sun_path[0] =
+			'\0'; /* the abstract namespace: the rest is the name, no NUL */
 	state.to_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 	*why = "cannot make a socket";
 	state.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
