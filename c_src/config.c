@@ -314,10 +314,8 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 		const char *arg = argv[i], *value;
 		const struct option *o;
 
-		if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
+		if ((c->help = config_help_of(arg)) != NULL)
 			return CONFIG_HELP;
-		if (strcmp(arg, "--help-markdown") == 0)
-			return CONFIG_HELP_MARKDOWN;
 		if (strcmp(arg, "--version") == 0)
 			return CONFIG_VERSION;
 		value = strchr(arg, '=');

@@ -163,3 +163,9 @@ const struct option *config_option(size_t index)
 {
 	return index < sizeof table / sizeof table[0] ? &table[index] : NULL;
 }
+
+bool config_in_files(const struct option *o)
+{
+	return !(o->scope == OF_NODE && o->at == N(file)) &&
+	       !(o->scope == OF_POOL && o->at == P(name)); /* the section's title */
+}

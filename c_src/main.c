@@ -148,10 +148,7 @@ int main(int argc, char **argv)
 		return guard_main(argv[2]);
 	switch (config_parse(&config, argc, argv, error, sizeof error)) {
 	case CONFIG_HELP:
-		status = print(config_help);
-		break;
-	case CONFIG_HELP_MARKDOWN:
-		status = print(config_help_markdown);
+		status = print(config.help);
 		break;
 	case CONFIG_VERSION:
 		printf("krait %s\n", KRAIT_VERSION);

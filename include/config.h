@@ -89,14 +89,14 @@ struct config {
 	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
 	unsigned pools;
+	void (*help)(struct buf *out); /* CONFIG_HELP: what was asked for */
 };
 
 enum config_verdict {
 	CONFIG_RUN,
-	CONFIG_HELP,          /* --help */
-	CONFIG_HELP_MARKDOWN, /* --help-markdown */
-	CONFIG_VERSION,       /* --version */
-	CONFIG_WRONG,         /* `error` says what was found and expected */
+	CONFIG_HELP,    /* --help and its like; `help` writes what was asked for */
+	CONFIG_VERSION, /* --version */
+	CONFIG_WRONG,   /* `error` says what was found and expected */
 	CONFIG_NO_MEMORY
 };
 
@@ -109,9 +109,14 @@ void config_free(struct config *c);
 /* The pool that rpc and erpc run on; NULL: none serves them. */
 const struct config_pool *config_rpc_pool(const struct config *c);
 
-/* Appends the usage text, or the README's table of options in Markdown. */
+/* Each appends a text written from the table of options: the usage, the README's table in Markdown, the
+ * options of the two manual pages in roff, lines for shell completion, the example of a krait.conf. */
 void config_help(struct buf *out);
 void config_help_markdown(struct buf *out);
+void config_help_man(struct buf *out);
+void config_help_man_conf(struct buf *out);
+void config_help_words(struct buf *out);
+void config_help_conf(struct buf *out);
 
 /* Splits an item of `expose` (NAME=MODULE:ATTR) into its three parts, which point into it (they are
  * not NUL-terminated). False when it has another form. */

@@ -3,7 +3,8 @@
  *   config_table.c  the table of options
  *   config.c        the reading of it
  *   config_allow.c  what may be called
- *   config_help.c   what is written from the table */
+ *   config_help.c   what is written from the table for people
+ *   config_help_man.c  and for other tools */
 #ifndef KRAIT_CONFIG_PRIVATE_H
 #define KRAIT_CONFIG_PRIVATE_H
 
@@ -43,5 +44,12 @@ struct option {
 
 /* The rows of the table, one by one; NULL after the last. */
 const struct option *config_option(size_t index);
+
+bool config_in_files(const struct option *o); /* it has a place in a section of krait.conf */
+
+/* What the argument (`--help`, ...) asks for; NULL: it asks for nothing of that kind. */
+void (*config_help_of(const char *argument))(struct buf *out);
+void config_put(struct buf *out, const char *text);
+const char *config_value_of(const struct option *o); /* such as "ms" or "fork|spawn"; never NULL */
 
 #endif
