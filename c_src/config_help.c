@@ -42,7 +42,8 @@ void config_help(struct buf *out)
 	char line[512];
 
 	config_put(out, "usage: krait --name NAME@HOST [OPTION...]\n"
-			"       krait --config FILE [OPTION...]\n\n"
+			"       krait --config FILE [OPTION...]\n"
+			"       krait check FILE\n\n"
 			"A node that gives a BEAM cluster a pool of Python workers.\n\n");
 	for (size_t i = 0; (o = config_option(i)) != NULL; i++) {
 		char head[96];
@@ -54,7 +55,7 @@ void config_help(struct buf *out)
 		config_put(out, line);
 	}
 	config_put(out,
-		   "  --help, --version\n"
+		   "  --help, --version, --print-config\n"
 		   "  --help-markdown, --help-man, --help-man-conf, --help-words, --help-conf\n\n"
 		   "exit status: 0 stopped, 1 failure, 2 wrong usage, 3 name already taken\n");
 }

@@ -75,13 +75,6 @@ void config_help_man(struct buf *out)
 	}
 }
 
-/* A name as files write it. */
-static void put_underscored(struct buf *out, const char *name)
-{
-	for (; *name != '\0'; name++)
-		buf_put_u8(out, (uint8_t)(*name == '-' ? '_' : *name));
-}
-
 void config_help_man_conf(struct buf *out)
 {
 	static const char *const counts[] = {
@@ -97,7 +90,7 @@ void config_help_man_conf(struct buf *out)
 			if ((int)o->scope != scope || !config_in_files(o))
 				continue;
 			config_put(out, ".TP\n\\fB");
-			put_underscored(out, o->name);
+			config_put_name(out, o);
 			config_put(out, "\\fR = \\fI");
 			put_roff(out, o->type == T_FLAG ? "true|false" : config_value_of(o));
 			config_put(out, "\\fR");
@@ -237,7 +230,7 @@ void config_help_conf(struct buf *out)
 			first = false;
 			put_comment(out, o->help);
 			config_put(out, "\t#");
-			put_underscored(out, o->name);
+			config_put_name(out, o);
 			config_put(out, " = ");
 			put_value(out, example_of(o));
 			config_put(out, "\n");
