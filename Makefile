@@ -21,7 +21,7 @@ Q        := $(if $(V),,@)
 VARIANT  := $(if $(SANITIZE),asan,$(if $(COVERAGE),coverage,$(if $(findstring clang,$(CC)),clang,release)))
 BUILD    := build/$(VARIANT)
 BIN      := $(if $(filter release,$(VARIANT)),priv,$(BUILD))
-PKGS     := libuv libcrypto
+PKGS     := libuv libcrypto libconfuse
 CPPFLAGS := -Iinclude -D_GNU_SOURCE -DKRAIT_VERSION='"$(shell cat VERSION)"' \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -55,15 +55,21 @@ NODE     := $(BIN)/krait
 .SECONDARY:
 
 STRESS   := $(BIN)/krait_stress
+CTL      := $(BIN)/kraitctl
 
-all: $(NODE) $(STRESS) priv/python
+all: $(NODE) $(STRESS) $(CTL) priv/python
 
 $(NODE): $(call OBJ,$(SOURCES))
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+$(STRESS): $(call OBJ,$(wildcard c_src/tools/*stress*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer epmd epmd_lookup children)) \
+        $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -117,7 +123,7 @@ exunit: all
 # three quarters of it that are looked at.
 STRESS_SECONDS ?= 30
 STRESS_ARGS    ?= --peers 8 --callers 500 --kill 20% --giveup 10% --workers-killed 1/s \
-                  --peer-drops 0.5/s --net-ticktime 2 --hostile \
+                  --peer-drops 0.5/s --operate 1/s --net-ticktime 2 --hostile \
                   --mix call=50,checkout=15,cast=5,junk=5,stream=8,session=12,batch=5 \
                   --max-slope $$((491520 / $(STRESS_SECONDS))) $(if $(SANITIZE),--no-memory)
 
@@ -209,6 +215,6 @@ fmt:
 	cd mix_harness && mix format
 
 clean:
-	rm -rf build priv/krait priv/krait_stress priv/python _build mix_harness/_build
+	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
 
 -include $(shell find build -name '*.d' 2>/dev/null)
