@@ -20,3 +20,5 @@ uninstall:
 # What is installed: that it runs from there, its manual pages, completion, unit, and the node as process 1.
 installcheck: all
 	test/install.sh $(BIN)
+	test/pid1.sh $(BIN)
+	test/systemd.sh $(BIN)

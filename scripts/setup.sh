@@ -27,7 +27,10 @@ demo="gcc libc6-dev make pkg-config
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
 # python3-numpy            tensors; Krait does without
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
-test="check rebar3 python3-pytest python3-hypothesis python3-numpy"
+# mandoc, groff-base       what they say of the manual pages
+# systemd                  verifies the unit, and runs it in namespaces of its own; nothing is started
+# procps                   ps and pgrep, for the node as process 1
+test="check rebar3 python3-pytest python3-hypothesis python3-numpy mandoc groff-base systemd procps"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"
