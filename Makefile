@@ -85,6 +85,8 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $(LDLIBS) \
 	         $(shell pkg-config --libs check)
 
+$(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
+
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
 
