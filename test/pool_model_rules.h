@@ -71,6 +71,92 @@ static void m_give_back(struct m_session *sn, enum pool_session_end end)
 	sn->exists = false;
 }
 
+/* ---- lines ---- */
+
+static bool m_peer_waits(const struct m_turn *turn)
+{
+	struct m_request *r;
+
+	EACH(r, m.requests)
+	if (r->in_line && r->line == turn->line && r->priority == turn->priority &&
+	    r->peer == turn->peer)
+		return true;
+	return false;
+}
+
+static void m_take_turn(struct m_turn *turn)
+{
+	turn->number = ++m.counter;
+}
+
+/* Out of its line. `served`: that was its peer's turn. */
+static void m_unline(struct m_request *r, bool served)
+{
+	struct m_turn *turn;
+
+	if (!r->in_line)
+		return;
+	turn = m_turn(r->line, r->priority, r->peer);
+	r->in_line = false;
+	turn->exists = m_peer_waits(turn);
+	if (served)
+		m_take_turn(turn);
+	m.taken_turns += served && turn->exists;
+}
+
+/* To where it is to wait. */
+static void m_line_up(struct m_request *r)
+{
+	enum m_line where = m_line(r);
+	bool in_line = where == ANYWHERE || where == PINNED;
+	uint64_t line = where == PINNED ? m_session(r->session)->worker_id : 0;
+	struct m_turn *turn = m.turns;
+
+	if (r->in_line && (!in_line || line != r->line))
+		m_unline(r, false);
+	if (r->in_line || !in_line)
+		return;
+	r->in_line = true;
+	r->line = line;
+	if (m_turn(line, r->priority, r->peer) != NULL)
+		return;
+	while (turn < m.turns + MANY && turn->exists)
+		turn++;
+	m_put((size_t)(turn - m.turns));
+	*turn = (struct m_turn){
+		.exists = true, .line = line, .peer = r->peer, .priority = r->priority
+	};
+	m_take_turn(turn);
+}
+
+/* All who wait for the session; by arrival will do, since priorities have lines of their own. */
+static void m_line_up_all(const struct m_session *sn)
+{
+	uint64_t last = 0;
+
+	for (;;) {
+		struct m_request *r, *next = NULL;
+
+		EACH(r, m.requests)
+		if (!r->running && r->session == sn->token && r->order > last &&
+		    (next == NULL || r->order < next->order))
+			next = r;
+		if (next == NULL)
+			return;
+		last = next->order;
+		m_line_up(next);
+	}
+}
+
+static void m_unline_all(const struct m_session *sn)
+{
+	struct m_request *r;
+
+	EACH(r, m.requests)
+	if (!r->running && r->session == sn->token)
+		m_unline(r, false);
+}
+
 /* ---- requests end ---- */
 
 /* The call that a running request is in. */
@@ -116,6 +202,7 @@ static void m_done(struct m_request *r, enum pool_outcome outcome)
 	for (unsigned i = 0; i < m.n_acts; i++) /* what opens in the step in which it ends */
 		if (m.acts[i].type == POOL_OPENED && m.acts[i].id == r->id)
 			m.acts[i].exists = false;
+	m_unline(r, false);
 	m_part(r);
 	r->exists = false;
 	m_quit(r);
@@ -125,14 +212,19 @@ static void m_done(struct m_request *r, enum pool_outcome outcome)
 
 static void m_slot_moves(struct m_worker *w, struct m_slot *s, enum worker_state to)
 {
+	enum worker_state was = m_sum(w);
+
 	s->state = to;
+	if (m_sum(w) != was)
+		w->since = now;
 	w->touched = ++m.counter;
 }
 
-static void m_probe(struct m_worker *w, struct m_slot *s, enum pool_action_type type)
+static void m_probe(struct m_worker *w, struct m_slot *s, enum pool_action_type type,
+		    uint64_t grace)
 {
 	s->probe = PROBE | ++m.last_probe;
-	m_set(&s->timer, in(m.config.interrupt_grace_us));
+	m_set(&s->timer, in(grace));
 	m_slot_moves(w, s, WORKER_PROBING);
 	expect_slot(type, w, s, s->probe)->token = s->ends;
 }
@@ -153,7 +245,7 @@ static void m_ends(struct m_worker *w)
 			return;
 		first->told = true;
 		s->ends = first->token;
-		m_probe(w, s, POOL_END_SESSION);
+		m_probe(w, s, POOL_END_SESSION, m.config.interrupt_grace_us);
 	}
 }
 
@@ -177,9 +269,10 @@ static void m_settle(struct m_session *sn)
 		return;
 	}
 	if (sn->known && sn->worker_id == 0 && !sn->lost && sn->first == 0) {
-		if (first != NULL)
+		if (first != NULL) {
 			sn->first = first->id;
-		else if (m_users(sn) == 0) {
+			m_line_up(first);
+		} else if (m_users(sn) == 0) {
 			sn->end = SESSION_UNUSED;
 			sn->known = false;
 		}
@@ -203,6 +296,7 @@ static void m_end_session(struct m_session *sn, enum pool_session_end end)
 	m_unuse(sn);
 	sn->ending = !sn->lost;
 	sn->known = !sn->lost;
+	m_unline_all(sn);
 	m_settle(sn);
 }
 
@@ -222,6 +316,7 @@ static void m_parted(struct m_session *sn)
 	}
 	m.totals.sessions_lost += !m.stopping;
 	sn->lost = true;
+	m_unline_all(sn);
 	EACH(r, m.requests)
 	if (!r->running && r->session == sn->token && r->mode != SESSION_HINT) {
 		r->session = 0;
@@ -287,7 +382,8 @@ static bool m_full(void)
 
 static bool m_room(void)
 {
-	return !m_full() || (m_longest() != NULL && m.config.max_sessions > 0);
+	return !m_full() || (m_longest() != NULL && m.config.max_sessions > 0 &&
+			     m_known() == m.config.max_sessions);
 }
 
 static void m_make_room(void)
@@ -344,6 +440,9 @@ static void m_enter(struct m_request *r, struct m_worker *w, struct m_slot *s)
 		sn->settled = ++m.counter;
 		sn->first = 0;
 		m.totals.sessions_started++;
+		r->running = true; /* as good as: it waits no more */
+		m_line_up_all(sn);
+		r->running = false;
 	}
 	r->spare = 0;
 	if (spare != NULL)
@@ -393,13 +492,15 @@ static void m_withdraw(struct m_worker *w)
 {
 	struct m_slot *s;
 
-	w->retiring = false;
+	w->retiring = w->recycled = false;
+	w->lined_up = 0;
+	w->health.at = w->age.at = POOL_NEVER;
 	m_lose_sessions(w);
 	EACH_SLOT(s, w)
 	{
 		struct m_request *r = s->depth == 1 ? m_request(s->calls[0].request_id) : NULL;
 
-		s->interrupted = s->closing = s->timed_out = false;
+		s->interrupted = s->closing = s->timed_out = s->health = false;
 		s->probe = s->ends = 0;
 		s->timer.at = POOL_NEVER;
 		if (r != NULL && r->kind == POOL_CALL && m_unsent(w, s))
@@ -482,6 +583,7 @@ static void m_grant(struct m_worker *w, struct m_slot *s, struct m_request *r)
 
 static void m_serve(struct m_worker *w, struct m_slot *s, struct m_request *r)
 {
+	m_unline(r, s->depth == 0);
 	if (r->session)
 		m_enter(r, w, s);
 	if (r->kind == POOL_CHECKOUT)
@@ -508,6 +610,8 @@ static struct m_slot *m_place(const struct m_request *r, const struct m_session 
 			       ? s
 			       : NULL;
 	}
+	if (m.paused && (sn == NULL || sn->worker_id == 0 || sn->ending))
+		return NULL;
 	if (r->name == 0) {
 		*where = m_best(false, NULL);
 	} else if (sn == NULL) {
@@ -520,12 +624,12 @@ static struct m_slot *m_place(const struct m_request *r, const struct m_session 
 			*where = m_best(true, NULL);
 	} else {
 		*where = m_worker(sn->worker_id);
-		if ((s = m_free_slot(*where)) != NULL)
+		if (!m.paused && (s = m_free_slot(*where)) != NULL)
 			return s;
 		EACH_SLOT(s, *where)
 		if (r->kind == POOL_CALL && s->session == sn->token && m_nestable(*where, s))
 			return s;
-		*where = m_movable(r) ? m_best(true, NULL) : NULL;
+		*where = !m.paused && m_movable(r) ? m_best(true, NULL) : NULL;
 	}
 	return *where != NULL ? m_free_slot(*where) : NULL;
 }
@@ -569,7 +673,7 @@ static uint64_t m_until(const struct m_request *r)
 }
 
 /* Room for one more session, with what it was given. */
-static uint64_t m_spare(const struct pool_event *ev, unsigned name)
+static uint64_t m_record(const struct pool_event *ev, unsigned name)
 {
 	struct m_session *sn = m.sessions;
 
@@ -610,6 +714,8 @@ static void m_submit(const struct pool_event *ev)
 		.lease_id = real->lease_id,
 		.kind = real->kind,
 		.priority = real->priority,
+		.peer = real->peer,
+		.arrived = now,
 		.retry = real->retry,
 		.bytes = real->bytes,
 		.abandon = real->abandon,
@@ -618,7 +724,7 @@ static void m_submit(const struct pool_event *ev)
 		.name = real->session_key != NULL ? real->session_key[0] : 0,
 		.real = ev->request,
 	};
-	r->spare = m_spare(ev, r->name);
+	r->spare = m_record(ev, r->name);
 	m.totals.received++;
 	sn = r->name != 0 ? m_named(r->name) : NULL;
 	s = m_place(r, sn, &w);
@@ -639,23 +745,27 @@ static void m_submit(const struct pool_event *ev)
 		m_join(r, sn);
 		s = m_place(r, sn, &w);
 	}
-	if (s != NULL)
+	if (s != NULL) {
 		m_serve(w, s, r);
-	else
-		m_set(&r->timer, m_until(r));
+		return;
+	}
+	m_set(&r->timer, m_until(r));
+	m_line_up(r);
 }
 
 /* ---- a slot comes free ---- */
 
 static bool m_surplus(struct m_worker *w)
 {
-	if (!w->retiring && m_ready() - m_retiring() > m.config.size) {
+	enum pool_why why = w->recycled ? w->why : WHY_SURPLUS;
+
+	if (!w->retiring && m_first_lined_up() == NULL && m_ready() - m_retiring() > m.size) {
 		w->retiring = true;
 		w->touched = ++m.counter;
 	}
 	if (!w->retiring || m_in(w, WORKER_IDLE) < w->n_slots)
 		return false;
-	m_leave(w, POOL_END, WHY_SURPLUS);
+	m_leave(w, POOL_END, why);
 	return true;
 }
 
@@ -668,12 +778,59 @@ static void m_leave_session(struct m_slot *s)
 		m_settle(sn);
 }
 
+static uint64_t m_chance(const struct m_worker *w, unsigned which)
+{
+	uint64_t x = m.random + (w->id * 4 + which) * UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
+static uint64_t m_vary(const struct m_worker *w, unsigned which, uint64_t limit)
+{
+	uint64_t span = limit > POOL_NEVER / 128 ? limit / 100 * m.config.jitter_percent
+						 : limit * m.config.jitter_percent / 100;
+
+	if (limit == POOL_NEVER)
+		return limit;
+	return limit - span + m_chance(w, which) % (2 * span + 1);
+}
+
+/* When to look whether it has been idle for its interval. */
+static void m_watch(struct m_worker *w)
+{
+	uint64_t from = m_sum(w) == WORKER_IDLE ? w->since : now;
+
+	m_set(&w->health, w->interval == 0 || w->interval > POOL_NEVER - from ? POOL_NEVER
+									      : from + w->interval);
+}
+
+/* Its own share of the limits. */
+static void m_limits(struct m_worker *w)
+{
+	const struct pool_config *c = &m.config;
+	uint64_t age = m_vary(w, 1, c->max_age_us);
+
+	w->max_calls = m_vary(w, 0, c->max_calls);
+	if (c->max_calls > 0 && w->max_calls == 0)
+		w->max_calls = 1;
+	m_set(&w->age, c->max_age_us == 0 || age > POOL_NEVER - w->ready_at ? POOL_NEVER
+									    : w->ready_at + age);
+	w->interval = c->health_interval_us;
+	if (w->interval != POOL_NEVER)
+		w->interval -= m_chance(w, 2) % (w->interval / 4 + 1);
+	m_watch(w);
+}
+
 static void m_free(struct m_worker *w, struct m_slot *s)
 {
 	struct m_request *r;
 
+	bool checked = s->health;
+
 	s->probe = s->ends = 0;
-	s->interrupted = s->closing = s->timed_out = false;
+	s->interrupted = s->closing = s->timed_out = s->health = false;
 	s->timer.at = POOL_NEVER;
 	if (s->lease_id) {
 		m_slot_moves(w, s, WORKER_LEASED);
@@ -686,6 +843,10 @@ static void m_free(struct m_worker *w, struct m_slot *s)
 		return;
 	}
 	m_slot_moves(w, s, WORKER_IDLE);
+	if (checked) {
+		w->touched = --m.cold;
+		m_watch(w);
+	}
 	if (m_surplus(w))
 		return;
 	m_leave_session(s);
@@ -807,6 +968,7 @@ static void m_lost_worker(struct m_request *r, bool not_begun)
 	r->worker_id = 0;
 	r->until_queue = POOL_NEVER;
 	m_set(&r->timer, r->until_call);
+	m_line_up(r);
 }
 
 static void m_bereave(struct m_worker *w, bool not_begun)
@@ -853,6 +1015,32 @@ static void m_judge(struct m_worker *w)
 	}
 }
 
+/* ---- workers are replaced ---- */
+
+static void m_recycle(struct m_worker *w, enum pool_why why)
+{
+	if (w->recycled || w->state == WORKER_STOPPING)
+		return;
+	w->recycled = true;
+	w->why = why;
+	if (!w->retiring && w->state != WORKER_STARTING)
+		w->lined_up = ++m.counter;
+}
+
+/* Those whose turn it is leave, as far as there are more than there should be. */
+static void m_replace(void)
+{
+	struct m_worker *w;
+
+	while ((w = m_first_lined_up()) != NULL && m_ready() - m_retiring() > m.size) {
+		w->lined_up = 0;
+		w->retiring = true;
+		w->touched = ++m.counter;
+		m.replaced++;
+		m_surplus(w);
+	}
+}
+
 /* ---- what workers say ---- */
 
 static void m_answered(struct m_worker *w, uint64_t call_id)
@@ -892,6 +1080,8 @@ static void m_answered(struct m_worker *w, uint64_t call_id)
 	w->calls++;
 	m.early = 0;
 	m_proved(w);
+	if (w->max_calls > 0 && w->calls >= w->max_calls)
+		m_recycle(w, WHY_MAX_CALLS);
 	if (!c->inner && s->depth > 1) {
 		s->timer.at = POOL_NEVER;
 		s->closing = s->timed_out = false;
@@ -907,7 +1097,7 @@ static void m_answered(struct m_worker *w, uint64_t call_id)
 		return;
 	if (s->interrupted) {
 		s->interrupted = s->closing = false;
-		m_probe(w, s, POOL_PROBE);
+		m_probe(w, s, POOL_PROBE, m.config.interrupt_grace_us);
 	} else {
 		m_free(w, s);
 	}
@@ -963,9 +1153,13 @@ static void m_worker_event(const struct pool_event *ev)
 			breaker_ok(&m.breaker);
 		w->timer.at = POOL_NEVER;
 		w->state = WORKER_IDLE;
+		w->since = now;
 		w->touched = ++m.counter;
 		EACH_SLOT(s, w)
 		s->state = WORKER_IDLE;
+		m_limits(w);
+		if (w->recycled)
+			w->lined_up = ++m.counter;
 		m_surplus(w);
 	} else if (ev->type == POOL_WORKER_GONE) {
 		bool stopping = w->state == WORKER_STOPPING;
@@ -987,11 +1181,20 @@ static void m_worker_event(const struct pool_event *ev)
 
 /* ---- how many ---- */
 
-static void m_resize(unsigned size)
+static unsigned m_most(void)
+{
+	return m.config.size_max > m.config.size ? m.config.size_max : m.config.size;
+}
+
+static void m_resize(unsigned size, unsigned size_max)
 {
 	m.config.size = size;
+	m.config.size_max = size_max;
+	m.size = m.size < size ? size : m.size > m_most() ? m_most() : m.size;
+	m.spare_since = POOL_NEVER;
+	m_replace();
 	for (int with_sessions = 0; with_sessions <= 1; with_sessions++)
-		while (m_ready() - m_retiring() > size) {
+		while (m_ready() - m_retiring() > m.size) {
 			struct m_worker *w, *last = NULL;
 
 			EACH(w, m.workers)
@@ -1002,6 +1205,46 @@ static void m_resize(unsigned size)
 				break;
 			m_leave(last, POOL_END, WHY_SURPLUS);
 		}
+}
+
+static void m_configure(const struct pool_config *config)
+{
+	struct m_worker *w;
+
+	m.config = *config;
+	breaker_configure(&m.breaker, &config->breaker, now);
+	for (unsigned index = 0; index < MANY; index++)
+		EACH(w, m.workers)
+	if (w->index == index && m_serves(w))
+		m_limits(w);
+	m_resize(config->size, config->size_max);
+}
+
+static void m_control(const struct pool_event *ev)
+{
+	struct m_worker *w = m_worker(ev->worker_id);
+
+	if (ev->type == POOL_PAUSE) {
+		m.paused = !m.draining && !m.stopping;
+	} else if (ev->type == POOL_RESUME) {
+		m.paused = m.draining = m.drain_due = false;
+	} else if (ev->type == POOL_RECYCLE && ev->worker_id == 0) {
+		breaker_hurry(&m.breaker);
+		for (uint64_t id = 1; id <= m.last_worker; id++)
+			if ((w = m_worker(id)) != NULL)
+				m_recycle(w, ev->why ? ev->why : WHY_RECYCLE);
+	} else if (w == NULL) {
+		m.totals.late++;
+	} else if (ev->type == POOL_RECYCLE) {
+		if (w->state != WORKER_STARTING)
+			m_recycle(w, ev->why ? ev->why : WHY_RECYCLE);
+	} else if (w->state != WORKER_STOPPING) { /* KILL_WORKER */
+		if (w->state == WORKER_STARTING)
+			breaker_cancelled(&m.breaker, w->started);
+		m_leave(w, POOL_KILL, WHY_KILLED);
+	} else if (w->phase < 2) {
+		m_phase(w, 2);
+	}
 }
 
 static void m_stop(void)
@@ -1039,11 +1282,11 @@ static void m_stop(void)
 /* Those that were to leave stay, if they are needed. */
 static void m_keep(void)
 {
-	while (m_retiring() > 0 && m_ready() - m_retiring() < m.config.size) {
+	while (m_retiring() > m_leaving() && m_ready() - m_retiring() < m.size) {
 		struct m_worker *w, *first = NULL;
 
 		EACH(w, m.workers)
-		if (w->retiring && (first == NULL || w->index < first->index))
+		if (w->retiring && !w->recycled && (first == NULL || w->index < first->index))
 			first = w;
 		first->retiring = false;
 		first->touched = ++m.counter;
@@ -1068,7 +1311,7 @@ static void m_starts(void)
 {
 	m_keep();
 	m.start_at = POOL_NEVER;
-	while (!m.stopping && m_ready() + m_count(WORKER_STARTING) < m.config.size) {
+	while (!m.stopping && m_there() < m_wanted()) {
 		struct m_worker *w = m.workers;
 		unsigned index = m_free_index();
 		uint64_t when;
@@ -1095,6 +1338,8 @@ static void m_starts(void)
 			.n_slots = m.config.slots > 0 ? m.config.slots : 1,
 			.state = WORKER_STARTING,
 			.started = now,
+			.health = { .at = POOL_NEVER },
+			.age = { .at = POOL_NEVER },
 		};
 		for (unsigned i = 0; i < w->n_slots; i++)
 			w->slots[i].timer.at = POOL_NEVER;
@@ -1170,6 +1415,40 @@ static bool m_first_expiry(void)
 	return first != NULL;
 }
 
+static bool m_first_age(void)
+{
+	struct m_worker *w, *first = NULL;
+
+	EACH(w, m.workers)
+	if (w->age.at <= now && m_earlier(&w->age, first != NULL ? &first->age : NULL))
+		first = w;
+	if (first == NULL)
+		return false;
+	first->age.at = POOL_NEVER;
+	m_recycle(first, WHY_MAX_AGE);
+	return true;
+}
+
+static bool m_first_look(void)
+{
+	struct m_worker *w, *first = NULL;
+
+	EACH(w, m.workers)
+	if (w->health.at <= now && m_earlier(&w->health, first != NULL ? &first->health : NULL))
+		first = w;
+	if (first == NULL)
+		return false;
+	if (m_sum(first) != WORKER_IDLE || now - first->since < first->interval) {
+		m_watch(first);
+		return true;
+	}
+	first->health.at = POOL_NEVER;
+	first->slots[0].health = true;
+	m.totals.probes++;
+	m_probe(first, &first->slots[0], POOL_PROBE, m.config.health_timeout_us);
+	return true;
+}
+
 static void m_timers(void)
 {
 	struct m_worker *w;
@@ -1187,6 +1466,113 @@ static void m_timers(void)
 		m_proved(w);
 	while (m_first_expiry())
 		continue;
+	while (m_known() > m.config.max_sessions && m_longest() != NULL) {
+		m.totals.sessions_evicted++;
+		m_end_session(m_longest(), SESSION_EVICTED);
+	}
+	while (m_first_age())
+		continue;
+	while (m_first_look())
+		continue;
+}
+
+/* ---- a range of sizes ---- */
+
+static uint64_t m_times(uint64_t us, unsigned n)
+{
+	return us > POOL_NEVER / n ? POOL_NEVER : us * n;
+}
+
+static uint64_t m_plus(uint64_t at, uint64_t us)
+{
+	return us > POOL_NEVER - at ? POOL_NEVER : at + us;
+}
+
+static uint64_t m_grows_at(void)
+{
+	const struct m_request *r = m_oldest_anywhere();
+
+	if (r == NULL || m.paused || m.stopping || m.size >= m_most() ||
+	    m_count(WORKER_STARTING) > 0 || m_there() < m_wanted())
+		return POOL_NEVER;
+	return m_there() == 0 ? now : m_plus(r->arrived, m.config.grow_after_us);
+}
+
+static uint64_t m_shrinks_at(void)
+{
+	if (m.stopping || m.config.idle_ttl_us == 0 || m.spare_since == POOL_NEVER ||
+	    m.size <= m.config.size)
+		return POOL_NEVER;
+	return m_plus(m.spare_since, m_times(m.config.idle_ttl_us, m.patience));
+}
+
+/* With nothing to do and no sessions, for the longest time. */
+static struct m_worker *m_longest_idle(void)
+{
+	struct m_worker *w, *first = NULL;
+
+	EACH(w, m.workers)
+	if (m_sum(w) == WORKER_IDLE && !w->retiring && m_sessions_of(w) == 0 &&
+	    (first == NULL || w->touched < first->touched))
+		first = w;
+	return first;
+}
+
+/* Whether a worker has nothing to do, but perhaps to say that it is well. */
+static bool m_spare(void)
+{
+	struct m_worker *w;
+	struct m_slot *s;
+
+	EACH(w, m.workers)
+	{
+		if (m_sum(w) == WORKER_IDLE && !w->retiring)
+			return true;
+		EACH_SLOT(s, w)
+		if (s->health)
+			return true;
+	}
+	return false;
+}
+
+static bool m_lately(void)
+{
+	return now - m.shrunk_at < m_times(m.config.idle_ttl_us, 16);
+}
+
+static void m_serve_all(void);
+
+static void m_adapt(void)
+{
+	struct m_worker *w;
+
+	while (m_grows_at() <= now) {
+		m.size++;
+		m.totals.grown++;
+		if (m.shrunk && m_lately() && m.patience < 16)
+			m.patience *= 2;
+		m.shrunk = false;
+		m_starts();
+		m_serve_all();
+	}
+	if (!m_spare())
+		m.spare_since = POOL_NEVER;
+	else if (m.spare_since == POOL_NEVER)
+		m.spare_since = now;
+	if (m_shrinks_at() > now)
+		return;
+	m.spare_since = now;
+	if (m_longest_idle() == NULL)
+		return;
+	m.patience = m_lately() ? m.patience : 1;
+	m.shrunk = true;
+	m.shrunk_at = now;
+	m.size--;
+	m.totals.shrunk++;
+	m_replace();
+	if (m_ready() - m_retiring() > m.size && (w = m_longest_idle()) != NULL)
+		m_leave(w, POOL_END, WHY_SURPLUS);
+	m_starts();
 }
 
 static uint64_t m_next_tick(void)
@@ -1199,9 +1585,13 @@ static uint64_t m_next_tick(void)
 
 	EACH(r, m.requests)
 	at = r->timer.at < at ? r->timer.at : at;
+	at = m_grows_at() < at ? m_grows_at() : at;
+	at = m_shrinks_at() < at ? m_shrinks_at() : at;
 	EACH(w, m.workers)
 	{
 		at = w->timer.at < at ? w->timer.at : at;
+		at = w->health.at < at ? w->health.at : at;
+		at = w->age.at < at ? w->age.at : at;
 		at = w->trial && w->ready_at + EARLY_US < at ? w->ready_at + EARLY_US : at;
 		EACH_SLOT(s, w)
 		at = s->timer.at < at ? s->timer.at : at;
@@ -1246,13 +1636,30 @@ static bool m_serve_next(void)
 	struct m_worker *w;
 	struct m_slot *s;
 
-	if (pinned != NULL && m_before(pinned, r))
+	if (m.paused)
+		return false;
+	if (pinned != NULL && r != NULL && pinned->priority == r->priority &&
+	    pinned->peer != r->peer) {
+		w = m_worker(pinned->line);
+		w->pinned_last = !w->pinned_last;
+		r = w->pinned_last ? pinned : r;
+		m.contested++;
+	} else if (pinned != NULL && m_before(pinned, r)) {
 		r = pinned;
+	}
 	if (r == NULL)
 		return false;
 	s = m_place(r, m_session(r->session), &w);
 	m_serve(w, s, r);
 	return true;
+}
+
+static void m_serve_all(void)
+{
+	while (m_serve_inside())
+		continue;
+	while (m_serve_next())
+		continue;
 }
 
 static void m_happen(const struct pool_event *ev)
@@ -1263,10 +1670,13 @@ static void m_happen(const struct pool_event *ev)
 
 	switch (ev->type) {
 	case POOL_CONFIGURE:
-	case POOL_PAUSE: /* check_pool_control has sentences for these */
+		m_configure(ev->config);
+		break;
+	case POOL_PAUSE:
 	case POOL_RESUME:
 	case POOL_RECYCLE:
 	case POOL_KILL_WORKER:
+		m_control(ev);
 		break;
 	case POOL_SUBMIT:
 		m_submit(ev);
@@ -1315,10 +1725,11 @@ static void m_happen(const struct pool_event *ev)
 	case POOL_TICK:
 		break;
 	case POOL_RESIZE:
-		m_resize(ev->size);
+		m_resize(ev->size, ev->size_max);
 		break;
 	case POOL_DRAIN:
 		m.draining = m.drain_due = true;
+		m.paused = false;
 		break;
 	case POOL_STOP:
 		m_stop();
@@ -1335,13 +1746,12 @@ static void m_step(const struct pool_event *ev)
 	m.must_drain = false;
 	m_happen(ev);
 	m_timers();
+	m_replace();
 	m_starts();
 	while (m_hopeless() && (r = m_first_anywhere()) != NULL)
 		m_done(r, OUTCOME_CIRCUIT_OPEN);
-	while (m_serve_inside())
-		continue;
-	while (m_serve_next())
-		continue;
+	m_serve_all();
+	m_adapt();
 	if (m.drain_due && m_requests(false, NULL) + m_requests(true, NULL) + m_leases() == 0) {
 		m.drain_due = false;
 		m.must_drain = true;
