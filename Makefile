@@ -92,6 +92,8 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	         $(shell pkg-config --libs check)
 
 $(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
+# kraitctl without a node and without a terminal.
+$(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
