@@ -21,7 +21,7 @@ Q        := $(if $(V),,@)
 VARIANT  := $(if $(SANITIZE),asan,$(if $(COVERAGE),coverage,$(if $(findstring clang,$(CC)),clang,release)))
 BUILD    := build/$(VARIANT)
 BIN      := $(if $(filter release,$(VARIANT)),priv,$(BUILD))
-PKGS     := libuv libcrypto
+PKGS     := libuv libcrypto libconfuse
 CPPFLAGS := -Iinclude -D_GNU_SOURCE -DKRAIT_VERSION='"$(shell cat VERSION)"' \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
