@@ -40,6 +40,10 @@ static const struct option table[] = {
 	  "stop when standard input closes: for supervisors" },
 	{ "log-level", NULL, "error|warning|info|debug", T_ENUM, AT(log_level), "info", 0, 0,
 	  "least important lines that are written to standard error" },
+	{ "metrics", "ADDR:PORT", NULL, T_TEXT, AT(metrics), NULL, 0, 0,
+	  "serve /metrics for Prometheus and a status page there by HTTP; port 0: any" },
+	{ "metrics-host", "NAME,...", NULL, T_LIST, AT(metrics_host), NULL, 0, 0,
+	  "names that a request may give as its Host besides addresses, localhost and this machine's" },
 	{ "pool", "NAME", NULL, T_TEXT, AT(pool), "default", 0, 0,
 	  "the name that the pool is registered under" },
 	{ "size", "N", NULL, T_UINT, AT(size), "4", 1, CONFIG_SIZE_MAX,
@@ -263,7 +267,15 @@ static int check(const struct config *c, char *error, size_t size)
 {
 	static const char *const taken[] = { "krait", "rex", "net_kernel", "global_name_server" };
 	const char *at = c->name != NULL ? strchr(c->name, '@') : NULL;
+	char address[CONFIG_ADDRESS_MAX];
+	uint16_t port;
 
+	if (c->metrics != NULL && !config_split_address(c->metrics, address, &port)) {
+		snprintf(error, size,
+			 "--metrics: found \"%s\", expected ADDR:PORT, an IP address and a port",
+			 c->metrics);
+		return -EINVAL;
+	}
 	if ((c->name == NULL) == (c->sname == NULL)) {
 		snprintf(error, size, "found %s, expected one of --name NAME@HOST and --sname NAME",
 			 c->name == NULL ? "neither" : "both");

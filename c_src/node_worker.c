@@ -138,6 +138,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	w->signal = signal;
 	worker_close(w->io);
 	log_exit(w, wanted);
+	node_metrics_exited(w, wanted);
 	if (!w->ready && !wanted) {
 		char head[96];
 
@@ -252,12 +253,15 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		note_error(w, frame);
 		break;
 	case FRAME_RESULT:
+		histogram_add(&p->result_bytes, frame->rest_len);
+		break;
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
 		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
+		histogram_add(&p->result_bytes, frame->rest_len);
 		node_stream_item(w, frame);
 		return;
 	case FRAME_CALLBACK:

@@ -42,6 +42,8 @@ struct config {
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
 	uint64_t log_level; /* enum log_level */
+	char *metrics;      /* ADDR:PORT, or NULL */
+	struct config_list metrics_host;
 	/* pool */
 	char *pool;
 	uint64_t size;
@@ -87,6 +89,11 @@ struct config_expose {
 	size_t name_len, module_len, attr_len;
 };
 bool config_split_expose(const char *item, struct config_expose *out);
+
+/* Splits ADDR:PORT ([ADDR]:PORT for IPv6, or PORT alone for 127.0.0.1) into an IP address and a port.
+ * False when it has another form. */
+#define CONFIG_ADDRESS_MAX 46
+bool config_split_address(const char *text, char address[CONFIG_ADDRESS_MAX], uint16_t *port);
 
 /* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
  * `allow` is empty or has a pattern for the module or for module.function, or the module is the name

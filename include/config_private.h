@@ -2,6 +2,7 @@
  *
  *   config.c        the table of options and the reading of it
  *   config_allow.c  what may be called
+ *   config_address.c  ADDR:PORT
  *   config_help.c   what is written from the table */
 #ifndef KRAIT_CONFIG_PRIVATE_H
 #define KRAIT_CONFIG_PRIVATE_H
