@@ -16,15 +16,9 @@ struct node_process {
 };
 struct node_process node_process(const struct node *n);
 
-/* TODO at the merge with several pools */
-static inline struct node_pool *node_pool_next(const struct node *n, const struct node_pool *p)
-{
-	return p == NULL ? n->pool : NULL;
-}
-
 static inline const char *node_pool_name(const struct node_pool *p)
 {
-	return p->config->pool;
+	return p->config->name;
 }
 
 /* Whether a pool can serve; NULL: yes, else a word for what it is instead. */
