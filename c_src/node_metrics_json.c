@@ -4,6 +4,7 @@
  * says which log lines it has. Histograms are given as their counts from the first bucket that is not empty
  * to the last, as they are since the start: the page subtracts, and so knows the last seconds. Names of
  * functions and of callers are shown, their arguments and results never. */
+#include "node_failures.h"
 #include "node_metrics.h"
 
 #include "json.h"
@@ -42,32 +43,6 @@ static void put_histogram(struct buf *out, const char *key, const struct histogr
 
 /* ---- workers ---- */
 
-/* The text of an atom or a binary at `t`, appended to `name`. */
-static void put_name(struct buf *name, const uint8_t *t)
-{
-	struct span text = { NULL, 0 };
-	bool latin1;
-
-	if (!term_atom(t, &text, &latin1) && !term_binary(t, &text))
-		return;
-	buf_put(name, text.at, text.len);
-}
-
-/* module.function; false: there is nothing to name. */
-static bool call_name(const struct node_request *r, struct buf *name)
-{
-	const uint8_t *module = r->data + r->tag_len, *function = module + r->module_len;
-
-	if (r->verb == VERB_BATCH) {
-		buf_put(name, "a batch", 7);
-	} else if (r->module_len > 0 && r->function_len > 0) {
-		put_name(name, module);
-		buf_put_u8(name, '.');
-		put_name(name, function);
-	}
-	return name->len > 0 && name->err == 0;
-}
-
 static void put_call(const struct pool_call *call, uint64_t now, struct buf *out)
 {
 	const struct node_request *r =
@@ -77,7 +52,9 @@ static void put_call(const struct pool_call *call, uint64_t now, struct buf *out
 
 	json_open(out, '{');
 	json_key(out, "name");
-	if (r != NULL && call_name(r, &name))
+	if (r != NULL)
+		node_call_name(r, &name);
+	if (name.len > 0 && name.err == 0)
 		json_text(out, (char *)name.data, name.len);
 	else
 		json_null(out);
@@ -145,11 +122,17 @@ static void put_failures(struct node_pool *p, struct buf *out)
 {
 	json_key(out, "failures");
 	json_open(out, '[');
-	if (p->detail_len > 0) {
+	for (unsigned i = 0; i < p->failures.count; i++) {
+		const struct node_failure *f = &p->failures.at[i];
+
 		json_open(out, '{');
-		json_put_word(out, "kind", "start");
+		json_put_word(out, "kind", f->kind);
+		json_put_uint(out, "time_ms", f->time_ms);
+		json_put_uint(out, "count", f->count);
+		json_put_uint(out, "worker", f->worker_id);
+		json_put_word(out, "call", f->call[0] != '\0' ? f->call : NULL);
 		json_key(out, "text");
-		json_text(out, p->detail, p->detail_len);
+		json_text(out, f->text, f->len);
 		json_close(out, '}');
 	}
 	json_close(out, ']');

@@ -23,7 +23,7 @@
 #include <uv.h>
 
 #define METRICS_CONNECTIONS 64
-#define METRICS_PATIENCE_MS 30000
+#define METRICS_PATIENCE_MS 10000
 #define METRICS_HEAD_BYTES  16384
 
 struct metrics;

@@ -26,6 +26,7 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_failures.c what went wrong of late
  *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
@@ -287,6 +288,26 @@ enum exit_kind {
 	EXIT_KINDS
 };
 
+/* What went wrong of late, for who looks afterwards: node_failures.h. */
+#define FAILURES_MAX 16
+#define FAILURE_TEXT 4096 /* of a longer one the end is kept: that is where the error stands */
+#define FAILURE_CALL 128
+
+struct node_failure {
+	const char *kind; /* python, worker_exit, timeout, start */
+	uint64_t time_ms; /* of the last one, since 1970 */
+	uint64_t count;
+	uint64_t worker_id;      /* 0: none */
+	char call[FAILURE_CALL]; /* module.function, or empty */
+	char *text;
+	size_t len;
+};
+
+struct node_failures {
+	struct node_failure at[FAILURES_MAX]; /* the last one first */
+	unsigned count;
+};
+
 struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
@@ -305,6 +326,7 @@ struct node_pool {
 	struct list orphans; /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t exits[EXIT_KINDS];
+	struct node_failures failures;
 	struct histogram request_bytes, result_bytes; /* frames of calls; results and items */
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
