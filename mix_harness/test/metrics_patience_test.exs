@@ -9,6 +9,7 @@ defmodule Krait.MetricsPatienceTest do
     node = start_node(metrics: "127.0.0.1:0", size: 1)
     asks = Http.connect(node)
     silent = Http.connect(node)
+
     # empty lines before a request are allowed, so they end nothing; nor does the end of what is sent
     crlf = Http.connect(node)
     :gen_tcp.send(crlf, "\r\n\r\n")
@@ -18,7 +19,11 @@ defmodule Krait.MetricsPatienceTest do
     drips =
       spawn_link(fn ->
         socket = Http.connect(node)
-        drip(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " <> String.duplicate("x", 1000))
+
+        drip(
+          socket,
+          "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " <> String.duplicate("x", 1000)
+        )
       end)
 
     dripped = Process.monitor(drips)

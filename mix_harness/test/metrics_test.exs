@@ -17,7 +17,9 @@ defmodule Krait.MetricsTest do
 
   # `{name, labels as they are written} => value`
   defp samples(node) do
-    for line <- String.split(metrics(node), "\n", trim: true), not match?("#" <> _, line), into: %{} do
+    for line <- String.split(metrics(node), "\n", trim: true),
+        not match?("#" <> _, line),
+        into: %{} do
       [_, name, labels, value] = Regex.run(~r/^([a-z_]+)(?:\{(.*)\})? (\S+)$/, line)
       {number, ""} = Float.parse(value)
       {{name, labels}, number}
@@ -54,7 +56,8 @@ defmodule Krait.MetricsTest do
             do: {name, type, help}
 
       listed =
-        for [_, name, type, help] <- Regex.scan(~r/^\| `(\w+)` \| (\w+) \| (.*) \|$/m, File.read!(@docs)),
+        for [_, name, type, help] <-
+              Regex.scan(~r/^\| `(\w+)` \| (\w+) \| (.*) \|$/m, File.read!(@docs)),
             do: {name, type, help}
 
       assert Enum.sort(listed) == Enum.sort(said)
@@ -122,7 +125,10 @@ defmodule Krait.MetricsTest do
         assert List.last(counts) == samples[{name <> "_count", ~s(pool="default")}]
       end
 
-      run = fn le -> samples[{"krait_request_run_seconds_bucket", ~s(pool="default",le="#{le}")}] end
+      run = fn le ->
+        samples[{"krait_request_run_seconds_bucket", ~s(pool="default",le="#{le}")}]
+      end
+
       assert run.("134.217728") == 5
       assert run.("0.032768") == 2
       assert samples[{"krait_request_run_seconds_sum", ~s(pool="default")}] >= 0.15
@@ -139,7 +145,11 @@ defmodule Krait.MetricsTest do
       [%{id: id}] = workers(node)
       :ok = ask(node, {:recycle, id})
       eventually(match?([%{id: other}] when other != id, workers(node)))
-      exits = fn why -> sample(node, "krait_worker_exits_total", ~s(pool="default",reason="#{why}")) end
+
+      exits = fn why ->
+        sample(node, "krait_worker_exits_total", ~s(pool="default",reason="#{why}"))
+      end
+
       eventually(exits.("stopped") == 1)
       assert {exits.("status"), exits.("signal"), exits.("killed"), exits.("start")} == {1, 1, 1, 0}
     end
@@ -158,7 +168,10 @@ defmodule Krait.MetricsTest do
       assert samples[{"process_cpu_seconds_total", ""}] > 0
       assert samples[{"process_resident_memory_bytes", ""}] > 1_000_000
       assert_in_delta samples[{"process_open_fds", ""}], Proc.descriptors(node.os_pid), 2
-      assert [_] = for {{"krait_build_info", labels}, 1.0} <- samples, labels =~ ~r/version="\d/, do: 1
+
+      assert [_] =
+               for({{"krait_build_info", labels}, 1.0} <- samples, labels =~ ~r/version="\d/, do: 1)
+
       assert samples[{"krait_node_info", ~s(node="#{node.name}")}] == 1
     end
   end
@@ -214,19 +227,42 @@ defmodule Krait.MetricsTest do
     end
 
     test "there is nothing else", %{node: node} do
-      for path <- ["/x", "/metrics/", "/metrics/../etc/passwd", "/%2e%2e/", "//", "/api", "/index.html"] do
+      for path <- [
+            "/x",
+            "/metrics/",
+            "/metrics/../etc/passwd",
+            "/%2e%2e/",
+            "//",
+            "/api",
+            "/index.html"
+          ] do
         assert {404, _, "There is nothing here" <> _} = Http.get(node, path)
       end
     end
 
     test "a page of elsewhere cannot reach the node by a name of its own", %{node: node} do
-      for host <- ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "[evil]", "", "evil:1:2"] do
+      for host <- [
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost.evil.example",
+            "[evil]",
+            "",
+            "evil:1:2"
+          ] do
         assert {403, _, "This name" <> _} = Http.get(node, "/metrics", host: host)
       end
 
       {:ok, name} = :inet.gethostname()
 
-      for host <- ["localhost", "LOCALHOST:9", "127.0.0.1", "10.1.2.3:80", "[::1]:80", "metrics.example.org", name] do
+      for host <- [
+            "localhost",
+            "LOCALHOST:9",
+            "127.0.0.1",
+            "10.1.2.3:80",
+            "[::1]:80",
+            "metrics.example.org",
+            name
+          ] do
         assert {200, _, _} = Http.get(node, "/metrics", host: host)
       end
     end
@@ -247,7 +283,11 @@ defmodule Krait.MetricsTest do
     end
 
     test "a body is refused unread", %{node: node} do
-      for headers <- [["Content-Length": 10], ["Content-Length": 999_999_999_999], ["Transfer-Encoding": "chunked"]] do
+      for headers <- [
+            ["Content-Length": 10],
+            ["Content-Length": 999_999_999_999],
+            ["Transfer-Encoding": "chunked"]
+          ] do
         assert {413, %{"connection" => "close"}, _} = Http.get(node, "/metrics", headers: headers)
       end
     end
@@ -275,20 +315,15 @@ defmodule Krait.MetricsTest do
       for bytes <- hostile do
         socket = Http.connect(node)
         :gen_tcp.send(socket, bytes)
-        :gen_tcp.shutdown(socket, :write)
-        drain(socket)
+
+        # some are answered, some may still become a request: METRICS_PATIENCE_MS is not waited for here
+        with {:ok, answer} <- :gen_tcp.recv(socket, 0, 100), do: assert("HTTP/1.1 " <> _ = answer)
         assert {200, _, _} = Http.get(node, "/healthz")
+        :gen_tcp.close(socket)
       end
 
       assert {:ok, 1} = py(node, "1")
       eventually(Proc.descriptors(node.os_pid) <= before)
-    end
-
-    defp drain(socket) do
-      case :gen_tcp.recv(socket, 0, 10_000) do
-        {:ok, _} -> drain(socket)
-        {:error, reason} -> assert reason in [:closed, :econnreset]
-      end
     end
 
     test "hundreds of connections that say nothing, or a little, keep nobody out" do
@@ -355,10 +390,22 @@ defmodule Krait.MetricsTest do
             {"::1:80", 2, ~r/expected ADDR:PORT/},
             {"192.0.2.1:0", 1, ~r/\[metrics\] cannot listen on 192.0.2.1 port 0: /}
           ] do
-        args = ["--name", to_string(unique_name()), "--metrics", address, "--python", TestNode.python(), "--stop-on-eof"]
+        args = [
+          "--name",
+          to_string(unique_name()),
+          "--metrics",
+          address,
+          "--python",
+          TestNode.python(),
+          "--stop-on-eof"
+        ]
+
         script = ~s(: | exec timeout 30 "$0" "$@")
         env = [{"KRAIT_COOKIE", "a cookie"}]
-        {said, found} = System.cmd("sh", ["-c", script, bin() | args], env: env, stderr_to_stdout: true)
+
+        {said, found} =
+          System.cmd("sh", ["-c", script, bin() | args], env: env, stderr_to_stdout: true)
+
         assert {found, said =~ says} == {status, true}, said
       end
     end
@@ -373,7 +420,11 @@ defmodule Krait.MetricsTest do
 
     test "warns when it can be reached from elsewhere" do
       node = start(metrics: "0.0.0.0:0")
-      assert Enum.any?(lines(node), &match?({:warning, "metrics", "0.0.0.0 is not loopback" <> _}, &1))
+
+      assert Enum.any?(
+               lines(node),
+               &match?({:warning, "metrics", "0.0.0.0 is not loopback" <> _}, &1)
+             )
     end
 
     test "serves while it drains" do
@@ -394,7 +445,10 @@ defmodule Krait.MetricsTest do
   describe "/api/status" do
     test "has the last log lines, and only those that are asked for" do
       node = start(size: 1)
-      {:ok, _} = py(node, "print('a line \\x01 \\\"quoted\\\" \\udcff', file=__import__('sys').stderr)")
+
+      {:ok, _} =
+        py(node, "print('a line \\x01 \\\"quoted\\\" \\udcff', file=__import__('sys').stderr)")
+
       {200, %{"content-type" => "application/json"}, json} = Http.get(node, "/api/status")
       [_, last] = Regex.run(~r/"log":\{"last":(\d+)/, json)
       assert json =~ ~S(a line   \"quoted\")
@@ -420,7 +474,10 @@ defmodule Krait.MetricsTest do
       for i <- 1..12, do: py(node, "undefined_#{i}")
       {200, _, json} = Http.get(node, "/api/status")
       assert length(Regex.scan(~r/"kind":/, json)) == 16
-      assert json =~ ~r/"kind":"python","time_ms":\d+,"count":3,"worker":\d+,"call":"builtins.eval","text":"Traceback.*?ZeroDivisionError/
+
+      assert json =~
+               ~r/"kind":"python","time_ms":\d+,"count":3,"worker":\d+,"call":"builtins.eval","text":"Traceback.*?ZeroDivisionError/
+
       assert json =~ ~r/"kind":"worker_exit"[^}]*ended with status 3/
       assert json =~ ~r/"kind":"timeout"[^}]*ran out of time, 50 ms after its arrival/
     end

@@ -55,14 +55,19 @@ defmodule Krait.StatusPageTest do
   end
 
   test "it shows the node as it is", %{shop: shop} do
-    {node, browser} = page(size: 8, pythonpath: [shop], name: :"shop@127.0.0.1", preload: ["shop.models"])
+    {node, browser} =
+      page(size: 8, pythonpath: [shop], name: :"shop@127.0.0.1", preload: ["shop.models"])
+
     load(node)
-    for {width, height, name} <- [{1280, 1100, "desk"}, {390, 1700, "phone"}], dark <- [false, true] do
+
+    for {width, height, name} <- [{1280, 1100, "desk"}, {390, 1700, "phone"}],
+        dark <- [false, true] do
       Browser.window(browser, width, height, dark: dark, mobile: width < 500)
       Process.sleep(String.to_integer(System.get_env("WAIT", "12000")))
       Browser.eval(browser, "scrollTo(0, 0)")
       Browser.screenshot(browser, Path.join(@pictures, "status-#{name}#{if dark, do: "-dark"}.png"))
     end
+
     IO.puts(text(browser, "body"))
     assert Browser.complaints(browser) == []
   end
@@ -70,7 +75,12 @@ defmodule Krait.StatusPageTest do
   defp load(node) do
     callers(node, 5, fn -> {:call, "shop.models", "predict", [1]} end)
     callers(node, 2, fn -> {:call, "shop.models", "rank", [[3, 1, 2]]} end)
-    callers(node, 3, fn -> Process.sleep(700); {:call, "shop.models", "load", ["fruit"]} end)
+
+    callers(node, 3, fn ->
+      Process.sleep(700)
+      {:call, "shop.models", "load", ["fruit"]}
+    end)
+
     lease!(node)
   end
 end
