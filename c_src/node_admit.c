@@ -182,6 +182,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .count = o->mfa.arity };
 	if (r->rpc != NULL)
 		r->rpc->request = r;
+	if (has_frame && req->verb != VERB_PING_WORKER)
+		histogram_add(&p->request_bytes, frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;

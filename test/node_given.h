@@ -183,6 +183,33 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
 	return NULL;
 }
 
+struct metrics *metrics_open(uv_loop_t *loop, const struct metrics_options *options_, char *error,
+			     size_t error_size)
+{
+	(void)loop;
+	(void)options_;
+	(void)error;
+	(void)error_size;
+	return NULL;
+}
+
+void metrics_close(struct metrics *m)
+{
+	(void)m;
+}
+
+uint16_t metrics_port(const struct metrics *m)
+{
+	(void)m;
+	return 0;
+}
+
+struct metrics_counts metrics_counts(const struct metrics *m)
+{
+	(void)m;
+	return (struct metrics_counts){ 0 };
+}
+
 struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
 				size_t len, uint64_t timeout_ms, epmd_lookup_done done, void *arg)
 {
