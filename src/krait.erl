@@ -27,6 +27,7 @@
 -export([batch/2, batch/3, stream/3, stream/4, stream/5, ask/2, cancel/1]).
 -export([sessions/1, end_session/2]).
 -export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
+-export([use_lease/2]).
 -export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
 -export([resize/2, pause/1, resume/1, drain/1, drain/2, reload/1, recycle/2, kill/2]).
 -export_type([pool/0, instance/0, lease/0, stream/0, name/0, call_options/0, reason/0]).
@@ -298,18 +299,21 @@ with_lease(Pool, Fun) ->
           {ok, Result} | {error, reason()}.
 with_lease(Pool, Fun, Opts) when is_function(Fun, 1) ->
     case checkout(Pool, anonymous, Opts) of
-        {ok, Lease} ->
-            Monitor = erlang:monitor(process, Lease),
-            try Fun(Lease) of
-                Result -> returned(Result, checkin(Lease), Monitor)
-            catch
-                Class:Reason:Stack ->
-                    _ = checkin(Lease),
-                    _ = erlang:demonitor(Monitor, [flush]),
-                    erlang:raise(Class, Reason, Stack)
-            end;
-        {error, _} = Error ->
-            Error
+        {ok, Lease} -> use_lease(Lease, Fun);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc As {@link with_lease/3}, with a lease that the calling process owns already.
+-spec use_lease(lease(), fun((lease()) -> Result)) -> {ok, Result} | {error, reason()}.
+use_lease(Lease, Fun) when is_function(Fun, 1) ->
+    Monitor = erlang:monitor(process, Lease),
+    try Fun(Lease) of
+        Result -> returned(Result, checkin(Lease), Monitor)
+    catch
+        Class:Reason:Stack ->
+            _ = checkin(Lease),
+            _ = erlang:demonitor(Monitor, [flush]),
+            erlang:raise(Class, Reason, Stack)
     end.
 
 -spec returned(Result, ok | {error, reason()}, reference()) -> {ok, Result} | {error, reason()}.

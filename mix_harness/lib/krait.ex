@@ -233,7 +233,8 @@ defmodule Krait do
   """
   @spec stream(pool, name, name, list, options) :: Enumerable.t()
   def stream(pool, module, function, args \\ [], options \\ []) do
-    Krait.Stream.new(pool, module, function, args, options)
+    open = fn -> open_stream(pool, module, function, args, options) end
+    Krait.Stream.new(open, {module, function}, options)
   end
 
   @doc """

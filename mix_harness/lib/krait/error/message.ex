@@ -127,6 +127,14 @@ defmodule Krait.Error.Message do
       end
   end
 
+  def text({:no_node, []}, cluster), do: "cluster #{inspect(cluster)} has no nodes: join/2 adds one"
+
+  def text({:no_node, states}, cluster) do
+    "no node of cluster #{inspect(cluster)} can be asked: " <>
+      Enum.map_join(states, ", ", fn {{pool, node}, state} -> "#{pool} at #{node} is #{state}" end) <>
+      if(Node.alive?(), do: "", else: ". This BEAM is not distributed")
+  end
+
   def text(:noproc, {pool, node}) do
     "node #{node} has no pool #{inspect(pool)}: its option pool names the one it has"
   end
