@@ -215,8 +215,14 @@ defmodule Krait.Cluster do
   """
   @spec end_session(name, term) :: Krait.on_done()
   def end_session(cluster, id) do
-    cluster |> Call.run(fn _ -> {:end_session, id} end, session: id) |> wrap(nil)
+    {outcome, _} = result = Call.run(cluster, fn _ -> {:end_session, id} end, session: id)
+    if ended?(outcome), do: Table.forget(config!(cluster), id)
+    wrap(result, nil)
   end
+
+  defp ended?(:ok), do: true
+  defp ended?({:error, {:no_session, _}}), do: true
+  defp ended?(_), do: false
 
   # --- members
 
@@ -272,7 +278,18 @@ defmodule Krait.Cluster do
   end
 
   @doc """
-  Gives a node no new calls from now on, then drains it; `:ok` when its last call has ended.
+  Gives a node no new calls and sessions from now on, if there is another; those that it has go on.
+  `join/2` takes it back.
+  """
+  @spec retire(name, member) :: :ok
+  def retire(cluster, member) do
+    address = address(cluster, member)
+    :ok = ask_server(cluster, {:leaving, address})
+    await_server(cluster, {address, :leaving}, :infinity)
+  end
+
+  @doc """
+  As `retire/2`, then drains it; `:ok` when its last call has ended.
 
   Options: `:session_grace`, the milliseconds that its sessions are given to end by themselves (0), or
   `:infinity`; `:timeout`, how long the drain may take (`:infinity`). `join/2` takes it back, after

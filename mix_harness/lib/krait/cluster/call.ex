@@ -76,9 +76,21 @@ defmodule Krait.Cluster.Call do
   defp begin_session(%{config: config} = call, session) do
     with {:ok, row} <- Pick.home(Table.rows(config), call.tried, session) do
       case Table.pin_new(config, session, row, false) do
-        {_, address, _, _, _} = pin when address == row.address -> {:ok, row, pin}
+        {_, address, _, _, _} = pin when address == row.address -> still_good(call, row, pin)
         {_, address, _, _, _} = pin -> go_on(call, pin, Table.row(config, address))
       end
+    end
+  end
+
+  # Who takes a node away marks its row and then looks for pins like this one: one of us sees the other.
+  defp still_good(%{config: config} = call, row, {session, _, _, _, _} = pin) do
+    now = Table.row(config, row.address)
+
+    if row.leaving or (now != nil and not now.leaving) do
+      {:ok, row, pin}
+    else
+      Table.unpin(config, pin)
+      begin_session(call, session)
     end
   end
 

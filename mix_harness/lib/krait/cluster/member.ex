@@ -238,5 +238,5 @@ defmodule Krait.Cluster.Member do
     %{state | row: row}
   end
 
-  defp told(row), do: {row.state, row.sessions}
+  defp told(row), do: {row.state, row.sessions, row.leaving}
 end

@@ -6,7 +6,7 @@ defmodule Krait.Cluster.Rolling do
   # is drained before it is stopped; and it is stopped when nobody asks it any more, in this BEAM or another.
   # Each step may be taken again: who was interrupted starts over.
 
-  alias Krait.Cluster.{Server, Table}
+  alias Krait.Cluster.Table
   alias Krait.Error
 
   @ready_ms 60_000
@@ -28,7 +28,7 @@ defmodule Krait.Cluster.Rolling do
 
   @spec drain(Table.name(), {atom, node}, keyword) :: :ok | {:error, Error.t()}
   def drain(name, address, options) do
-    :ok = GenServer.call(Server.server(name), {:leaving, address})
+    :ok = Krait.Cluster.retire(name, address)
 
     with :ok <- sessions_end(name, address, Keyword.get(options, :session_grace, 0)) do
       Krait.drain(address, timeout: Keyword.get(options, :timeout, :infinity))
@@ -39,18 +39,21 @@ defmodule Krait.Cluster.Rolling do
   defp sessions_end(name, address, grace_ms) do
     deadline = if grace_ms == :infinity, do: :infinity, else: Table.now_ms() + grace_ms
     {:ok, config} = Table.config(name)
-    sessions_end(config, address, deadline, 0)
+    sessions_end(config, address, deadline, Table.now_ms())
   end
 
-  defp sessions_end(_, _, deadline, late) when late >= deadline, do: :ok
+  defp sessions_end(_, _, deadline, now) when now >= deadline, do: :ok
 
+  # In this order: a session that is about to begin is listed when it has begun.
   defp sessions_end(config, address, deadline, _) do
+    beginning? = Table.beginning?(config, address)
+
     case Krait.sessions(address) do
-      {:ok, []} ->
+      {:ok, []} when not beginning? ->
         :ok
 
       {:ok, _} ->
-        pause(min(config.interval, remaining(deadline)))
+        pause(min(div(config.interval, 2), remaining(deadline)))
         sessions_end(config, address, deadline, Table.now_ms())
 
       {:error, _} = error ->

@@ -82,10 +82,10 @@ defmodule Krait.Cluster.Server do
     {:reply, :ok, sync(remember(%{state | leaving: MapSet.put(state.leaving, address)}))}
   end
 
-  # `:settled`, or {address, :up | :gone}
+  # `:settled`, {address, :up}, {address, :leaving}
   def handle_call({:await, question, ms}, from, state) do
-    waiting = {from, question, Table.now_ms() + ms}
-    {:noreply, serve(%{state | waiting: [waiting | state.waiting]})}
+    deadline = if ms == :infinity, do: :infinity, else: Table.now_ms() + ms
+    {:noreply, serve(%{state | waiting: [{from, question, deadline} | state.waiting]})}
   end
 
   @impl true
@@ -246,6 +246,14 @@ defmodule Krait.Cluster.Server do
     case Table.row(state.config, address) do
       nil -> false
       row -> row.state == :up and row.sessions
+    end
+  end
+
+  # Also one that is no member.
+  defp true?({address, :leaving}, state) do
+    case Table.row(state.config, address) do
+      nil -> true
+      row -> row.leaving
     end
   end
 

@@ -15,6 +15,9 @@ defmodule Krait.Cluster.Table do
 
   alias Krait.Cluster.{Pick, Row}
 
+  # A first call that takes longer is listed by its node meanwhile.
+  @first_call 60_000
+
   @type name :: atom
   @type pin ::
           {session :: term, Pick.address(), generation :: non_neg_integer, begun? :: boolean,
@@ -128,6 +131,18 @@ defmodule Krait.Cluster.Table do
   def pinned?(%{pins: pins}, address) do
     :ets.match(pins, {:"$1", address, :_, :_, :_}, 1) != :"$end_of_table"
   end
+
+  @doc "Whether the first call of a session is on its way there; or was, and its caller died long ago."
+  @spec beginning?(map, Pick.address()) :: boolean
+  def beginning?(%{pins: pins}, address) do
+    since = now_ms() - @first_call
+    pattern = {:_, address, :_, false, :"$1"}
+    :ets.select(pins, [{pattern, [{:>, :"$1", since}], [true]}], 1) != :"$end_of_table"
+  end
+
+  @doc "The session has ended."
+  @spec forget(map, term) :: true
+  def forget(%{pins: pins}, session), do: :ets.delete(pins, session)
 
   @doc """
   A node has told which sessions it holds, asked at `asked_ms`.
