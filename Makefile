@@ -117,7 +117,7 @@ exunit: all
 # three quarters of it that are looked at.
 STRESS_SECONDS ?= 30
 STRESS_ARGS    ?= --peers 8 --callers 500 --kill 20% --giveup 10% --workers-killed 1/s \
-                  --peer-drops 0.5/s --net-ticktime 2 --hostile \
+                  --peer-drops 0.5/s --operate 1/s --net-ticktime 2 --hostile \
                   --mix call=50,checkout=15,cast=5,junk=5,stream=8,session=12,batch=5 \
                   --max-slope $$((491520 / $(STRESS_SECONDS))) $(if $(SANITIZE),--no-memory)
 

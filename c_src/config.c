@@ -1,4 +1,4 @@
-/* config.c - the table of options and the reading of it; see config.h. */
+/* config.c - the reading of options; see config.h. */
 #include "config_private.h"
 
 #include "mem.h"
@@ -8,113 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(member) offsetof(struct config, member)
-#define KIB        UINT64_C(1024)
-#define MIB        (KIB * KIB)
-#define GIB        (KIB * MIB)
-#define DAY_MS     UINT64_C(86400000)
-
-/* clang-format off */
-static const struct option table[] = {
-	{ "name", "NAME@HOST", NULL, T_TEXT, AT(name), NULL, 0, 0,
-	  "full node name, as `erl -name`" },
-	{ "sname", "NAME", NULL, T_TEXT, AT(sname), NULL, 0, 0,
-	  "short node name, as `erl -sname`; this or --name must be given" },
-	{ "cookie-file", "FILE", NULL, T_TEXT, AT(cookie_file), NULL, 0, 0,
-	  "where the cookie is; else $KRAIT_COOKIE, else ~/.erlang.cookie (made if there is none)" },
-	{ "listen", "ADDR", NULL, T_TEXT, AT(listen), "127.0.0.1", 0, 0,
-	  "address to accept peers on" },
-	{ "port", "N", NULL, T_UINT, AT(port), "0", 0, 65535,
-	  "TCP port to accept peers on; 0: any" },
-	{ "net-ticktime", "s", NULL, T_UINT, AT(net_ticktime_s), "60", 1, 86400,
-	  "a peer that is silent for so long is gone; ticks are sent every quarter of it" },
-	{ "handshake-timeout", "ms", NULL, T_UINT, AT(handshake_timeout_ms), "7000", 10, DAY_MS,
-	  "time for a peer to complete the handshake" },
-	{ "max-peers", "N", NULL, T_UINT, AT(max_peers), "4096", 1, 100000,
-	  "connections at once, half-open ones included" },
-	{ "max-output-bytes", "bytes", NULL, T_UINT, AT(max_output_bytes), "1073741824", MIB, 64 * GIB,
-	  "what may wait for one peer to read it; more closes its connection" },
-	{ "stop-timeout", "ms", NULL, T_UINT, AT(stop_timeout_ms), "10000", 0, DAY_MS,
-	  "how long a stop waits for running calls" },
-	{ "stop-on-eof", NULL, NULL, T_FLAG, AT(stop_on_eof), NULL, 0, 0,
-	  "stop when standard input closes: for supervisors" },
-	{ "log-level", NULL, "error|warning|info|debug", T_ENUM, AT(log_level), "info", 0, 0,
-	  "least important lines that are written to standard error" },
-	{ "pool", "NAME", NULL, T_TEXT, AT(pool), "default", 0, 0,
-	  "the name that the pool is registered under" },
-	{ "size", "N", NULL, T_UINT, AT(size), "4", 1, CONFIG_SIZE_MAX,
-	  "workers" },
-	{ "python", "FILE", NULL, T_TEXT, AT(python), NULL, 0, 0,
-	  "interpreter, 3.9 or later with msgpack; else the first one found that has it" },
-	{ "pythonpath", "DIR:DIR", NULL, T_PATHS, AT(pythonpath), NULL, 0, 0,
-	  "directories put in front of Python's sys.path" },
-	{ "preload", "MODULE,...", NULL, T_LIST, AT(preload), NULL, 0, 0,
-	  "modules imported once, before workers are forked" },
-	{ "allow", "PATTERN,...", NULL, T_LIST, AT(allow), NULL, 0, 0,
-	  "what may be called: modules (`math`), functions (`math.sqrt`), `my_app.*`; else everything" },
-	{ "expose", "NAME=MODULE:ATTR", NULL, T_LIST, AT(expose), NULL, 0, 0,
-	  "makes an object callable as module NAME; a class is instantiated once per worker" },
-	{ "rpc", NULL, NULL, T_FLAG, AT(rpc), NULL, 0, 0,
-	  "serve rpc and erpc of other nodes, under --allow as all calls" },
-	{ "start-method", NULL, "fork|spawn", T_ENUM, AT(start_method), "fork", 0, 0,
-	  "fork from a preloaded Python, or start each worker afresh" },
-	{ "slots", "N", NULL, T_UINT, AT(slots), "1", 1, CONFIG_SLOTS_MAX,
-	  "calls that a worker holds at once: async functions on its event loop, others on threads" },
-	{ "abandon", NULL, "kill|interrupt|finish", T_ENUM, AT(abandon), "kill", 0, 0,
-	  "what happens to a call whose caller is gone or whose time is up; with slots over 1 `interrupt` "
-	  "is the default, and `kill` is refused" },
-	{ "interrupt-grace", "ms", NULL, T_UINT, AT(interrupt_grace_ms), "1000", 1, DAY_MS,
-	  "how long an interrupted call may take to end before its worker is killed" },
-	{ "call-timeout", "ms", NULL, T_TIME, AT(call_timeout_ms), "60000", 1, 365 * DAY_MS,
-	  "time from a request's arrival to its answer, unless it says otherwise" },
-	{ "queue-timeout", "ms", NULL, T_TIME, AT(queue_timeout_ms), "infinity", 0, 365 * DAY_MS,
-	  "time that a request may wait for a worker, unless it says otherwise" },
-	{ "queue-limit", "N", NULL, T_UINT, AT(queue_limit), "10000", 0, 10000000,
-	  "requests that may wait; the next one hears `overloaded` at once" },
-	{ "queue-bytes", "bytes", NULL, T_UINT, AT(queue_bytes), "1073741824", 0, 1024 * GIB,
-	  "payload that may wait; the next request hears `overloaded` at once" },
-	{ "session-mode", NULL, "strict|hint|fail_fast", T_ENUM, AT(session_mode), "strict", 0, 0,
-	  "what a call does whose session's worker is busy: wait for it, take another, or fail; unless "
-	  "it says otherwise" },
-	{ "session-ttl", "ms", NULL, T_TIME, AT(session_ttl_ms), "1800000", 1, 365 * DAY_MS,
-	  "how long a session lasts that nobody uses" },
-	{ "max-sessions", "N", NULL, T_UINT, AT(max_sessions), "10000", 0, 1000000,
-	  "sessions at once; one more ends the one that was idle longest. 0: none are allowed" },
-	{ "strings", NULL, "utf8|bytes", T_ENUM, AT(strings), "utf8", 0, 0,
-	  "what a binary becomes in Python: `str` if it is UTF-8, or always `bytes`" },
-	{ "max-depth", "N", NULL, T_UINT, AT(max_depth), "256", 1, 400,
-	  "deepest nesting of arguments and results" },
-	{ "max-request-bytes", "bytes", NULL, T_UINT, AT(max_request_bytes), "134217728", 1024, 2047 * MIB,
-	  "longest request" },
-	{ "max-result-bytes", "bytes", NULL, T_UINT, AT(max_result_bytes), "134217728", 1024, 2047 * MIB,
-	  "longest result" },
-	{ "start-timeout", "ms", NULL, T_UINT, AT(start_timeout_ms), "60000", 10, DAY_MS,
-	  "time for a worker to start, imports included" },
-	{ "stop-grace", "ms", NULL, T_UINT, AT(stop_grace_ms), "1000", 1, DAY_MS,
-	  "between end of file, SIGTERM and SIGKILL when a worker is stopped" },
-	{ "breaker-threshold", "N", NULL, T_UINT, AT(breaker_threshold), "5", 1, 1000,
-	  "failed starts in a row that open the circuit" },
-	{ "backoff-base", "ms", NULL, T_UINT, AT(backoff_base_ms), "100", 1, DAY_MS,
-	  "wait after the first failed start; doubles with each further one" },
-	{ "backoff-max", "ms", NULL, T_UINT, AT(backoff_max_ms), "30000", 1, DAY_MS,
-	  "longest wait after a failed start" },
-	{ "start-burst", "N", NULL, T_UINT, AT(start_burst), "256", 1, 100000,
-	  "workers that may be started at once, whatever happens" },
-	{ "starts-per-second", "N", NULL, T_UINT, AT(starts_per_second), "100", 1, 100000,
-	  "workers that may be started in the long run, whatever happens" },
-};
-/* clang-format on */
-
-#define OPTIONS (sizeof table / sizeof table[0])
-
-const struct option *config_option(size_t index)
+/* Where the option's value is kept: in the node's part, or in that pool's. */
+static void *field(struct config *c, struct config_pool *pool, const struct option *o)
 {
-	return index < OPTIONS ? &table[index] : NULL;
+	return o->scope == OF_NODE ? (char *)c + o->at : (char *)pool + o->at;
 }
 
-static void *field(struct config *c, const struct option *o)
+static bool is_pool_option(const struct option *o, size_t at)
 {
-	return (char *)c + o->at;
+	return o->scope == OF_POOL && o->at == at;
 }
 
 /* Whether `arg` (without its dashes, `len` bytes) names the option; '_' is as good as '-'. */
@@ -130,9 +32,11 @@ static bool is_named(const struct option *o, const char *arg, size_t len)
 
 static const struct option *find(const char *arg, size_t len)
 {
-	for (size_t i = 0; i < OPTIONS; i++)
-		if (is_named(&table[i], arg, len))
-			return &table[i];
+	const struct option *o;
+
+	for (size_t i = 0; (o = config_option(i)) != NULL; i++)
+		if (is_named(o, arg, len))
+			return o;
 	return NULL;
 }
 
@@ -166,6 +70,27 @@ static int set_uint(const struct option *o, uint64_t *to, const char *value, cha
 	return 0;
 }
 
+/* N, or N..M. */
+static int set_range(const struct option *o, uint64_t *to, const char *value, char *error,
+		     size_t size)
+{
+	const char *dots = strstr(value, "..");
+	size_t len = dots != NULL ? (size_t)(dots - value) : strlen(value);
+	char expected[96], first[32];
+
+	if (len < sizeof first) {
+		memcpy(first, value, len);
+		first[len] = '\0';
+		if (set_uint(o, &to[0], first, error, size) == 0 &&
+		    set_uint(o, &to[1], dots != NULL ? dots + 2 : first, error, size) == 0 &&
+		    to[0] <= to[1])
+			return 0;
+	}
+	snprintf(expected, sizeof expected, "N or N..M, integers from %llu to %llu",
+		 (unsigned long long)o->min, (unsigned long long)o->max);
+	return wrong(error, size, o, value, expected);
+}
+
 static int set_enum(const struct option *o, uint64_t *to, const char *value, char *error,
 		    size_t size)
 {
@@ -185,6 +110,27 @@ static int set_enum(const struct option *o, uint64_t *to, const char *value, cha
 	return wrong(error, size, o, value, o->words);
 }
 
+static int add_item(const struct option *o, struct config_list *list, const char *value, size_t len,
+		    char *error, size_t size)
+{
+	struct config_expose parts;
+	char *item;
+
+	if (list->count == CONFIG_LIST_MAX)
+		return wrong(error, size, o, value, "at most 64 items");
+	if (len == 0)
+		return wrong(error, size, o, value, "items that are not empty");
+	if ((item = mem_dup(value, len)) == NULL)
+		return -ENOMEM;
+	list->item[list->count++] = item;
+	if (is_pool_option(o, offsetof(struct config_pool, expose)) &&
+	    !config_split_expose(item, &parts))
+		return wrong(error, size, o, item, "NAME=MODULE:ATTR");
+	if (o->type == T_ITEMS && (strchr(item, '=') == NULL || item[0] == '='))
+		return wrong(error, size, o, item, o->unit);
+	return 0;
+}
+
 static int add_items(const struct option *o, struct config_list *list, const char *value,
 		     char *error, size_t size)
 {
@@ -193,18 +139,10 @@ static int add_items(const struct option *o, struct config_list *list, const cha
 	while (*value != '\0') {
 		const char *end = strchr(value, separator);
 		size_t len = end != NULL ? (size_t)(end - value) : strlen(value);
-		struct config_expose parts;
-		char *item;
+		int rc = add_item(o, list, value, len, error, size);
 
-		if (list->count == CONFIG_LIST_MAX)
-			return wrong(error, size, o, value, "at most 64 items");
-		if (len == 0)
-			return wrong(error, size, o, value, "items that are not empty");
-		if ((item = mem_dup(value, len)) == NULL)
-			return -ENOMEM;
-		list->item[list->count++] = item;
-		if (o->at == AT(expose) && !config_split_expose(item, &parts))
-			return wrong(error, size, o, item, "NAME=MODULE:ATTR");
+		if (rc != 0)
+			return rc;
 		value += len + (end != NULL ? 1 : 0);
 	}
 	return 0;
@@ -217,37 +155,45 @@ static int set_text(char **to, const char *value)
 	return *to != NULL ? 0 : -ENOMEM;
 }
 
-static int set(struct config *c, const struct option *o, const char *value, char *error,
-	       size_t size)
+static int set(struct config *c, struct config_pool *pool, const struct option *o,
+	       const char *value, char *error, size_t size)
 {
+	void *to = field(c, pool, o);
+
+	if (is_pool_option(o, offsetof(struct config_pool, abandon)))
+		pool->abandon_given = true;
 	switch (o->type) {
 	case T_TEXT:
 		if (value[0] == '\0')
 			return wrong(error, size, o, value, o->unit);
-		return set_text(field(c, o), value);
+		return set_text(to, value);
 	case T_LIST:
 	case T_PATHS:
-		return add_items(o, field(c, o), value, error, size);
+		return add_items(o, to, value, error, size);
+	case T_ITEMS:
+		return add_item(o, to, value, strlen(value), error, size);
 	case T_UINT:
 	case T_TIME:
-		return set_uint(o, field(c, o), value, error, size);
+		return set_uint(o, to, value, error, size);
+	case T_RANGE:
+		return set_range(o, to, value, error, size);
 	case T_ENUM:
-		return set_enum(o, field(c, o), value, error, size);
+		return set_enum(o, to, value, error, size);
 	case T_FLAG:
-		*(uint64_t *)field(c, o) = 1;
+		*(uint64_t *)to = 1;
 		return 0;
 	}
 	return -EINVAL;
 }
 
 /* A killed worker takes along whatever else it holds. */
-static int check_abandon(struct config *c, bool given, char *error, size_t size)
+static int check_abandon(struct config_pool *c, char *error, size_t size)
 {
 	enum { KILL, INTERRUPT }; /* the words in the table */
 
 	if (c->slots == 1)
 		return 0;
-	if (!given)
+	if (!c->abandon_given)
 		c->abandon = INTERRUPT;
 	if (c->abandon != KILL)
 		return 0;
@@ -258,10 +204,8 @@ static int check_abandon(struct config *c, bool given, char *error, size_t size)
 	return -EINVAL;
 }
 
-/* What concerns more than one option. */
-static int check(const struct config *c, char *error, size_t size)
+static int check_name(const struct config *c, char *error, size_t size)
 {
-	static const char *const taken[] = { "krait", "rex", "net_kernel", "global_name_server" };
 	const char *at = c->name != NULL ? strchr(c->name, '@') : NULL;
 
 	if ((c->name == NULL) == (c->sname == NULL)) {
@@ -274,27 +218,80 @@ static int check(const struct config *c, char *error, size_t size)
 		snprintf(error, size, "--name: found \"%s\", expected NAME@HOST", c->name);
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-		if (strcmp(c->pool, taken[i]) == 0) {
-			snprintf(error, size,
-				 "--pool: found \"%s\", expected a name that the node does not "
-				 "need for itself",
-				 c->pool);
-			return -EINVAL;
-		}
-	}
 	return 0;
 }
 
-static int set_defaults(struct config *c, char *error, size_t size)
+/* One of the pools beside those before it. */
+static int check_pool(const struct config *c, unsigned index, char *error, size_t size)
 {
+	static const char *const taken[] = { "krait", "rex", "net_kernel", "global_name_server" };
+	struct config_pool *pool = c->pool[index];
+
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+		if (strcmp(pool->name, taken[i]) == 0) {
+			snprintf(error, size,
+				 "--pool: found \"%s\", expected a name that the node does not "
+				 "need for itself",
+				 pool->name);
+			return -EINVAL;
+		}
+	}
+	for (unsigned i = 0; i < index; i++) {
+		if (strcmp(pool->name, c->pool[i]->name) == 0) {
+			snprintf(error, size,
+				 "--pool: found \"%s\" twice, expected different names",
+				 pool->name);
+			return -EINVAL;
+		}
+		if (pool->rpc && c->pool[i]->rpc) {
+			snprintf(error, size,
+				 "--rpc: found in pools %s and %s, expected in one at most",
+				 c->pool[i]->name, pool->name);
+			return -EINVAL;
+		}
+	}
+	return check_abandon(pool, error, size);
+}
+
+/* What concerns more than one option. */
+static int check(const struct config *c, char *error, size_t size)
+{
+	int rc = check_name(c, error, size);
+
+	for (unsigned i = 0; i < c->pools && rc == 0; i++)
+		rc = check_pool(c, i, error, size);
+	return rc;
+}
+
+/* Those of one scope. */
+static int set_defaults(struct config *c, struct config_pool *pool, enum scope scope, char *error,
+			size_t size)
+{
+	const struct option *o;
 	int rc;
 
-	*c = (struct config){ 0 };
-	for (size_t i = 0; i < OPTIONS; i++)
-		if (table[i].initial != NULL &&
-		    (rc = set(c, &table[i], table[i].initial, error, size)) != 0)
+	for (size_t i = 0; (o = config_option(i)) != NULL; i++)
+		if (o->scope == scope && o->initial != NULL &&
+		    (rc = set(c, pool, o, o->initial, error, size)) != 0)
 			return rc;
+	return 0;
+}
+
+/* One more pool, with its defaults. */
+static int add_pool(struct config *c, char *error, size_t size)
+{
+	struct config_pool *pool;
+
+	if (c->pools == CONFIG_POOLS_MAX) {
+		snprintf(error, size, "found more pools, expected at most %d", CONFIG_POOLS_MAX);
+		return -EINVAL;
+	}
+	if ((pool = mem_zalloc(sizeof *pool)) == NULL)
+		return -ENOMEM;
+	c->pool[c->pools++] = pool;
+	if (set_defaults(c, pool, OF_POOL, error, size) != 0)
+		return -ENOMEM; /* the table's own values are right */
+	pool->abandon_given = false;
 	return 0;
 }
 
@@ -306,8 +303,12 @@ static enum config_verdict verdict(int rc)
 enum config_verdict config_parse(struct config *c, int argc, char *const *argv, char *error,
 				 size_t error_size)
 {
-	int rc = set_defaults(c, error, error_size);
-	bool abandon_given = false;
+	bool pool_named = false;
+	int rc;
+
+	*c = (struct config){ 0 };
+	if ((rc = set_defaults(c, NULL, OF_NODE, error, error_size)) == 0)
+		rc = add_pool(c, error, error_size);
 
 	for (int i = 1; i < argc && rc == 0; i++) {
 		const char *arg = argv[i], *value;
@@ -340,27 +341,51 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 				 o->name);
 			return CONFIG_WRONG;
 		}
-		rc = set(c, o, value, error, error_size);
-		abandon_given = abandon_given || o->at == AT(abandon);
+		if (is_pool_option(o, offsetof(struct config_pool, name))) {
+			if (pool_named && (rc = add_pool(c, error, error_size)) != 0)
+				break;
+			pool_named = true;
+		}
+		rc = set(c, c->pool[c->pools - 1], o, value, error, error_size);
 	}
 	if (rc == 0)
 		rc = check(c, error, error_size);
-	if (rc == 0)
-		rc = check_abandon(c, abandon_given, error, error_size);
 	return verdict(rc);
 }
 
-void config_free(struct config *c)
+static void free_options(struct config *c, struct config_pool *pool, enum scope scope)
 {
-	for (size_t i = 0; i < OPTIONS; i++) {
-		if (table[i].type == T_TEXT) {
-			mem_free(*(char **)field(c, &table[i]));
-		} else if (table[i].type == T_LIST || table[i].type == T_PATHS) {
-			struct config_list *list = field(c, &table[i]);
+	const struct option *o;
+
+	for (size_t i = 0; (o = config_option(i)) != NULL; i++) {
+		if (o->scope != scope)
+			continue;
+		if (o->type == T_TEXT) {
+			mem_free(*(char **)field(c, pool, o));
+		} else if (o->type == T_LIST || o->type == T_PATHS || o->type == T_ITEMS) {
+			struct config_list *list = field(c, pool, o);
 
 			for (uint64_t k = 0; k < list->count; k++)
 				mem_free(list->item[k]);
 		}
 	}
+}
+
+void config_free(struct config *c)
+{
+	for (unsigned i = 0; i < c->pools; i++) {
+		free_options(c, c->pool[i], OF_POOL);
+		mem_free(c->pool[i]->interpreter);
+		mem_free(c->pool[i]);
+	}
+	free_options(c, NULL, OF_NODE);
 	*c = (struct config){ 0 };
+}
+
+const struct config_pool *config_rpc_pool(const struct config *c)
+{
+	for (unsigned i = 0; i < c->pools; i++)
+		if (c->pool[i]->rpc)
+			return c->pool[i];
+	return NULL;
 }

@@ -56,7 +56,7 @@ static bool matches(const char *pattern, const char *text, size_t len)
 	return *pattern == '\0';
 }
 
-static bool is_exposed(const struct config *c, const char *module, size_t len)
+static bool is_exposed(const struct config_pool *c, const char *module, size_t len)
 {
 	for (uint64_t i = 0; i < c->expose.count; i++) {
 		struct config_expose parts;
@@ -68,7 +68,7 @@ static bool is_exposed(const struct config *c, const char *module, size_t len)
 	return false;
 }
 
-bool config_allows(const struct config *c, const char *module, size_t module_len,
+bool config_allows(const struct config_pool *c, const char *module, size_t module_len,
 		   const char *function, size_t function_len)
 {
 	char full[1024];

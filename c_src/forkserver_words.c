@@ -41,7 +41,7 @@ static void pack_expose(msgpack_packer *pk, const struct config_list *list)
 
 void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *o)
 {
-	const struct config *c = o->config;
+	const struct config_pool *c = o->config;
 
 	msgpack_pack_array(pk, 2);
 	pack_text(pk, "setup");
@@ -51,7 +51,7 @@ void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *
 	pack_text(pk, "node_pid");
 	msgpack_pack_int64(pk, getpid());
 	pack_text(pk, "pool");
-	pack_text(pk, c->pool);
+	pack_text(pk, c->name);
 	pack_text(pk, "method");
 	pack_text(pk, c->start_method == START_SPAWN ? "spawn" : "fork");
 	pack_list(pk, "preload", &c->preload);

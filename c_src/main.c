@@ -92,13 +92,31 @@ static void set_limits(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-static int run(const struct config *c)
+/* Each pool's interpreter. */
+static int find_interpreters(struct config *c)
+{
+	char text[2048];
+
+	for (unsigned i = 0; i < c->pools; i++) {
+		struct config_pool *p = c->pool[i];
+
+		p->interpreter = interpreter_find(p->python, text, sizeof text);
+		if (p->interpreter == NULL) {
+			fprintf(stderr, "krait: pool %s: %s\n", p->name, text);
+			return NODE_EXIT_USAGE;
+		}
+		log_line(LOG_INFO, "python", "pool %s: %s", p->name, text);
+	}
+	return NODE_EXIT_OK;
+}
+
+static int run(struct config *c)
 {
 	char name[DIST_NAME_MAX + 2], executable[PATH_MAX], script[PATH_MAX], text[2048];
 	struct node_options options = {
 		.config = c, .name = name, .executable = executable, .script = script
 	};
-	char *cookie, *python;
+	char *cookie;
 	int status;
 
 	if (full_name(c, name, sizeof name) != 0)
@@ -112,16 +130,10 @@ static int run(const struct config *c)
 		mem_free(cookie);
 		return NODE_EXIT_FAILURE;
 	}
-	if ((python = interpreter_find(c->python, text, sizeof text)) == NULL) {
-		fprintf(stderr, "krait: %s\n", text);
-		mem_free(cookie);
-		return NODE_EXIT_USAGE;
+	if ((status = find_interpreters(c)) == NODE_EXIT_OK) {
+		set_limits();
+		status = node_run(&options);
 	}
-	log_line(LOG_INFO, "python", "%s", text);
-	options.python = python;
-	set_limits();
-	status = node_run(&options);
-	mem_free(python);
 	mem_free(cookie);
 	return status;
 }

@@ -52,6 +52,7 @@ static void close_handle(void *handle)
 /* All workers are gone: let everything else go. */
 static void close_all(struct node *n)
 {
+	struct node_pool *p = NULL;
 	struct list *pos, *next;
 
 	n->stage = NODE_CLOSING;
@@ -72,21 +73,38 @@ static void close_all(struct node *n)
 	close_handle(&n->prepare);
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
-	close_handle(&n->pool->timer);
-	close_handle(&n->pool->deadlock_timer);
-	close_handle(&n->pool->reload_timer);
+	while ((p = node_pool_next(n, p)) != NULL) {
+		close_handle(&p->timer);
+		close_handle(&p->deadlock_timer);
+		close_handle(&p->reload_timer);
+	}
 	if (n->resolvers > 0)
 		uv_stop(&n->loop);
 }
 
 void node_maybe_end(struct node *n)
 {
-	struct node_pool *p = n->pool;
+	struct node_pool *p = NULL;
+	bool forkservers = false;
 
-	if (n->stage != NODE_STOPPING || p->workers != NULL)
+	if (n->stage != NODE_STOPPING)
 		return;
-	if (!node_forkservers_stop(p)) /* else their ends bring us here again */
+	while ((p = node_pool_next(n, p)) != NULL)
+		if (p->workers != NULL)
+			return;
+	while ((p = node_pool_next(n, p)) != NULL)
+		forkservers |= node_forkservers_stop(p);
+	if (!forkservers) /* else their ends bring us here again */
 		close_all(n);
+}
+
+/* Tells all pools. */
+static void tell_pools(struct node *n, enum pool_event_type type)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		node_pool_event(p, &(struct pool_event){ .type = type });
 }
 
 static void stop_workers(struct node *n)
@@ -94,14 +112,20 @@ static void stop_workers(struct node *n)
 	if (n->stage >= NODE_STOPPING)
 		return;
 	n->stage = NODE_STOPPING;
-	node_pool_event(n->pool, &(struct pool_event){ .type = POOL_STOP });
+	tell_pools(n, POOL_STOP);
 	node_maybe_end(n);
 }
 
 void node_drained(struct node *n)
 {
-	if (n->stage == NODE_DRAINING)
-		stop_workers(n);
+	struct node_pool *p = NULL;
+
+	if (n->stage != NODE_DRAINING)
+		return;
+	while ((p = node_pool_next(n, p)) != NULL)
+		if (!p->has_drained)
+			return;
+	stop_workers(n);
 }
 
 static void on_stop_timeout(uv_timer_t *timer)
@@ -151,7 +175,7 @@ static void on_prepare(uv_prepare_t *handle)
 	}
 	if (n->drain_due) {
 		n->drain_due = false;
-		node_pool_event(n->pool, &(struct pool_event){ .type = POOL_DRAIN });
+		tell_pools(n, POOL_DRAIN);
 	}
 	books_flush_dirty(n);
 }
@@ -207,7 +231,8 @@ static int listen_on(struct node *n)
 	struct sockaddr *sa = (struct sockaddr *)&addr;
 	int len = sizeof addr, rc;
 
-	uv_tcp_init(&n->loop, &n->listener); /* whatever is wrong with the address, it will be closed */
+	uv_tcp_init(&n->loop,
+		    &n->listener); /* whatever is wrong with the address, it will be closed */
 	n->listener.data = n;
 	if (uv_ip4_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in *)sa) != 0 &&
 	    uv_ip6_addr(n->config->listen, (int)n->config->port, (struct sockaddr_in6 *)sa) != 0) {
@@ -248,9 +273,8 @@ static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const c
 		if (n->stage != NODE_STARTING)
 			break; /* told to stop meanwhile */
 		n->stage = NODE_RUNNING;
-		log_line(LOG_INFO, "node", "%s listens on %s port %u, pool %s of %u workers",
-			 n->options->name, n->config->listen, n->port, n->config->pool,
-			 (unsigned)n->config->size);
+		log_line(LOG_INFO, "node", "%s listens on %s port %u", n->options->name,
+			 n->config->listen, n->port);
 		printf("ready %s %u %d\n", n->options->name, n->port, (int)getpid());
 		fflush(stdout);
 		break;
@@ -284,6 +308,16 @@ static int publish(struct node *n)
 
 /* ---- the start ---- */
 
+/* Of all pools the largest: the pool that a message is for is known when it is read. */
+static uint64_t max_request_bytes(const struct config *c)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < c->pools; i++)
+		most = c->pool[i]->max_request_bytes > most ? c->pool[i]->max_request_bytes : most;
+	return most;
+}
+
 static void set_peer_options(struct node *n)
 {
 	const struct config *c = n->config;
@@ -292,7 +326,7 @@ static void set_peer_options(struct node *n)
 		.dist = { .name = n->options->name,
 			  .cookie = n->options->cookie,
 			  .flags = DIST_FLAGS,
-			  .max_message = c->max_request_bytes,
+			  .max_message = max_request_bytes(c),
 			  .max_frame = INT32_MAX },
 		.handshake_timeout_ms = c->handshake_timeout_ms,
 		.ticktime_ms = c->net_ticktime_s * 1000,
@@ -379,14 +413,17 @@ int node_run(const struct node_options *options)
 	n->config = options->config;
 	n->next_id = NODE_FIRST_ID;
 	n->started_us = node_now_us();
+	list_init(&n->pools);
 	list_init(&n->books);
 	list_init(&n->dirty);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);
-	if ((n->pool = node_pool_new(n)) == NULL) {
-		log_line(LOG_ERROR, "node", "no memory for the pool");
-		return NODE_EXIT_FAILURE;
+	for (unsigned i = 0; i < n->config->pools; i++) {
+		if (node_pool_new(n, n->config->pool[i]) == NULL) {
+			log_line(LOG_ERROR, "node", "no memory for the pools");
+			return NODE_EXIT_FAILURE;
+		}
 	}
 	if ((n->guard = guard_start(&n->loop, options->executable, n->mark, &rc)) == NULL)
 		log_line(LOG_ERROR, "guard",
@@ -395,11 +432,12 @@ int node_run(const struct node_options *options)
 	if (listen_on(n) != 0 || publish(n) != 0)
 		fail(n, NODE_EXIT_FAILURE);
 	else
-		node_pool_event(n->pool, &(struct pool_event){ .type = POOL_TICK });
+		tell_pools(n, POOL_TICK);
 	uv_run(&n->loop, UV_RUN_DEFAULT);
 	status = n->exit_status;
 	end_without_resolvers(n, status);
-	node_pool_free(n->pool);
+	while (!list_empty(&n->pools))
+		node_pool_free(list_entry(n->pools.next, struct node_pool, link));
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);

@@ -12,8 +12,9 @@ static void put_text(struct buf *out, const char *text)
 }
 
 /* "session": [token, id]; the token in its 9-byte form. */
-static int put_session(struct node *n, const struct request *req, struct transcode_error *err)
+static int put_session(struct node_pool *p, const struct request *req, struct transcode_error *err)
 {
+	struct node *n = p->node;
 	struct buf *out = &n->scratch;
 	int rc;
 
@@ -23,13 +24,14 @@ static int put_session(struct node *n, const struct request *req, struct transco
 	n->marks.token_at = (uint32_t)out->len;
 	buf_put(out, "\0\0\0\0\0\0\0", 8);
 	n->marks.key_at = (uint32_t)out->len;
-	rc = node_session_pack(n, req->session, out, err);
+	rc = node_session_pack(p, req->session, out, err);
 	n->marks.key_len = (uint32_t)out->len - n->marks.key_at;
 	return rc;
 }
 
-int node_meta(struct node *n, const struct request *req, struct transcode_error *err)
+int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err)
 {
+	struct node *n = p->node;
 	struct buf *out = &n->scratch;
 	bool stream = req->verb == VERB_STREAM, timed = req->timeout_ms != REQUEST_INFINITY;
 	unsigned count = 0u + (req->traceparent.len > 0) + (req->session != NULL) + stream +
@@ -46,7 +48,7 @@ int node_meta(struct node *n, const struct request *req, struct transcode_error 
 		put_text(out, "traceparent");
 		frame_put_str(out, req->traceparent.at, req->traceparent.len);
 	}
-	if (req->session != NULL && (rc = put_session(n, req, err)) != 0)
+	if (req->session != NULL && (rc = put_session(p, req, err)) != 0)
 		return rc;
 	if (stream) {
 		put_text(out, "stream");
@@ -64,12 +66,12 @@ int node_meta(struct node *n, const struct request *req, struct transcode_error 
 }
 
 /* Writes the CALL frame into node->scratch. 0, or -EINVAL with `err` set. */
-int node_call_frame(struct node *n, uint64_t id, const struct request *req,
+int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 		    struct transcode_error *err)
 {
-	struct buf *out = &n->scratch;
-	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
-					  .max_bytes = n->config->max_request_bytes,
+	struct buf *out = &p->node->scratch;
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
+					  .max_bytes = p->config->max_request_bytes,
 					  .strings_utf8 = req->strings_utf8 };
 	size_t start;
 	int rc;
@@ -84,7 +86,7 @@ int node_call_frame(struct node *n, uint64_t id, const struct request *req,
 		frame_put_map(out, 0);
 	else if ((rc = transcode_kwargs(req->kwargs, &opts, out, err)) != 0)
 		return rc;
-	if ((rc = node_meta(n, req, err)) != 0)
+	if ((rc = node_meta(p, req, err)) != 0)
 		return rc;
 	frame_end(out, start);
 	if (out->err == 0)
@@ -186,7 +188,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
 	r->pool.bytes = frame_len;
-	r->pool.abandon = (enum pool_abandon)n->config->abandon;
+	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
 	r->pool.session_mode = req->session_mode;
 	r->tag_len = (uint16_t)o->env->tag.len;

@@ -300,7 +300,8 @@ enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r,
 	case OUTCOME_DEADLOCK:
 		term_put_tuple(out, 2);
 		term_put_atom(out, "deadlock");
-		term_put_text(out, "every worker that could run it waits for a process that waits for this pool");
+		term_put_text(out, "every worker that could run it waits for a process that waits "
+				   "for this pool");
 		return ANSWER_DEADLOCK;
 	case OUTCOME_DRAINING:
 	default:

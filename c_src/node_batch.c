@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_allowed(const struct node *n, const struct request *call, struct buf *reason)
+static bool is_allowed(const struct node_pool *p, const struct request *call, struct buf *reason)
 {
-	if (config_allows(n->config, (const char *)call->module.at, call->module.len,
+	if (config_allows(p->config, (const char *)call->module.at, call->module.len,
 			  (const char *)call->function.at, call->function.len))
 		return true;
 	term_put_tuple(reason, 3);
@@ -27,7 +27,7 @@ static bool is_allowed(const struct node *n, const struct request *call, struct 
 }
 
 /* A fault of one call's arguments as one of the batch's: which call, and the limit of all. */
-static void of_call(struct transcode_error *err, uint32_t i, const struct config *c)
+static void of_call(struct transcode_error *err, uint32_t i, const struct config_pool *c)
 {
 	char where[sizeof err->where];
 
@@ -40,11 +40,12 @@ static void of_call(struct transcode_error *err, uint32_t i, const struct config
 	}
 }
 
-int node_batch_frame(struct node *n, uint64_t id, const struct request *req,
+int node_batch_frame(struct node_pool *p, uint64_t id, const struct request *req,
 		     struct transcode_error *err, struct buf *reason)
 {
-	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
 					  .strings_utf8 = req->strings_utf8 };
+	struct node *n = p->node;
 	struct buf *out = &n->scratch;
 	const uint8_t *at;
 	uint32_t count;
@@ -60,23 +61,23 @@ int node_batch_frame(struct node *n, uint64_t id, const struct request *req,
 	for (uint32_t i = 0; i < count; i++, at = term_skip(at)) {
 		struct request call = { 0 };
 
-		if (!request_parse_mfa(at, &call) || !is_allowed(n, &call, reason))
+		if (!request_parse_mfa(at, &call) || !is_allowed(p, &call, reason))
 			return -EINVAL;
 		term_put_raw(&n->names, term_span(call.module_term));
 		term_put_raw(&n->names, term_span(call.function_term));
 		frame_put_array(out, 4);
 		frame_put_str(out, call.module.at, call.module.len);
 		frame_put_str(out, call.function.at, call.function.len);
-		opts.max_bytes = out->len - start < n->config->max_request_bytes
-					 ? n->config->max_request_bytes - (out->len - start)
+		opts.max_bytes = out->len - start < p->config->max_request_bytes
+					 ? p->config->max_request_bytes - (out->len - start)
 					 : 0;
 		if ((rc = transcode_args(call.args, &opts, out, err)) != 0) {
-			of_call(err, i, n->config);
+			of_call(err, i, p->config);
 			return rc;
 		}
 		frame_put_map(out, 0);
 	}
-	if ((rc = node_meta(n, req, err)) != 0)
+	if ((rc = node_meta(p, req, err)) != 0)
 		return rc;
 	frame_end(out, start);
 	if (out->err == 0 && n->names.err == 0)
@@ -113,7 +114,8 @@ static void put_value(struct node_pool *p, const uint8_t *at, const uint8_t *end
 					  .max_bytes = room,
 					  .strings_utf8 = true };
 	struct transcode_error err;
-	bool begun = out->err == 0; /* else what is before it is not there, and nothing may follow */
+	bool begun =
+		out->err == 0; /* else what is before it is not there, and nothing may follow */
 	size_t start = out->len;
 
 	term_put_tuple(out, 2);

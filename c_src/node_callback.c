@@ -97,7 +97,8 @@ struct node_request *callback_request(const struct node_worker *w, uint64_t call
 
 	for (unsigned i = 0; pw != NULL && i < pw->slots; i++)
 		for (unsigned d = 0; d < pw->slot[i].depth; d++)
-			if (pw->slot[i].call[d].id == call_id && pw->slot[i].call[d].request != NULL)
+			if (pw->slot[i].call[d].id == call_id &&
+			    pw->slot[i].call[d].request != NULL)
 				return node_request_of(pw->slot[i].call[d].request);
 	return NULL;
 }
@@ -178,7 +179,7 @@ static void reply(struct node_worker *w, uint64_t number, const char *how, const
 static bool reply_term(struct node_worker *w, uint64_t number, const char *how, bool utf8,
 		       const uint8_t *term, char *text, size_t size)
 {
-	const struct config *config = w->pool->config;
+	const struct config_pool *config = w->pool->config;
 	struct transcode_options opts = { .max_depth = (uint32_t)config->max_depth,
 					  .max_bytes = config->max_request_bytes,
 					  .strings_utf8 = utf8 };
@@ -279,7 +280,7 @@ void node_callbacks_end_call(struct node_worker *w, uint64_t call_id)
 		callback_unsend(c);
 		callback_free(c);
 	}
-	node_callbacks_settle(w->pool);
+	node_callbacks_settle(w->pool->node);
 }
 
 /* Its caller is gone, or its time is up; the worker may go on for a while, and hears why it waits no
@@ -341,18 +342,17 @@ void node_callbacks_forget_peer(struct books *b)
 		callback_exit_atom(list_entry(b->callbacks.next, struct callback, by_peer),
 				   "noconnection");
 	node_callbacks_drained(n);
-	node_callbacks_settle(n->pool);
+	node_callbacks_settle(n);
 }
 
 /* Somebody said exit(Pid, Reason) to the process that a peer sees, or one that is linked to it died. */
 void node_callback_killed(struct node_holding *h)
 {
 	struct callback *c = of(h);
-	struct node_pool *p = h->node->pool;
 
 	if (c->kind != CALLBACK_CALL && c->kind != CALLBACK_RPC)
 		return;
 	callback_unsend(c);
 	callback_exit(c, (struct span){ h->reason.data, h->reason.len });
-	node_callbacks_settle(p);
+	node_callbacks_settle(h->node);
 }

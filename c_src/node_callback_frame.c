@@ -121,10 +121,10 @@ static bool take_address(const uint8_t *t, bool rpc, struct address *a)
 
 /* ---- values ---- */
 
-static int to_term(struct node *n, struct span value, const char *root, size_t most,
+static int to_term(struct node_pool *p, struct span value, const char *root, size_t most,
 		   struct buf *out, struct transcode_error *err)
 {
-	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
 					  .max_bytes = most,
 					  .strings_utf8 = true };
 
@@ -140,12 +140,12 @@ static int not_said(struct transcode_error *err, const char *where, const char *
 }
 
 /* [Module, Function, Args] of an rpc: as three terms, the first two atoms. */
-static int rpc_terms(struct node *n, struct span value, struct buf *out,
+static int rpc_terms(struct node_pool *p, struct span value, struct buf *out,
 		     struct transcode_error *err)
 {
 	static const char *const roots[] = { "module", "function", "args" };
 	const uint8_t *at = value.at, *end = at + value.len;
-	size_t most = n->config->max_result_bytes;
+	size_t most = p->config->max_result_bytes;
 	struct buf name = { 0 };
 	struct span element, text;
 	uint32_t count;
@@ -156,7 +156,7 @@ static int rpc_terms(struct node *n, struct span value, struct buf *out,
 		return not_said(err, "rpc", "[module, function, args] is expected");
 	for (int i = 0; i < 2 && rc == 0; i++) {
 		rc = get_any(&at, end, &element)
-			     ? to_term(n, element, roots[i], CALLBACK_DEST_MAX, &name, err)
+			     ? to_term(p, element, roots[i], CALLBACK_DEST_MAX, &name, err)
 			     : not_said(err, roots[i], "cut off");
 		if (rc == 0 && !take_atom(name.data, &text))
 			rc = not_said(err, roots[i], "a name is expected");
@@ -168,7 +168,7 @@ static int rpc_terms(struct node *n, struct span value, struct buf *out,
 	if (rc != 0)
 		return rc;
 	args = out->len;
-	if ((rc = to_term(n, (struct span){ at, (size_t)(end - at) }, roots[2], most, out, err)) !=
+	if ((rc = to_term(p, (struct span){ at, (size_t)(end - at) }, roots[2], most, out, err)) !=
 	    0)
 		return rc;
 	if (out->err == 0 && term_kind(out->data + args) != TERM_LIST &&
@@ -212,7 +212,7 @@ static void on_connected(struct connect_waiter *waiter, struct books *b)
 	else
 		callback_exit_atom(c, "noconnection"); /* of a message: why is logged already */
 	node_callbacks_drained(n);
-	node_callbacks_settle(n->pool);
+	node_callbacks_settle(n);
 }
 
 /* The record; NULL: no memory. */
@@ -300,7 +300,7 @@ static void begin(struct node_worker *w, const struct said *s, struct buf *dest)
 		refuse(w, s, "nobody waits for the call that this is said in");
 		return;
 	}
-	if (to_term(n, s->dest, "dest", CALLBACK_DEST_MAX, dest, &err) != 0) {
+	if (to_term(w->pool, s->dest, "dest", CALLBACK_DEST_MAX, dest, &err) != 0) {
 		refuse_fault(w, s, "the address", &err);
 		return;
 	}
@@ -321,9 +321,9 @@ static void begin(struct node_worker *w, const struct said *s, struct buf *dest)
 	buf_reset(&n->scratch, 1024 * 1024);
 	if (s->kind == CALLBACK_MONITOR ? 0
 	    : s->kind == CALLBACK_RPC
-		    ? rpc_terms(n, s->value, &n->scratch, &err)
-		    : to_term(n, s->value, s->kind == CALLBACK_CALL ? "request" : "message",
-			      n->config->max_result_bytes, &n->scratch, &err)) {
+		    ? rpc_terms(w->pool, s->value, &n->scratch, &err)
+		    : to_term(w->pool, s->value, s->kind == CALLBACK_CALL ? "request" : "message",
+			      w->pool->config->max_result_bytes, &n->scratch, &err)) {
 		refuse_fault(w, s, "what is said", &err);
 		return;
 	}
@@ -363,5 +363,5 @@ void node_callback_frame(struct node_worker *w, const struct frame *frame)
 		begin(w, &s, &dest);
 		buf_free(&dest);
 	}
-	node_callbacks_settle(w->pool);
+	node_callbacks_settle(w->pool->node);
 }

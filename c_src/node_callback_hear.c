@@ -100,7 +100,7 @@ void node_callback_spawned(struct books *b, const struct dist_event *ev)
 		exit_with(c, "erpc", ev->reason, 1);
 	else
 		whereis_ended(c, ev->reason);
-	node_callbacks_settle(b->node->pool);
+	node_callbacks_settle(b->node);
 }
 
 /* ---- all kinds ---- */
@@ -108,7 +108,7 @@ void node_callback_spawned(struct books *b, const struct dist_event *ev)
 void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_event *ev)
 {
 	struct callback *c = callback_find(b->node, ref_id);
-	struct node_pool *p = b->node->pool;
+	struct node_pool *p = NULL;
 
 	if (c == NULL || c->books != b)
 		return;
@@ -122,12 +122,13 @@ void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_even
 		break;
 	case CALLBACK_WHEREIS:
 		whereis_ended(c, ev->reason);
-		node_deadlock_check(p);
+		while ((p = node_pool_next(b->node, p)) != NULL)
+			node_deadlock_check(p);
 		break;
 	case CALLBACK_SEND:
 		break;
 	}
-	node_callbacks_settle(p);
+	node_callbacks_settle(b->node);
 }
 
 void node_callback_message(struct books *b, const struct dist_event *ev, struct node_holding *h)
@@ -143,7 +144,7 @@ void node_callback_message(struct books *b, const struct dist_event *ev, struct 
 		return;
 	}
 	callback_ok(c, reply);
-	node_callbacks_settle(b->node->pool);
+	node_callbacks_settle(b->node);
 }
 
 bool node_callback_oversize(struct books *b, const struct dist_event *ev)
@@ -161,6 +162,6 @@ bool node_callback_oversize(struct books *b, const struct dist_event *ev)
 		 (unsigned long long)ev->total_len);
 	callback_unsend(c);
 	callback_refuse(c, text);
-	node_callbacks_settle(b->node->pool);
+	node_callbacks_settle(b->node);
 	return true;
 }

@@ -22,7 +22,7 @@ static void on_timer(uv_timer_t *timer)
 
 	while ((first = heap_min(&n->callback_timers)) != NULL && first->key <= now)
 		callback_time_out(heap_entry(first, struct callback, timer));
-	node_callbacks_settle(n->pool);
+	node_callbacks_settle(n);
 	arm(n);
 }
 
@@ -112,7 +112,7 @@ bool node_callbacks_next_wait(struct node_pool *p, struct pool_event *ev)
 	return false;
 }
 
-void node_callbacks_settle(struct node_pool *p)
+static void settle(struct node_pool *p)
 {
 	struct pool_event ev;
 
@@ -120,6 +120,14 @@ void node_callbacks_settle(struct node_pool *p)
 		return;
 	node_pool_event(p, &ev); /* which tells all others */
 	node_deadlock_check(p);
+}
+
+void node_callbacks_settle(struct node *n)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		settle(p);
 }
 
 /* ---- workers that are not read ---- */

@@ -13,6 +13,7 @@
 #include "log.h"
 
 #include <stdio.h>
+#include <string.h>
 
 _Static_assert(CONFIG_SIZE_MAX == REQUEST_SIZE_MAX, "the table of options bounds the size");
 
@@ -46,33 +47,65 @@ static void put_start_failed(const struct node_pool *p, struct buf *reason)
 	term_put_binary(reason, p->detail, p->detail_len);
 }
 
-/* `ok` for all in the line if `reason` is empty, else {error, Reason}. */
-static void answer_line(struct list *line, const struct buf *reason)
+/* What was asked for is done in this pool. Of all pools: on to the next, where `wait` makes it wait, or
+ * says (false) that nothing is to be waited for there. */
+static void finish(struct node_request *r,
+		   bool (*wait)(struct node_pool *p, struct node_request *r))
+{
+	struct node_pool *p = r->owner_pool;
+	struct reply_to to = reply_to_request(r);
+
+	list_remove(&r->waiting);
+	while (r->of_node && (p = node_pool_next(p->node, p)) != NULL) {
+		r->owner_pool = p;
+		if (wait(p, r))
+			return;
+	}
+	answer_atom(&to, "ok");
+	node_request_free(r);
+}
+
+static void fail_line(struct list *line, const struct buf *reason)
 {
 	while (!list_empty(line)) {
 		struct node_request *r = list_entry(line->next, struct node_request, waiting);
 		struct reply_to to = reply_to_request(r);
 
-		if (reason == NULL)
-			answer_atom(&to, "ok");
-		else
-			answer_error(&to, answer_reason(reason));
+		answer_error(&to, answer_reason(reason));
 		node_request_free(r);
 	}
 }
 
-static void answer_line_atom(struct list *line, const char *atom)
+static void fail_line_atom(struct list *line, const char *atom)
 {
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, atom);
-	answer_line(line, &reason);
+	fail_line(line, &reason);
 	buf_free(&reason);
+}
+
+static bool wait_drained(struct node_pool *p, struct node_request *r)
+{
+	if (p->has_drained)
+		return false;
+	list_append(&p->drains, &r->waiting);
+	return true;
 }
 
 void node_drained_tell(struct node_pool *p)
 {
-	answer_line(&p->drains, NULL);
+	while (!list_empty(&p->drains))
+		finish(list_entry(p->drains.next, struct node_request, waiting), wait_drained);
+}
+
+/* Begins a reload, or joins the one under way. */
+static bool wait_reloaded(struct node_pool *p, struct node_request *r)
+{
+	list_append(&p->reloads, &r->waiting);
+	if (p->fresh == NULL && node_forkserver_reload(p) != 0)
+		node_reloaded(p, false);
+	return true;
 }
 
 void node_reloaded(struct node_pool *p, bool ok)
@@ -80,21 +113,24 @@ void node_reloaded(struct node_pool *p, bool ok)
 	struct buf reason = { 0 };
 
 	if (ok) {
-		answer_line(&p->reloads, NULL);
+		while (!list_empty(&p->reloads))
+			finish(list_entry(p->reloads.next, struct node_request, waiting),
+			       wait_reloaded);
 	} else if (p->node->stage >= NODE_DRAINING) {
-		answer_line_atom(&p->reloads, "draining");
+		fail_line_atom(&p->reloads, "draining");
 	} else {
 		log_line(LOG_ERROR, "pool", "%s: not reloaded, the old code goes on",
-			 p->config->pool);
+			 p->config->name);
 		put_start_failed(p, &reason);
-		answer_line(&p->reloads, &reason);
+		fail_line(&p->reloads, &reason);
 	}
 	buf_free(&reason);
 }
 
 /* ---- await_ready ---- */
 
-static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req)
+static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req,
+			bool of_node)
 {
 	unsigned size = pool_config(p->pool)->size;
 	struct reply_to to = reply_to_origin(o);
@@ -114,6 +150,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 	if ((r = hold(p, o, req, &p->waiting)) == NULL)
 		return;
 	r->count = req->has_count ? req->count : UINT64_MAX;
+	r->of_node = of_node;
 	node_await_check(p);
 }
 
@@ -123,6 +160,13 @@ static bool is_ready(const struct node_pool *p, const struct node_request *r)
 	unsigned size = pool_config(p->pool)->size;
 
 	return pool_ready(p->pool) >= (r->count < size ? r->count : size);
+}
+
+static bool wait_ready(struct node_pool *p, struct node_request *r)
+{
+	list_append(&p->waiting, &r->waiting);
+	node_await_check(p);
+	return true;
 }
 
 void node_await_check(struct node_pool *p)
@@ -137,7 +181,8 @@ void node_await_check(struct node_pool *p)
 		struct buf reason = { 0 };
 
 		if (is_ready(p, r) && !draining) {
-			answer_atom(&to, "ok");
+			finish(r, wait_ready);
+			continue;
 		} else if (given_up) {
 			put_start_failed(p, &reason);
 			answer_error(&to, answer_reason(&reason));
@@ -155,7 +200,7 @@ void node_await_check(struct node_pool *p)
 
 static void told(const struct node_pool *p, const struct origin *o, const char *what)
 {
-	log_line(LOG_INFO, "pool", "%s: %s, told by %s", p->config->pool, what,
+	log_line(LOG_INFO, "pool", "%s: %s, told by %s", p->config->name, what,
 		 peer_label(o->books->peer));
 }
 
@@ -172,29 +217,16 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned size)
 
 static void pause_pool(struct node_pool *p, const struct origin *o)
 {
-	struct reply_to to = reply_to_origin(o);
-
-	if (pool_draining(p->pool)) {
-		answer_error_atom(&to, "draining");
-		return;
-	}
 	told(p, o, "paused");
 	node_pool_event(p, &(struct pool_event){ .type = POOL_PAUSE });
-	answer_atom(&to, "ok");
 }
 
-static void resume(struct node_pool *p, const struct origin *o)
+static void resume_pool(struct node_pool *p, const struct origin *o)
 {
-	struct reply_to to = reply_to_origin(o);
-
-	if (p->node->stage >= NODE_DRAINING) {
-		answer_error_atom(&to, "draining");
-		return;
-	}
 	told(p, o, "resumed");
+	p->has_drained = false;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RESUME });
-	answer_line_atom(&p->drains, "resumed");
-	answer_atom(&to, "ok");
+	fail_line_atom(&p->drains, "resumed");
 }
 
 static void drain(struct node_pool *p, const struct origin *o, const struct request *req)
@@ -222,6 +254,19 @@ static void reload(struct node_pool *p, const struct origin *o, const struct req
 		if (node_forkserver_reload(p) != 0)
 			node_reloaded(p, false);
 	}
+}
+
+/* PAUSE, RESUME. */
+static void pause_or_resume(struct node_pool *p, const struct origin *o, enum request_verb verb)
+{
+	struct reply_to to = reply_to_origin(o);
+
+	if (verb == VERB_PAUSE ? pool_draining(p->pool) : p->node->stage >= NODE_DRAINING) {
+		answer_error_atom(&to, "draining");
+		return;
+	}
+	(verb == VERB_PAUSE ? pause_pool : resume_pool)(p, o);
+	answer_atom(&to, "ok");
 }
 
 /* {recycle, Worker}, {kill, Worker}. */
@@ -256,16 +301,14 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 {
 	switch (req->verb) {
 	case VERB_AWAIT_READY:
-		await_ready(p, o, req);
+		await_ready(p, o, req, false);
 		break;
 	case VERB_RESIZE:
 		resize(p, o, (unsigned)req->count);
 		break;
 	case VERB_PAUSE:
-		pause_pool(p, o);
-		break;
 	case VERB_RESUME:
-		resume(p, o);
+		pause_or_resume(p, o, req->verb);
 		break;
 	case VERB_DRAIN:
 		drain(p, o, req);
@@ -275,6 +318,116 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 		break;
 	default:
 		replace(p, o, req);
+		break;
+	}
+}
+
+/* ---- of all pools ---- */
+
+/* Said of the node with several pools, where one is meant; NULL: that is answered. */
+static struct node_pool *only_pool(struct node *n, const struct origin *o)
+{
+	struct node_pool *p = node_pool_default(n);
+	struct reply_to to = reply_to_origin(o);
+	struct buf reason = { 0 };
+
+	if (n->pool_count == 1 || strcmp(p->config->name, "default") == 0)
+		return p;
+	request_put_bad(&reason, "to be said to one of the node's pools, by its name");
+	answer_error(&to, answer_reason(&reason));
+	buf_free(&reason);
+	return NULL;
+}
+
+static void all_pause_or_resume(struct node *n, const struct origin *o, enum request_verb verb)
+{
+	struct reply_to to = reply_to_origin(o);
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL) {
+		if (verb == VERB_PAUSE ? pool_draining(p->pool) : n->stage >= NODE_DRAINING) {
+			answer_error_atom(&to, "draining");
+			return;
+		}
+	}
+	while ((p = node_pool_next(n, p)) != NULL)
+		(verb == VERB_PAUSE ? pause_pool : resume_pool)(p, o);
+	answer_atom(&to, "ok");
+}
+
+static void all_drain(struct node *n, const struct origin *o, const struct request *req)
+{
+	struct node_pool *p = node_pool_next(n, NULL);
+	struct node_request *r = hold(p, o, req, &p->drains);
+
+	if (r == NULL && !o->cast)
+		return;
+	if (r != NULL)
+		r->of_node = true;
+	for (; p != NULL; p = node_pool_next(n, p)) {
+		told(p, o, "draining");
+		node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
+	}
+}
+
+/* One pool after the other, so that the fresh fork servers do not all load at once. */
+static void all_reload(struct node *n, const struct origin *o, const struct request *req)
+{
+	struct node_pool *p = node_pool_next(n, NULL);
+	struct reply_to to = reply_to_origin(o);
+	struct node_request *r;
+
+	if (n->stage >= NODE_DRAINING) {
+		answer_error_atom(&to, "draining");
+	} else if ((r = hold(p, o, req, &p->reloads)) != NULL) {
+		r->of_node = true;
+		told(p, o, "reloading");
+		list_remove(&r->waiting);
+		wait_reloaded(p, r);
+	} else if (o->cast) {
+		for (; p != NULL; p = node_pool_next(n, p))
+			if (p->fresh == NULL && node_forkserver_reload(p) != 0)
+				node_reloaded(p, false);
+	}
+}
+
+static struct node_pool *pool_of_worker(struct node *n, uint64_t id)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		if (node_worker_find(p, id) != NULL)
+			return p;
+	return node_pool_default(n); /* which will say that it has none of that id */
+}
+
+void node_control_all(struct node *n, const struct origin *o, const struct request *req)
+{
+	struct node_pool *p;
+
+	switch (req->verb) {
+	case VERB_PAUSE:
+	case VERB_RESUME:
+		all_pause_or_resume(n, o, req->verb);
+		break;
+	case VERB_DRAIN:
+		all_drain(n, o, req);
+		break;
+	case VERB_RELOAD:
+		all_reload(n, o, req);
+		break;
+	case VERB_AWAIT_READY:
+		if (!req->has_count) {
+			await_ready(node_pool_next(n, NULL), o, req, true);
+			break;
+		}
+		/* fall through */
+	case VERB_RESIZE:
+		if ((p = only_pool(n, o)) != NULL)
+			node_control(p, o, req);
+		break;
+	default:
+		node_control(pool_of_worker(n, req->count), o, req);
 		break;
 	}
 }

@@ -36,7 +36,7 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	struct node_pool *p = f->pool;
 
 	f->ready = true;
-	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->pool, os_pid,
+	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->name, os_pid,
 		 versions);
 	if (f != p->fresh)
 		return;
@@ -59,7 +59,7 @@ static void on_fs_failed(void *arg, const char *text, size_t len)
 	struct node_forkserver *f = arg;
 
 	log_line(LOG_ERROR, "forkserver", "pool %s: the preload failed; its last words are below",
-		 f->pool->config->pool);
+		 f->pool->config->name);
 	node_pool_keep_detail(f->pool, text, len);
 	f->told_why = true;
 }
@@ -82,7 +82,7 @@ static void on_fork_failed(void *arg, uint64_t worker_id, const char *text, size
 	struct node_pool *p = f->pool;
 	struct node_worker *w = node_worker_find(p, worker_id);
 
-	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->pool,
+	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->name,
 		 (int)(len < 500 ? len : 500), text);
 	node_pool_keep_detail(p, text, len);
 	if (w != NULL && w->forkserver == f)
@@ -104,7 +104,7 @@ static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
 	const struct node_forkserver *f = arg;
 
-	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", f->pool->config->pool,
+	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", f->pool->config->name,
 		 is_stderr ? "stderr" : "stdout", (int)len, line);
 }
 
@@ -151,7 +151,7 @@ static void on_fs_down(void *arg, int status, int signal)
 	bool expected = p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
 
 	log_line(expected ? LOG_DEBUG : LOG_WARNING, "forkserver",
-		 "pool %s: ended (status %d, signal %d)", p->config->pool, status, signal);
+		 "pool %s: ended (status %d, signal %d)", p->config->name, status, signal);
 	if (!expected)
 		keep_end(f, status, signal);
 	f->io = NULL;
@@ -196,7 +196,7 @@ static const struct forkserver_callbacks forkserver_callbacks = {
 static struct node_forkserver *start(struct node_pool *p, int *error)
 {
 	struct node *n = p->node;
-	struct forkserver_options options = { .python = n->options->python,
+	struct forkserver_options options = { .python = p->config->interpreter,
 					      .script = n->options->script,
 					      .node = n->options->name,
 					      .mark = n->mark,
@@ -214,7 +214,7 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 		return f;
 	}
 	snprintf(text, sizeof text, "cannot start %s: %s", options.python, uv_strerror(*error));
-	log_line(LOG_ERROR, "forkserver", "pool %s: %s", p->config->pool, text);
+	log_line(LOG_ERROR, "forkserver", "pool %s: %s", p->config->name, text);
 	node_pool_keep_detail(p, text, strlen(text));
 	mem_free(f);
 	return NULL;
@@ -254,7 +254,7 @@ static void on_reload_timeout(uv_timer_t *timer)
 	static const char why[] = "the preload did not end within start_timeout";
 	struct node_pool *p = timer->data;
 
-	log_line(LOG_ERROR, "forkserver", "pool %s: %s: killed", p->config->pool, why);
+	log_line(LOG_ERROR, "forkserver", "pool %s: %s: killed", p->config->name, why);
 	node_pool_keep_detail(p, why, strlen(why));
 	p->fresh->told_why = true;
 	forkserver_kill(p->fresh->io);

@@ -22,8 +22,8 @@ struct local_pid node_local_pid(const struct term_pid *pid)
 
 bool node_has_name(const struct node *n, struct span name)
 {
-	return span_is(name, n->config->pool) || span_is(name, "krait") ||
-	       span_is(name, "net_kernel") || (n->config->rpc && span_is(name, "rex"));
+	return node_pool_named(n, name) != NULL || span_is(name, "krait") ||
+	       span_is(name, "net_kernel") || (span_is(name, "rex") && node_pool_rpc(n) != NULL);
 }
 
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid)
@@ -175,6 +175,7 @@ static void on_send(struct books *b, const struct dist_event *ev)
 {
 	struct node *n = b->node;
 	struct node_holding *h;
+	struct node_pool *p;
 
 	if (ev->to_is_alias) {
 		n->junk++;
@@ -187,15 +188,16 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		else if (h != NULL && h->kind == HOLDING_CALLBACK)
 			node_callback_message(b, ev, h);
 		else if (h != NULL)
-			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h));
+			node_request_message(b, ev, TARGET_LEASE, node_lease_of(h)->owner_pool,
+					     node_lease_of(h));
 		else if (!node_is_own_pid(n, &ev->to_pid))
-			node_request_message(b, ev, TARGET_LEASE, NULL);
+			node_request_message(b, ev, TARGET_LEASE, node_pool_default(n), NULL);
 	} else if (span_is(ev->name, "rex")) {
 		node_rpc_rex(b, ev);
-	} else if (span_is(ev->name, n->config->pool)) {
-		node_request_message(b, ev, TARGET_POOL, NULL);
+	} else if ((p = node_pool_named(n, ev->name)) != NULL) {
+		node_request_message(b, ev, TARGET_POOL, p, NULL);
 	} else if (span_is(ev->name, "krait")) {
-		node_request_message(b, ev, TARGET_NODE, NULL);
+		node_request_message(b, ev, TARGET_NODE, node_pool_default(n), NULL);
 	} else if (span_is(ev->name, "net_kernel")) {
 		on_net_kernel(b, ev);
 	} else {

@@ -127,7 +127,7 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		node_lease_ended(a->lease);
 		break;
 	case POOL_DRAINED:
-		p->drained = true;
+		p->drained = p->has_drained = true;
 		break;
 	}
 }
@@ -195,7 +195,7 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 _Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
 
 /* The part of the configuration that the pool core wants. */
-static void set_limits(const struct config *c, struct pool_config *out)
+static void set_limits(const struct config_pool *c, struct pool_config *out)
 {
 	*out = (struct pool_config){
 		.size = (unsigned)c->size,
@@ -216,21 +216,21 @@ static void set_limits(const struct config *c, struct pool_config *out)
 	};
 }
 
-struct node_pool *node_pool_new(struct node *n)
+struct node_pool *node_pool_new(struct node *n, const struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
 
 	if (p == NULL)
 		return NULL;
 	p->node = n;
-	p->config = n->config;
-	set_limits(n->config, &p->limits);
-	p->defaults = (struct request_defaults){
-		.timeout_ms = n->config->call_timeout_ms,
-		.queue_timeout_ms = n->config->queue_timeout_ms,
-		.strings_utf8 = n->config->strings == STRINGS_UTF8,
-		.session_mode = (enum pool_session_mode)n->config->session_mode
-	};
+	p->config = config;
+	set_limits(config, &p->limits);
+	p->defaults =
+		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,
+					   .queue_timeout_ms = config->queue_timeout_ms,
+					   .strings_utf8 = config->strings == STRINGS_UTF8,
+					   .session_mode =
+						   (enum pool_session_mode)config->session_mode };
 	list_init(&p->waiting);
 	list_init(&p->drains);
 	list_init(&p->reloads);
@@ -245,13 +245,50 @@ struct node_pool *node_pool_new(struct node *n)
 	p->timer.data = p;
 	node_deadlock_init(p);
 	node_forkserver_init(p);
+	list_append(&n->pools, &p->link);
+	n->pool_count++;
 	return p;
+}
+
+struct node_pool *node_pool_next(const struct node *n, const struct node_pool *p)
+{
+	const struct list *next = p == NULL ? n->pools.next : p->link.next;
+
+	return next != &n->pools ? list_entry(next, struct node_pool, link) : NULL;
+}
+
+struct node_pool *node_pool_named(const struct node *n, struct span name)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		if (strlen(p->config->name) == name.len &&
+		    memcmp(p->config->name, name.at, name.len) == 0)
+			return p;
+	return NULL;
+}
+
+struct node_pool *node_pool_default(const struct node *n)
+{
+	struct node_pool *p = node_pool_named(n, (struct span){ (const uint8_t *)"default", 7 });
+
+	return p != NULL ? p : node_pool_next(n, NULL);
+}
+
+struct node_pool *node_pool_rpc(const struct node *n)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		if (p->config->rpc)
+			return p;
+	return NULL;
 }
 
 void node_pool_free(struct node_pool *p)
 {
-	if (p == NULL)
-		return;
+	list_remove(&p->link);
+	p->node->pool_count--;
 	pool_free(p->pool);
 	mem_free(p);
 }

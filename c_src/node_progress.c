@@ -10,7 +10,7 @@
 void node_progress_frame(struct node_worker *w, const struct frame *frame)
 {
 	struct node_request *r = callback_request(w, frame->id);
-	const struct config *config = w->pool->config;
+	const struct config_pool *config = w->pool->config;
 	struct transcode_options opts = { .max_depth = (uint32_t)config->max_depth,
 					  .max_bytes = config->max_result_bytes,
 					  .strings_utf8 = true };

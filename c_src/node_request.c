@@ -70,9 +70,9 @@ static void submit(struct node_pool *p, struct node_request *r, struct node_leas
 }
 
 /* Whether every function that the request names may be called; else the Reason. */
-static bool is_allowed(const struct node *n, const struct request *req, struct buf *reason)
+static bool is_allowed(const struct node_pool *p, const struct request *req, struct buf *reason)
 {
-	if (config_allows(n->config, (const char *)req->module.at, req->module.len,
+	if (config_allows(p->config, (const char *)req->module.at, req->module.len,
 			  (const char *)req->function.at, req->function.len))
 		return true;
 	put_name_reason(reason, "not_allowed", req);
@@ -80,25 +80,25 @@ static bool is_allowed(const struct node *n, const struct request *req, struct b
 }
 
 /* Writes the request's frame into node->scratch; else the Reason, and what kind of one. */
-static bool make_frame(struct node *n, uint64_t id, const struct request *req, struct buf *reason,
-		       enum answer_kind *kind)
+static bool make_frame(struct node_pool *p, uint64_t id, const struct request *req,
+		       struct buf *reason, enum answer_kind *kind)
 {
 	struct transcode_error err;
 
 	switch (req->verb) {
 	case VERB_PING_WORKER:
-		node_ping_frame(n, id);
+		node_ping_frame(p->node, id);
 		return true;
 	case VERB_BATCH:
 		*kind = ANSWER_NOT_ALLOWED;
-		if (node_batch_frame(n, id, req, &err, reason) == 0)
+		if (node_batch_frame(p, id, req, &err, reason) == 0)
 			return true;
 		break;
 	default:
 		*kind = ANSWER_NOT_ALLOWED;
-		if (!is_allowed(n, req, reason))
+		if (!is_allowed(p, req, reason))
 			return false;
-		if (node_call_frame(n, id, req, &err) == 0)
+		if (node_call_frame(p, id, req, &err) == 0)
 			return true;
 		break;
 	}
@@ -110,13 +110,13 @@ static bool make_frame(struct node *n, uint64_t id, const struct request *req, s
 }
 
 /* What the session is compared by, if there is one; else the Reason. */
-static bool make_key(struct node *n, const struct request *req, struct buf *reason,
+static bool make_key(struct node_pool *p, const struct request *req, struct buf *reason,
 		     enum answer_kind *kind)
 {
 	struct transcode_error err;
 
-	n->session_key.len = 0;
-	if (req == NULL || node_session_key(n, req, &err) == 0)
+	p->node->session_key.len = 0;
+	if (req == NULL || node_session_key(p, req, &err) == 0)
 		return true;
 	answer_put_fault(reason, &err);
 	*kind = answer_fault_kind(err.fault);
@@ -126,20 +126,19 @@ static bool make_key(struct node *n, const struct request *req, struct buf *reas
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease)
 {
-	struct node *n = p->node;
 	struct request on_lease;
 	struct node_request *r;
 	struct buf reason = { 0 };
 	enum answer_kind kind = ANSWER_BAD_REQUEST;
-	uint64_t id = node_id(n);
+	uint64_t id = node_id(p->node);
 
 	if (node_session_may(p, req, lease, &reason) && lease != NULL) {
 		on_lease = *req; /* the worker is told the session of the lease */
 		on_lease.session = node_session_of_lease(lease);
 		req = &on_lease;
 	}
-	if (reason.len > 0 || !make_frame(n, id, req, &reason, &kind) ||
-	    !make_key(n, lease == NULL ? req : NULL, &reason, &kind)) {
+	if (reason.len > 0 || !make_frame(p, id, req, &reason, &kind) ||
+	    !make_key(p, lease == NULL ? req : NULL, &reason, &kind)) {
 		node_request_refuse(p, o, &reason, kind);
 		buf_free(&reason);
 		return;
@@ -167,7 +166,7 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	struct node_lease *lease;
 	struct node_request *r;
 
-	if (!node_session_may(p, req, NULL, &reason) || !make_key(p->node, req, &reason, &kind)) {
+	if (!node_session_may(p, req, NULL, &reason) || !make_key(p, req, &reason, &kind)) {
 		node_request_refuse(p, o, &reason, kind);
 		buf_free(&reason);
 		return;
@@ -189,7 +188,9 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	submit(p, r, lease);
 }
 
-static void answer_map(struct node *n, const struct origin *o, enum request_verb verb)
+/* Of all pools, or, of workers, of one. */
+static void answer_map(struct node *n, struct node_pool *p, const struct origin *o,
+		       enum request_verb verb)
 {
 	struct reply_to to = reply_to_origin(o);
 	size_t mark;
@@ -202,7 +203,7 @@ static void answer_map(struct node *n, const struct origin *o, enum request_verb
 	if (verb == VERB_STATUS)
 		node_put_status(n, out);
 	else
-		node_put_workers(n, out);
+		node_put_workers(n, p, out);
 	answer_end(&to, mark);
 }
 
@@ -229,8 +230,9 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 }
 
 static void serve(struct node_pool *p, const struct origin *o, const struct request *req,
-		  struct node_lease *lease)
+		  enum request_target target, struct node_lease *lease)
 {
+	bool of_node = target == TARGET_NODE; /* then `p` is what is meant if it must be one */
 	struct reply_to to = reply_to_origin(o);
 
 	switch (req->verb) {
@@ -264,17 +266,20 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 	case VERB_RELOAD:
 	case VERB_RECYCLE:
 	case VERB_KILL:
-		node_control(p, o, req);
+		if (of_node)
+			node_control_all(p->node, o, req);
+		else
+			node_control(p, o, req);
 		break;
 	case VERB_SESSIONS:
-		node_sessions(p, o);
+		node_sessions(p->node, of_node ? NULL : p, o);
 		break;
 	case VERB_END_SESSION:
 		node_end_session(p, o, req);
 		break;
 	case VERB_STATUS:
 	case VERB_WORKERS:
-		answer_map(p->node, o, req->verb);
+		answer_map(p->node, of_node ? NULL : p, o, req->verb);
 		break;
 	case VERB_STOP:
 		answer_atom(&to, "ok");
@@ -320,9 +325,8 @@ static bool may_use(const struct origin *o, const struct node_lease *lease,
 }
 
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
-			  struct node_lease *lease)
+			  struct node_pool *p, struct node_lease *lease)
 {
-	struct node_pool *p = lease != NULL ? lease->owner_pool : b->node->pool;
 	struct buf reason = { 0 };
 	struct envelope env;
 	struct request req;
@@ -349,7 +353,7 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 		term_put_atom(&reason, "not_owner");
 		node_request_refuse(p, &o, &reason, ANSWER_NOT_OWNER);
 	} else {
-		serve(p, &o, &req, lease);
+		serve(p, &o, &req, target, lease);
 	}
 	buf_free(&reason);
 }
@@ -358,7 +362,7 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 {
 	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
 				       .bytes = ev->total_len,
-				       .limit = b->node->config->max_request_bytes };
+				       .limit = b->node->peer_options.dist.max_message };
 	struct envelope env;
 	struct origin o = { .books = b, .env = &env };
 
@@ -373,7 +377,7 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 	}
 	o.books = books_home(b, &env.from);
 	o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
-	refuse_fault(b->node->pool, &o, &err);
+	refuse_fault(node_pool_default(b->node), &o, &err);
 }
 
 void node_request_abandon(struct node_request *r)

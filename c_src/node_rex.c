@@ -136,7 +136,7 @@ static void plain_message(struct books *b, const uint8_t *message, struct envelo
 			  struct origin *o)
 {
 	const uint8_t *request = open_plain(b, message, env, o), *mfa, *e;
-	bool on = b->node->config->rpc;
+	bool on = node_pool_rpc(b->node) != NULL;
 	uint32_t arity;
 
 	if (request != NULL && is_call(request, "call", &mfa))
@@ -157,7 +157,7 @@ void node_rpc_rex(struct books *b, const struct dist_event *ev)
 	const uint8_t *mfa;
 
 	request_open(ev->payload.at, &env);
-	if (env.kind != ENVELOPE_OTHER && !b->node->config->rpc) {
+	if (env.kind != ENVELOPE_OTHER && node_pool_rpc(b->node) == NULL) {
 		junk(b); /* as any other name that nobody has: a monitor on it says so */
 		return;
 	}
@@ -209,6 +209,6 @@ void node_rex_oversize(struct books *b, const struct dist_event *ev, struct span
 		return;
 	}
 	term_put_raw(&why, reason);
-	node_request_refuse(b->node->pool, &o, &why, ANSWER_TOO_LARGE);
+	node_request_refuse(node_pool_rpc(b->node), &o, &why, ANSWER_TOO_LARGE);
 	buf_free(&why);
 }

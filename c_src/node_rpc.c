@@ -157,13 +157,13 @@ static void refuse_atom(const struct origin *o, const char *reason)
 	struct buf why = { 0 };
 
 	term_put_atom(&why, reason);
-	node_request_refuse(o->books->node->pool, o, &why, ANSWER_BAD_REQUEST);
+	node_request_refuse(node_pool_rpc(o->books->node), o, &why, ANSWER_BAD_REQUEST);
 	buf_free(&why);
 }
 
 void node_rpc_call(struct origin *o, const uint8_t *mfa)
 {
-	struct node_pool *p = o->books->node->pool;
+	struct node_pool *p = node_pool_rpc(o->books->node);
 	struct request req;
 	int rc = request_plain_call(mfa, &p->defaults, &req);
 
@@ -201,7 +201,7 @@ void node_rpc_spawn(struct books *b, const struct dist_event *ev)
 	struct spawn what;
 	struct origin o;
 
-	if (!b->node->config->rpc || !open_spawn(ev, &what)) {
+	if (node_pool_rpc(b->node) == NULL || !open_spawn(ev, &what)) {
 		refuse_spawn(b, ev, "notsup");
 	} else if ((rpc = begin(b, ev, &what)) == NULL) {
 		refuse_spawn(b, ev, "system_limit");
@@ -288,7 +288,7 @@ static void refuse_oversize(struct books *b, const struct dist_event *ev, struct
 	struct node_rpc *rpc;
 	struct origin o;
 
-	if (!b->node->config->rpc || !is_erpc(ev->mfa, &what)) {
+	if (node_pool_rpc(b->node) == NULL || !is_erpc(ev->mfa, &what)) {
 		refuse_spawn(b, ev, "notsup");
 		return;
 	}
@@ -299,16 +299,16 @@ static void refuse_oversize(struct books *b, const struct dist_event *ev, struct
 	}
 	what.args = ref.at;
 	set_origin(b, ev, &what, rpc, &env, &o);
-	node_request_refuse(b->node->pool, &o, reason, ANSWER_TOO_LARGE);
+	node_request_refuse(node_pool_rpc(b->node), &o, reason, ANSWER_TOO_LARGE);
 }
 
 bool node_rpc_oversize(struct books *b, const struct dist_event *ev)
 {
 	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
 				       .bytes = ev->total_len,
-				       .limit = b->node->config->max_request_bytes };
+				       .limit = b->node->peer_options.dist.max_message };
 	struct buf reason = { 0 };
-	bool is_rex = ev->mfa == NULL && b->node->config->rpc && ev->name.len == 3 &&
+	bool is_rex = ev->mfa == NULL && node_pool_rpc(b->node) != NULL && ev->name.len == 3 &&
 		      memcmp(ev->name.at, "rex", 3) == 0;
 
 	if (ev->mfa == NULL && !is_rex)

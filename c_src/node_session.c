@@ -35,18 +35,19 @@ static struct node_session *of(struct pool_session *s)
 
 /* ---- names ---- */
 
-int node_session_pack(struct node *n, const uint8_t *id, struct buf *out,
+int node_session_pack(struct node_pool *p, const uint8_t *id, struct buf *out,
 		      struct transcode_error *err)
 {
-	struct transcode_options opts = { .max_depth = (uint32_t)n->config->max_depth,
-					  .max_bytes = n->config->max_request_bytes,
+	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
+					  .max_bytes = p->config->max_request_bytes,
 					  .strings_utf8 = true };
 
 	return transcode_term(id, "session", &opts, out, err);
 }
 
-int node_session_key(struct node *n, const struct request *req, struct transcode_error *err)
+int node_session_key(struct node_pool *p, const struct request *req, struct transcode_error *err)
 {
+	struct node *n = p->node;
 	struct buf *key = &n->session_key;
 	int rc;
 
@@ -55,7 +56,7 @@ int node_session_key(struct node *n, const struct request *req, struct transcode
 		return 0;
 	if (req->verb == VERB_CHECKOUT || req->verb == VERB_END_SESSION) { /* they have no frame */
 		buf_reset(&n->scratch, 1024 * 1024);
-		if ((rc = node_session_pack(n, req->session, &n->scratch, err)) != 0)
+		if ((rc = node_session_pack(p, req->session, &n->scratch, err)) != 0)
 			return rc;
 		n->marks = (struct frame_marks){ .key_len = (uint32_t)n->scratch.len };
 	}
@@ -264,12 +265,20 @@ static void put_session(struct node_session *s, uint64_t now, struct buf *out)
 	term_put_uint(out, idle ? (now - s->pool.idle_since_us) / 1000 : 0);
 }
 
-void node_sessions(struct node_pool *p, const struct origin *o)
+static void put_sessions(struct node_pool *p, struct buf *out)
 {
-	struct reply_to to = reply_to_origin(o);
 	struct pool_session *s = NULL;
 	uint64_t now = node_now_us();
-	uint32_t count = pool_sessions(p->pool);
+
+	while ((s = pool_session_after(p->pool, s)) != NULL)
+		put_session(of(s), now, out);
+}
+
+void node_sessions(struct node *n, struct node_pool *p, const struct origin *o)
+{
+	struct reply_to to = reply_to_origin(o);
+	struct node_pool *each = NULL;
+	uint32_t count = 0;
 	size_t mark;
 	struct buf *out = answer_begin(&to, &mark);
 
@@ -277,9 +286,12 @@ void node_sessions(struct node_pool *p, const struct origin *o)
 		return;
 	term_put_tuple(out, 2);
 	term_put_atom(out, "ok");
+	while ((each = node_pool_next(n, each)) != NULL)
+		count += p == NULL || p == each ? pool_sessions(each->pool) : 0;
 	term_put_list(out, count);
-	while ((s = pool_session_after(p->pool, s)) != NULL)
-		put_session(of(s), now, out);
+	while ((each = node_pool_next(n, each)) != NULL)
+		if (p == NULL || p == each)
+			put_sessions(each, out);
 	if (count > 0)
 		term_put_nil(out);
 	answer_end(&to, mark);
@@ -292,7 +304,7 @@ void node_end_session(struct node_pool *p, const struct origin *o, const struct 
 	struct transcode_error err;
 	struct buf reason = { 0 };
 
-	if (node_session_key(p->node, req, &err) != 0) {
+	if (node_session_key(p, req, &err) != 0) {
 		answer_put_fault(&reason, &err);
 		node_request_refuse(p, o, &reason, answer_fault_kind(err.fault));
 	} else if ((s = pool_session_find(p->pool, p->node->session_key.data,

@@ -146,6 +146,8 @@ static uint64_t count_monitors(const struct node *n)
 
 void node_put_status(struct node *n, struct buf *out)
 {
+	struct node_pool *p = NULL;
+
 	term_put_map(out, 11);
 	put_atom(out, "node", n->options->name);
 	term_put_atom(out, "version");
@@ -159,9 +161,11 @@ void node_put_status(struct node *n, struct buf *out)
 	put_uint(out, "unknown_signals", n->unknown_signals);
 	put_uint(out, "dropped_log_lines", log_dropped());
 	term_put_atom(out, "pools");
-	term_put_map(out, 1);
-	term_put_atom(out, n->config->pool);
-	put_pool(n->pool, out);
+	term_put_map(out, n->pool_count);
+	while ((p = node_pool_next(n, p)) != NULL) {
+		term_put_atom(out, p->config->name);
+		put_pool(p, out);
+	}
 }
 
 /* Resident bytes of a process: the second field of /proc/PID/statm, in pages. 0: unknown. */
@@ -255,7 +259,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 
 	term_put_map(out, 15);
 	put_uint(out, "id", pw->id);
-	put_atom(out, "pool", p->config->pool);
+	put_atom(out, "pool", p->config->name);
 	put_uint(out, "index", pw->index);
 	put_uint(out, "os_pid", (uint64_t)os_pid);
 	put_atom(out, "state", worker_state_name(pw->state));
@@ -275,17 +279,19 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 		term_put_atom(out, "nil");
 }
 
-void node_put_workers(struct node *n, struct buf *out)
+void node_put_workers(struct node *n, struct node_pool *p, struct buf *out)
 {
-	struct node_pool *p = n->pool;
+	struct node_pool *each = NULL;
 	struct pool_worker *pw = NULL;
 	uint32_t count = 0;
 
-	while ((pw = pool_worker_after(p->pool, pw)) != NULL)
-		count++;
+	while ((each = node_pool_next(n, each)) != NULL)
+		while ((p == NULL || p == each) && (pw = pool_worker_after(each->pool, pw)) != NULL)
+			count++;
 	term_put_list(out, count);
-	while ((pw = pool_worker_after(p->pool, pw)) != NULL)
-		put_worker(p, pw, out);
+	while ((each = node_pool_next(n, each)) != NULL)
+		while ((p == NULL || p == each) && (pw = pool_worker_after(each->pool, pw)) != NULL)
+			put_worker(each, pw, out);
 	if (count > 0)
 		term_put_nil(out);
 }

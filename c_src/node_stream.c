@@ -174,7 +174,7 @@ void node_stream_message(struct books *b, const struct dist_event *ev, struct no
 			node_stream_flow(s, false);
 		}
 	} else {
-		node_request_message(b, ev, TARGET_STREAM, NULL);
+		node_request_message(b, ev, TARGET_STREAM, s->owner_pool, NULL);
 	}
 }
 

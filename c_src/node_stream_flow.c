@@ -195,7 +195,7 @@ void node_stream_drained(struct books *b)
 /* The owner's message, written into its peer's output. False: the item has no term. */
 static bool write_item(struct node_stream *s, const struct frame *frame)
 {
-	const struct config *c = s->owner_pool->config;
+	const struct config_pool *c = s->owner_pool->config;
 	struct transcode_options opts = { .max_depth = (uint32_t)c->max_depth,
 					  .max_bytes = c->max_result_bytes,
 					  .strings_utf8 = true };

@@ -209,7 +209,7 @@ static void on_broken(void *arg, struct worker *io, const char *why, bool unread
 
 static void name_worker(struct node_worker *w)
 {
-	snprintf(w->object, sizeof w->object, "worker %.48s/%llu pid %d", w->pool->config->pool,
+	snprintf(w->object, sizeof w->object, "worker %.48s/%llu pid %d", w->pool->config->name,
 		 (unsigned long long)w->id, w->os_pid);
 }
 
@@ -376,9 +376,8 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 
 /* ---- our own children ---- */
 
-void node_reap(struct node *n)
+static void reap_orphans(struct node_pool *p)
 {
-	struct node_pool *p = n->pool;
 	struct node_worker *w, *tmp;
 	int status;
 
@@ -395,5 +394,13 @@ void node_reap(struct node *n)
 		node_worker_exited(w, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
 				   WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	}
+}
+
+void node_reap(struct node *n)
+{
+	struct node_pool *p = NULL;
+
+	while ((p = node_pool_next(n, p)) != NULL)
+		reap_orphans(p);
 	children_reap_others();
 }

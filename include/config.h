@@ -1,7 +1,8 @@
 /* config.h - every option of the node in one table: name, type, unit, default, bounds, help.
  *
  * The command line is read from the table, and `--help`, the README's table and the error messages are
- * written from it. Pure: no file is opened here. A wrong value is refused with what was found and
+ * written from it. An option is the node's or a pool's, and the table says whether it can change while the
+ * node runs: at once, by replacing workers, or not. Pure: no file is opened here. A wrong value is refused with what was found and
  * what was expected. `--call-timeout` and `--call_timeout` are the same option. */
 #ifndef KRAIT_CONFIG_H
 #define KRAIT_CONFIG_H
@@ -18,6 +19,8 @@
 #define CONFIG_SIZE_MAX  1024
 #define CONFIG_INFINITY  UINT64_MAX /* of a time in milliseconds */
 
+#define CONFIG_POOLS_MAX 64
+
 /* A list of texts, owned by the config. */
 struct config_list {
 	char *item[CONFIG_LIST_MAX];
@@ -26,10 +29,49 @@ struct config_list {
 
 enum start_method { START_FORK, START_SPAWN };
 enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
 
-/* Enumerations and flags are uint64_t, so that the table needs one way to store them. */
+/* What one pool is told. Enumerations and flags are uint64_t, so that the table needs one way to store
+ * them. */
+struct config_pool {
+	char *name;
+	uint64_t size, size_max; /* equal, or a range; side by side */
+	uint64_t grow_after_ms, idle_ttl_ms;
+	uint64_t order;    /* enum pool_order, in the order of the words in the table */
+	char *python;      /* NULL: found */
+	char *interpreter; /* which was found (interpreter.h), by who starts the pool; owned */
+	struct config_list pythonpath, preload, allow, expose, env;
+	uint64_t rpc;          /* a flag */
+	uint64_t start_method; /* enum start_method */
+	uint64_t slots;
+	uint64_t abandon;      /* enum pool_abandon, likewise */
+	bool abandon_given;    /* it is no default, which depends on `slots` */
+	uint64_t session_mode; /* enum pool_session_mode, likewise */
+	uint64_t session_ttl_ms, max_sessions;
+	uint64_t strings; /* enum config_strings */
+	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms,
+		stop_grace_ms;
+	uint64_t queue_limit, queue_bytes;
+	uint64_t max_depth, max_request_bytes, max_result_bytes;
+	uint64_t breaker_threshold, backoff_base_ms, backoff_max_ms, start_burst, starts_per_second;
+	/* health; 0 or CONFIG_INFINITY: never */
+	uint64_t health_interval_ms, health_timeout_ms;
+	uint64_t max_calls, max_age_ms, max_rss, recycle_jitter; /* jitter in percent */
+	/* what its processes may have */
+	char *cwd;              /* NULL: the node's */
+	uint64_t threads;       /* of numerical libraries; 0: not told */
+	uint64_t nice;          /* 0 to 19, added to the node's */
+	uint64_t oom_score_adj; /* 0 to 1000 */
+	uint64_t rlimit_as, rlimit_cpu_s, rlimit_nofile,
+		rlimit_core; /* CONFIG_INFINITY: the node's */
+	uint64_t memory_max,
+		cpu_max;   /* of a worker's cgroup: bytes, percent of one core; 0: none */
+	uint64_t log_rate; /* lines per second that a worker may print */
+};
+
+/* What the node is told. */
 struct config {
-	/* node */
+	char *file;        /* --config, or NULL */
 	char *name;        /* --name, full, or NULL */
 	char *sname;       /* --sname, or NULL */
 	char *cookie_file; /* NULL: $KRAIT_COOKIE, then ~/.erlang.cookie */
@@ -41,24 +83,12 @@ struct config {
 	uint64_t max_output_bytes;
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
-	uint64_t log_level; /* enum log_level */
-	/* pool */
-	char *pool;
-	uint64_t size;
-	char *python; /* NULL: found */
-	struct config_list pythonpath, preload, allow, expose;
-	uint64_t rpc; /* a flag */
-	uint64_t start_method; /* enum start_method */
-	uint64_t slots;
-	uint64_t abandon;      /* enum pool_abandon: its order is that of the words in the table */
-	uint64_t session_mode; /* enum pool_session_mode, likewise */
-	uint64_t session_ttl_ms, max_sessions;
-	uint64_t strings; /* enum config_strings */
-	uint64_t call_timeout_ms, queue_timeout_ms, interrupt_grace_ms, start_timeout_ms,
-		stop_grace_ms;
-	uint64_t queue_limit, queue_bytes;
-	uint64_t max_depth, max_request_bytes, max_result_bytes;
-	uint64_t breaker_threshold, backoff_base_ms, backoff_max_ms, start_burst, starts_per_second;
+	uint64_t log_level;                           /* enum log_level */
+	uint64_t log_format;                          /* enum log_format */
+	char *metrics;                                /* ADDR:PORT, or NULL */
+	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
+	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
+	unsigned pools;
 };
 
 enum config_verdict {
@@ -76,6 +106,9 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 				 size_t error_size);
 void config_free(struct config *c);
 
+/* The pool that rpc and erpc run on; NULL: none serves them. */
+const struct config_pool *config_rpc_pool(const struct config *c);
+
 /* Appends the usage text, or the README's table of options in Markdown. */
 void config_help(struct buf *out);
 void config_help_markdown(struct buf *out);
@@ -91,7 +124,7 @@ bool config_split_expose(const char *item, struct config_expose *out);
 /* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
  * `allow` is empty or has a pattern for the module or for module.function, or the module is the name
  * of an exposed object. `*` in a pattern stands for any text, dots included. */
-bool config_allows(const struct config *c, const char *module, size_t module_len,
+bool config_allows(const struct config_pool *c, const char *module, size_t module_len,
 		   const char *function, size_t function_len);
 
 #endif

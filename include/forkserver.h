@@ -60,7 +60,7 @@ struct forkserver_options {
 	const char *script; /* path of krait/_start.py */
 	const char *node;   /* its name */
 	const char *mark;   /* the entry of the environment that marks all our processes */
-	const struct config *config;
+	const struct config_pool *config;
 };
 
 /* Starts the process and sends it the set-up. Everything in `options` is used before it returns. NULL,

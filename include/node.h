@@ -14,11 +14,11 @@ enum node_exit {
 };
 
 struct node_options {
-	const struct config *config;
+	struct config *config; /* its pools have their interpreters */
 	const char *name; /* full node name */
 	const char *cookie;
 	const char *executable; /* our own, for the guard */
-	const char *python, *script;
+	const char *script;
 };
 
 /* Runs the node until it is stopped; prints `ready NAME PORT OS_PID` on standard output once it listens

@@ -97,7 +97,7 @@ struct books {
 	uint64_t id;
 	bool up, forgotten;
 	bool dialled; /* we opened the connection */
-	bool dirty; /* in node->dirty: output to flush before the loop blocks */
+	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
 	struct list requests;     /* struct node_request, by_peer: callers that live there */
@@ -118,7 +118,7 @@ struct monitor {
 	struct local_pid watcher;
 	struct node_holding *holding; /* what is monitored; NULL: a name */
 	struct list by_holding;
-	struct node_request *request; /* whose tag carries the same reference */
+	struct node_request *request;  /* whose tag carries the same reference */
 	struct node_holding *granting; /* answered with this one, not yet known to be heard */
 	uint32_t ref_len;
 	uint8_t ref[];
@@ -140,8 +140,8 @@ struct watch {
 
 /* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
 struct frame_marks {
-	bool has_deadline; /* its last four bytes */
-	uint32_t token_at; /* eight bytes: the session's token */
+	bool has_deadline;        /* its last four bytes */
+	uint32_t token_at;        /* eight bytes: the session's token */
 	uint32_t key_at, key_len; /* the session's id */
 };
 
@@ -165,14 +165,16 @@ struct node_request {
 	struct local_pid caller;
 	struct monitor *monitor;
 	struct watch *watch;
-	struct node_lease *lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+	struct node_lease *lease;   /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
 	struct node_stream *stream; /* STREAM: what will be opened */
-	struct node_session *session; /* the fresh record that goes along with POOL_SUBMIT, until then */
+	struct node_session
+		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
-	struct node_rpc *rpc;     /* REPLY_RPC: the process that runs it */
-	uint64_t count;           /* AWAIT_READY: how many workers; rpc: the number of arguments */
-	uint64_t sent_us;         /* PING_WORKER */
-	uint8_t *frame;           /* heap, or inside data[] */
+	struct node_rpc *rpc; /* REPLY_RPC: the process that runs it */
+	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
+	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
+	uint64_t sent_us; /* PING_WORKER */
+	uint8_t *frame;   /* heap, or inside data[] */
 	uint32_t frame_len;
 	struct frame_marks marks;
 	bool cast, frame_on_heap, strings_utf8;
@@ -255,27 +257,28 @@ struct node_worker {
 	int os_pid;                         /* 0: not forked yet */
 	bool ready;                         /* said HELLO */
 	enum gil { GIL_UNKNOWN, GIL_ON, GIL_OFF } gil; /* as HELLO told it; off: free-threaded */
-	bool exited;            /* reported; never signalled again */
+	bool exited;                                   /* reported; never signalled again */
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
-	char object[96]; /* for log lines */
-	char error[256]; /* last error of a call, for `workers` */
+	char object[96];             /* for log lines */
+	char error[256];             /* last error of a call, for `workers` */
 	struct callback *callbacks;  /* by the worker's ids of them */
 	struct callback_call *calls; /* those that have callbacks */
-	struct list sends;           /* struct callback, by_call: messages that wait for a connection */
-	size_t queued_bytes;         /* what waits for connections */
-	struct list throttled;       /* in node.throttled: it is not read for a while */
-	struct books *clogged;       /* the peer that does not read what it says */
-	bool no_callbacks;           /* it has ended */
+	struct list sends;     /* struct callback, by_call: messages that wait for a connection */
+	size_t queued_bytes;   /* what waits for connections */
+	struct list throttled; /* in node.throttled: it is not read for a while */
+	struct books *clogged; /* the peer that does not read what it says */
+	bool no_callbacks;     /* it has ended */
 };
 
 struct node_pool {
 	struct node *node;
-	const struct config *config;
+	struct list link; /* in node.pools */
+	const struct config_pool *config;
 	struct pool *pool;
 	struct pool_config limits;
 	struct request_defaults defaults;
@@ -287,7 +290,7 @@ struct node_pool {
 	bool free_threaded;              /* that has been logged */
 	struct list waiting;             /* AWAIT_READY requests */
 	struct list drains, reloads;     /* DRAIN and RELOAD requests */
-	struct list orphans;       /* struct node_session: begun, their owners dead: to be ended */
+	struct list orphans; /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
@@ -298,9 +301,10 @@ struct node_pool {
 	bool pumping;
 	uint64_t failed_ids
 		[4096]; /* starts that failed or were forgotten within a step, told after it; */
-	unsigned failed_count; /* a pool has at most 1025 workers to kill and as many to start */
-	bool drained;          /* POOL_DRAINED was seen in this pump */
-	struct list waits;     /* struct callback_call, due */
+	unsigned failed_count;  /* a pool has at most 1025 workers to kill and as many to start */
+	bool drained;           /* POOL_DRAINED was seen in this pump */
+	bool has_drained;       /* and not resumed since */
+	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
@@ -332,11 +336,12 @@ struct node {
 	struct heap callback_timers;
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
-	unsigned peers; /* connections, half-open ones included */
+	unsigned peers;        /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
 	struct node_holding *holdings;
-	struct node_pool *pool; /* the one pool, so far */
+	uint32_t pool_count;
+	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
@@ -377,11 +382,13 @@ void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees 
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from);
 void watch_free(struct watch *w, bool demonitor);
-uint64_t node_own_ref(const struct node *n, struct span ref); /* the id in it; 0: it is none of ours */
+uint64_t node_own_ref(const struct node *n,
+		      struct span ref); /* the id in it; 0: it is none of ours */
 
 /* node_request.c */
+/* `p`: of TARGET_NODE what is meant where it must be one; `lease` NULL of TARGET_LEASE: it has ended. */
 void node_request_message(struct books *b, const struct dist_event *ev, enum request_target target,
-			  struct node_lease *lease);
+			  struct node_pool *p, struct node_lease *lease);
 struct origin;
 /* Admits a parsed CALL, BATCH, STREAM or PING_WORKER to the pool, or answers what is wrong with it. */
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
@@ -407,7 +414,7 @@ struct origin {
 		uint64_t arity;
 	} mfa; /* what the stack of an error shows */
 };
-int node_call_frame(struct node *n, uint64_t id, const struct request *req,
+int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 		    struct transcode_error *err); /* into node->scratch; -EINVAL: `err` */
 void node_ping_frame(struct node *n, uint64_t id);
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
@@ -415,7 +422,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 bool node_request_hear_of_caller(struct books *b, struct node_request *r,
 				 const struct envelope *env);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
-int node_meta(struct node *n, const struct request *req, struct transcode_error *err);
+int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
 struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
@@ -425,8 +432,10 @@ void node_request_free(struct node_request *r);
 /* node_control.c */
 /* AWAIT_READY, RESIZE, PAUSE, RESUME, DRAIN, RELOAD, RECYCLE, KILL. */
 void node_control(struct node_pool *p, const struct origin *o, const struct request *req);
-void node_await_check(struct node_pool *p);  /* after each step of the pool */
-void node_drained_tell(struct node_pool *p); /* POOL_DRAINED */
+/* The same of what was said to the node. */
+void node_control_all(struct node *n, const struct origin *o, const struct request *req);
+void node_await_check(struct node_pool *p);       /* after each step of the pool */
+void node_drained_tell(struct node_pool *p);      /* POOL_DRAINED */
 void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is ready, or has failed */
 
 /* node_reply.c, node_answer.c: where an answer goes, and answers */
@@ -516,17 +525,17 @@ void node_stream_drained(struct books *b); /* its peer has read what waited for 
 bool node_session_may(struct node_pool *p, const struct request *req,
 		      const struct node_lease *lease, struct buf *reason);
 /* A session's id as msgpack, appended. 0, or -EINVAL with `err` set. */
-int node_session_pack(struct node *n, const uint8_t *id, struct buf *out,
+int node_session_pack(struct node_pool *p, const uint8_t *id, struct buf *out,
 		      struct transcode_error *err);
 /* What the request's session is compared by, into node->session_key (empty: it has none). A CALL or BATCH
  * frame has been made. 0, or -EINVAL with `err` set. */
-int node_session_key(struct node *n, const struct request *req, struct transcode_error *err);
+int node_session_key(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* A fresh record for the request if one is needed, and the session's owner. False: no memory. */
 bool node_session_admit(struct node_pool *p, struct node_request *r, const struct request *req);
 /* The id of the session that the lease was checked out with, a term; NULL: none. */
 const uint8_t *node_session_of_lease(const struct node_lease *lease);
 struct pool_session *node_session_record(struct node_session *s); /* NULL of NULL */
-void node_session_free(struct node_session *s); /* a record that the pool never had */
+void node_session_free(struct node_session *s);  /* a record that the pool never had */
 void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
 void node_session_owner_down(struct node_session *s);
 /* A call of it runs, or a lease in it was granted. NULL: nothing. */
@@ -535,11 +544,12 @@ void node_session_begins(struct pool_session *s);
 struct pool_session *node_session_next_orphan(struct node_pool *p);
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
 void node_session_put_id(const struct node_request *r, struct buf *out); /* as its caller gave it */
-void node_sessions(struct node_pool *p, const struct origin *o);
+/* Of one pool, or, NULL, of all. */
+void node_sessions(struct node *n, struct node_pool *p, const struct origin *o);
 void node_end_session(struct node_pool *p, const struct origin *o, const struct request *req);
 
 /* node_batch.c */
-int node_batch_frame(struct node *n, uint64_t id, const struct request *req,
+int node_batch_frame(struct node_pool *p, uint64_t id, const struct request *req,
 		     struct transcode_error *err, struct buf *reason);
 enum answer_kind node_batch_put(struct node_pool *p, const struct node_request *r,
 				const struct frame *frame, struct buf *out);
@@ -551,7 +561,7 @@ void node_rpc_call(struct origin *o, const uint8_t *mfa);
 void node_rpc_down(struct node_holding *h); /* an exit signal, or what it is linked to is gone */
 /* Ends what an origin's refused request was asked by; the Reason is in `reason`. */
 void node_rpc_refuse(const struct origin *o, struct buf *reason);
-void node_rpc_outcome(struct node_pool *p, struct node_request *r); /* POOL_DONE */
+void node_rpc_outcome(struct node_pool *p, struct node_request *r);   /* POOL_DONE */
 bool node_rpc_oversize(struct books *b, const struct dist_event *ev); /* false: no rpc */
 
 /* node_rpc_answer.c: appends one term. A Reason is one of PROTOCOL.md, or `undef` and `badarg`. */
@@ -587,7 +597,7 @@ void node_callbacks_forget_peer(struct books *b);
 void node_callbacks_drained(struct node *n); /* a peer has read, or a connection is there */
 /* The next POOL_WORKER_WAITS that the pool must hear of; between its steps. */
 bool node_callbacks_next_wait(struct node_pool *p, struct pool_event *ev);
-void node_callbacks_settle(struct node_pool *p); /* tells it, if it is not at work */
+void node_callbacks_settle(struct node *n); /* tells the pools that are not at work */
 void node_callbacks_init(struct node *n);
 void node_callbacks_close(struct node *n);
 
@@ -611,7 +621,15 @@ void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
 /* node_pool.c */
-struct node_pool *node_pool_new(struct node *n);
+struct node_pool *node_pool_new(struct node *n, const struct config_pool *config);
+/* The pool of that name; NULL: there is none. */
+struct node_pool *node_pool_named(const struct node *n, struct span name);
+/* What is said to the node and concerns one pool: the only one, or `default`, or else the first. */
+struct node_pool *node_pool_default(const struct node *n);
+/* Where rpc and erpc run; NULL: nowhere. */
+struct node_pool *node_pool_rpc(const struct node *n);
+struct node_pool *node_pool_next(const struct node *n,
+				 const struct node_pool *p); /* NULL: the first */
 void node_pool_free(struct node_pool *p);
 void node_pool_event(struct node_pool *p, const struct pool_event *ev);
 void node_pool_refused(struct node_pool *p, enum answer_kind kind);
@@ -646,6 +664,6 @@ const char *signal_name(int signal);
 
 /* node_status.c */
 void node_put_status(struct node *n, struct buf *out);
-void node_put_workers(struct node *n, struct buf *out);
+void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
 
 #endif

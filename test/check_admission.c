@@ -207,8 +207,8 @@ static void time_passes(void)
 {
 	for (unsigned round = 0; round < 4; round++)
 		for (unsigned i = 0; i < WORKERS; i++) {
-			struct node_worker *w = node_worker_find(node.pool, i);
-			const struct pool_worker *pw = pool_worker(node.pool->pool, i);
+			struct node_worker *w = node_worker_find(the_pool, i);
+			const struct pool_worker *pw = pool_worker(the_pool->pool, i);
 
 			if (w == NULL || w->gone || w->exited) {
 				continue;
@@ -239,7 +239,7 @@ static void starts(void)
 {
 	for (unsigned i = 0; i < 2; i++, now_us += 10000000) {
 		node_turn();
-		node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+		node_pool_event(the_pool, &(struct pool_event){ .type = POOL_TICK });
 		test_turn();
 		settle();
 		time_passes();
@@ -414,11 +414,11 @@ static void control(long n)
 	say(b, 5, NULL, "resume");
 	time_passes();
 	say(a, 6, NULL, "reload");
-	if (node.pool->fresh != NULL)
+	if (the_pool->fresh != NULL)
 		preload_done(forkservers_started - 1);
 	time_passes();
 	say(b, 7, NULL, "reload");
-	if (node.pool->fresh != NULL)
+	if (the_pool->fresh != NULL)
 		preload_raises(forkservers_started - 1);
 	say_number(a, 8, "recycle", 1);
 	call(b, 9, NULL, 10);
@@ -518,11 +518,11 @@ static void sessions(long n)
 	then_answered(a, 7, n);
 	if (n >= 0)
 		return;
-	ck_assert_uint_eq(pool_sessions(node.pool->pool), 1);
+	ck_assert_uint_eq(pool_sessions(the_pool->pool), 1);
 	peer_close(a, "its owner is gone");
 	settle();
 	time_passes();
-	ck_assert_uint_eq(pool_sessions(node.pool->pool), 0);
+	ck_assert_uint_eq(pool_sessions(the_pool->pool), 0);
 }
 
 /* ---- streams ---- */
@@ -976,9 +976,9 @@ START_TEST(starts_that_fail_open_the_circuit_and_waiters_hear_why)
 	monitor(&peers[1], 2, NULL);
 	say(&peers[1], 2, NULL, "await_ready");
 	for (unsigned round = 0; round < 10; round++, now_us += 40000000) {
-		node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+		node_pool_event(the_pool, &(struct pool_event){ .type = POOL_TICK });
 		for (uint64_t id = 0; _i == NO_FORK && id < WORKERS; id++)
-			if (node_worker_find(node.pool, id) != NULL)
+			if (node_worker_find(the_pool, id) != NULL)
 				forkservers->said->on_fork_failed(forkservers->arg, id, "no room",
 								  7);
 		settle();
@@ -1014,10 +1014,10 @@ START_TEST(who_waits_for_readiness_may_give_up_or_ask_for_too_much)
 	given_node("2", -1);
 	monitor(&peers[0], 1, NULL);
 	say(&peers[0], 1, NULL, "await_ready");
-	ck_assert(!list_empty(&node.pool->waiting));
+	ck_assert(!list_empty(&the_pool->waiting));
 	demonitor(&peers[0], 1);
 	settle();
-	ck_assert(list_empty(&node.pool->waiting));
+	ck_assert(list_empty(&the_pool->waiting));
 	out = begin_call(&peers[0], 2, NULL, &start);
 	term_put_tuple(out, 2);
 	term_put_atom(out, "await_ready");
@@ -1109,7 +1109,7 @@ START_TEST(a_reload_that_fails_changes_nothing)
 	ck_assert(heard_error(3, "bad_request"));
 	preload_raises(1);
 	ck_assert(heard_error(2, "start_failed"));
-	ck_assert_uint_eq(pool_totals(node.pool->pool)->starts, 1);
+	ck_assert_uint_eq(pool_totals(the_pool->pool)->starts, 1);
 	ck_assert_ptr_nonnull(workers[1]);
 	no_forkserver = true;
 	heard[3].answers = 0;
@@ -1128,7 +1128,7 @@ START_TEST(a_fork_server_that_dies_during_a_reload_is_replaced_by_the_fresh_one)
 	starts();
 	preload_done(0);
 	say(&peers[1], 2, NULL, "reload");
-	node_worker_know_pid(node_worker_find(node.pool, 1), 0); /* nothing to signal */
+	node_worker_know_pid(node_worker_find(the_pool, 1), 0); /* nothing to signal */
 	forkserver_ends(0);
 	settle();
 	ck_assert_uint_eq(forkservers_started, 2);
@@ -1156,7 +1156,7 @@ START_TEST(what_a_fork_server_says_of_anothers_workers_is_not_believed)
 	call(&peers[0], 1, NULL, 10);
 	time_passes();
 	ck_assert(is_well(1));
-	ck_assert_int_eq(node_worker_find(node.pool, 1)->os_pid, NO_PID);
+	ck_assert_int_eq(node_worker_find(the_pool, 1)->os_pid, NO_PID);
 	then_all_is_given_back();
 }
 END_TEST
@@ -1164,13 +1164,13 @@ END_TEST
 START_TEST(a_worker_that_is_killed_before_it_is_forked_costs_no_fork_server)
 {
 	given_node("1", -1);
-	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+	node_pool_event(the_pool, &(struct pool_event){ .type = POOL_TICK });
 	say_number(&peers[0], 1, "kill", 1);
 	ck_assert(is_well(1));
 	ck_assert(!forkservers[0].killed);
-	ck_assert_ptr_nonnull(node_worker_find(node.pool, 2));
+	ck_assert_ptr_nonnull(node_worker_find(the_pool, 2));
 	now_us += 100000000; /* its start is out of time: the preload hangs */
-	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_TICK });
+	node_pool_event(the_pool, &(struct pool_event){ .type = POOL_TICK });
 	ck_assert(forkservers[0].killed);
 	then_all_is_given_back();
 }

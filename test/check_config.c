@@ -24,19 +24,19 @@ START_TEST(defaults_are_those_of_the_table)
 {
 	ck_assert_int_eq(parse(NULL, NULL), CONFIG_RUN);
 	ck_assert_str_eq(config.name, "a@b");
-	ck_assert_str_eq(config.pool, "default");
+	ck_assert_str_eq(config.pool[0]->name, "default");
 	ck_assert_str_eq(config.listen, "127.0.0.1");
-	ck_assert_uint_eq(config.size, 4);
-	ck_assert_uint_eq(config.call_timeout_ms, 60000);
-	ck_assert(config.queue_timeout_ms == CONFIG_INFINITY);
-	ck_assert_uint_eq(config.abandon, ABANDON_KILL);
-	ck_assert_uint_eq(config.start_method, START_FORK);
-	ck_assert_uint_eq(config.slots, 1);
-	ck_assert_uint_eq(config.session_mode, SESSION_STRICT);
-	ck_assert_uint_eq(config.session_ttl_ms, 30 * 60 * 1000);
-	ck_assert_uint_eq(config.max_sessions, 10000);
-	ck_assert_uint_eq(config.allow.count, 0);
-	ck_assert_uint_eq(config.rpc, 0);
+	ck_assert_uint_eq(config.pool[0]->size, 4);
+	ck_assert_uint_eq(config.pool[0]->call_timeout_ms, 60000);
+	ck_assert(config.pool[0]->queue_timeout_ms == CONFIG_INFINITY);
+	ck_assert_uint_eq(config.pool[0]->abandon, ABANDON_KILL);
+	ck_assert_uint_eq(config.pool[0]->start_method, START_FORK);
+	ck_assert_uint_eq(config.pool[0]->slots, 1);
+	ck_assert_uint_eq(config.pool[0]->session_mode, SESSION_STRICT);
+	ck_assert_uint_eq(config.pool[0]->session_ttl_ms, 30 * 60 * 1000);
+	ck_assert_uint_eq(config.pool[0]->max_sessions, 10000);
+	ck_assert_uint_eq(config.pool[0]->allow.count, 0);
+	ck_assert_uint_eq(config.pool[0]->rpc, 0);
 	config_free(&config);
 }
 END_TEST
@@ -44,32 +44,58 @@ END_TEST
 START_TEST(values_are_taken_in_every_way_of_writing)
 {
 	ck_assert_int_eq(parse("--call-timeout", "17"), CONFIG_RUN);
-	ck_assert_uint_eq(config.call_timeout_ms, 17);
+	ck_assert_uint_eq(config.pool[0]->call_timeout_ms, 17);
 	config_free(&config);
 	ck_assert_int_eq(parse("--call_timeout=infinity", NULL), CONFIG_RUN);
-	ck_assert(config.call_timeout_ms == CONFIG_INFINITY);
+	ck_assert(config.pool[0]->call_timeout_ms == CONFIG_INFINITY);
 	config_free(&config);
 	ck_assert_int_eq(parse("--allow", "math,my_app.*"), CONFIG_RUN);
-	ck_assert_uint_eq(config.allow.count, 2);
-	ck_assert_str_eq(config.allow.item[1], "my_app.*");
+	ck_assert_uint_eq(config.pool[0]->allow.count, 2);
+	ck_assert_str_eq(config.pool[0]->allow.item[1], "my_app.*");
 	config_free(&config);
 	ck_assert_int_eq(parse("--pythonpath", "/a:/b"), CONFIG_RUN);
-	ck_assert_uint_eq(config.pythonpath.count, 2);
+	ck_assert_uint_eq(config.pool[0]->pythonpath.count, 2);
 	config_free(&config);
 	ck_assert_int_eq(parse("--session-ttl=infinity", "--session_mode=fail_fast"), CONFIG_RUN);
-	ck_assert(config.session_ttl_ms == CONFIG_INFINITY);
-	ck_assert_uint_eq(config.session_mode, SESSION_FAIL_FAST);
+	ck_assert(config.pool[0]->session_ttl_ms == CONFIG_INFINITY);
+	ck_assert_uint_eq(config.pool[0]->session_mode, SESSION_FAIL_FAST);
 	config_free(&config);
 	ck_assert_int_eq(parse("--max-sessions=0", "--session_mode=hint"), CONFIG_RUN);
-	ck_assert_uint_eq(config.max_sessions, 0);
-	ck_assert_uint_eq(config.session_mode, SESSION_HINT);
+	ck_assert_uint_eq(config.pool[0]->max_sessions, 0);
+	ck_assert_uint_eq(config.pool[0]->session_mode, SESSION_HINT);
 	config_free(&config);
 	ck_assert_int_eq(parse("--stop-on-eof", "--start-method=spawn"), CONFIG_RUN);
 	ck_assert_uint_eq(config.stop_on_eof, 1);
-	ck_assert_uint_eq(config.start_method, START_SPAWN);
+	ck_assert_uint_eq(config.pool[0]->start_method, START_SPAWN);
 	config_free(&config);
 	ck_assert_int_eq(parse("--rpc", NULL), CONFIG_RUN);
-	ck_assert_uint_eq(config.rpc, 1);
+	ck_assert_uint_eq(config.pool[0]->rpc, 1);
+	config_free(&config);
+}
+END_TEST
+
+START_TEST(each_pool_has_options_of_its_own)
+{
+	const char *argv[] = { "krait",   "--name", "a@b",   "--size", "2..8",
+			       "--pool",  "ml",     "--rpc", "--pool", "text",
+			       "--slots", "3",      "--env", "A=1,2",  "--env=B=" };
+	const struct config_pool *ml, *text;
+
+	ck_assert_int_eq(
+		config_parse(&config, 15, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_RUN);
+	ck_assert_uint_eq(config.pools, 2);
+	ml = config.pool[0];
+	text = config.pool[1];
+	ck_assert_str_eq(ml->name, "ml");
+	ck_assert_str_eq(text->name, "text");
+	ck_assert(ml->size == 2 && ml->size_max == 8 && text->size == 4 && text->size_max == 4);
+	ck_assert(ml->slots == 1 && text->slots == 3);
+	ck_assert(ml->abandon == ABANDON_KILL && text->abandon == ABANDON_INTERRUPT);
+	ck_assert_ptr_eq(config_rpc_pool(&config), ml);
+	ck_assert(ml->env.count == 0 && text->env.count == 2);
+	ck_assert_str_eq(text->env.item[0], "A=1,2");
+	ck_assert_str_eq(text->env.item[1], "B=");
 	config_free(&config);
 }
 END_TEST
@@ -77,15 +103,20 @@ END_TEST
 static const struct wrong {
 	const char *option, *value, *message;
 } wrongs[] = {
-	{ "--size", "0", "--size: found \"0\", expected an integer from 1 to 1024" },
-	{ "--size", "1025", "--size: found \"1025\", expected an integer from 1 to 1024" },
-	{ "--size", "four", "--size: found \"four\", expected an integer from 1 to 1024" },
-	{ "--size", "4x", "--size: found \"4x\", expected an integer from 1 to 1024" },
-	{ "--size", "-1", "--size: found \"-1\", expected an integer from 1 to 1024" },
+	{ "--size", "0", "--size: found \"0\", expected N or N..M, integers from 1 to 1024" },
+	{ "--size", "1025", "--size: found \"1025\", expected N or N..M, integers from 1 to 1024" },
+	{ "--size", "four", "--size: found \"four\", expected N or N..M, integers from 1 to 1024" },
+	{ "--size", "4x", "--size: found \"4x\", expected N or N..M, integers from 1 to 1024" },
+	{ "--size", "-1", "--size: found \"-1\", expected N or N..M, integers from 1 to 1024" },
 	{ "--size", "99999999999999999999",
-	  "--size: found \"99999999999999999999\", expected an integer "
-	  "from 1 to 1024" },
+	  "--size: found \"99999999999999999999\", expected N or N..M, "
+	  "integers from 1 to 1024" },
 	{ "--size", NULL, "--size: found nothing, expected a value" },
+	{ "--size", "5..4", "--size: found \"5..4\", expected N or N..M, integers from 1 to 1024" },
+	{ "--size", "1..", "--size: found \"1..\", expected N or N..M, integers from 1 to 1024" },
+	{ "--env", "A", "--env: found \"A\", expected NAME=VALUE" },
+	{ "--pool=default", "--pool=default",
+	  "--pool: found \"default\" twice, expected different names" },
 	{ "--call-timeout", "never",
 	  "--call-timeout: found \"never\", expected an integer from 1 to "
 	  "31536000000, or infinity" },
@@ -127,16 +158,16 @@ END_TEST
 START_TEST(several_slots_are_interrupted_unless_told_otherwise_and_never_killed)
 {
 	ck_assert_int_eq(parse("--slots=2", NULL), CONFIG_RUN);
-	ck_assert_uint_eq(config.abandon, ABANDON_INTERRUPT);
+	ck_assert_uint_eq(config.pool[0]->abandon, ABANDON_INTERRUPT);
 	config_free(&config);
 	ck_assert_int_eq(parse("--slots=2", "--abandon=finish"), CONFIG_RUN);
-	ck_assert_uint_eq(config.abandon, ABANDON_FINISH);
+	ck_assert_uint_eq(config.pool[0]->abandon, ABANDON_FINISH);
 	config_free(&config);
 	ck_assert_int_eq(parse("--abandon=interrupt", "--slots=64"), CONFIG_RUN);
-	ck_assert_uint_eq(config.abandon, ABANDON_INTERRUPT);
+	ck_assert_uint_eq(config.pool[0]->abandon, ABANDON_INTERRUPT);
 	config_free(&config);
 	ck_assert_int_eq(parse("--slots=1", "--abandon=kill"), CONFIG_RUN);
-	ck_assert_uint_eq(config.abandon, ABANDON_KILL);
+	ck_assert_uint_eq(config.pool[0]->abandon, ABANDON_KILL);
 	config_free(&config);
 	for (int turned = 0; turned < 2; turned++) {
 		const char *slots = "--slots=8", *kill = "--abandon=kill";
@@ -219,7 +250,7 @@ START_TEST(what_may_be_called_is_decided_by_name)
 	ck_assert_int_eq(
 		config_parse(&config, argc, (char *const *)(uintptr_t)argv, error, sizeof error),
 		CONFIG_RUN);
-	ck_assert_msg(config_allows(&config, row->module, strlen(row->module), row->function,
+	ck_assert_msg(config_allows(config.pool[0], row->module, strlen(row->module), row->function,
 				    strlen(row->function)) == row->expected,
 		      "row %d: %s %s", _i, row->module, row->function);
 	config_free(&config);
@@ -232,8 +263,8 @@ START_TEST(a_name_too_long_to_be_looked_up_is_not_allowed)
 
 	memset(name, 'x', sizeof name);
 	ck_assert_int_eq(parse("--allow", "*"), CONFIG_RUN);
-	ck_assert(config_allows(&config, name, 1000, "f", 1));
-	ck_assert(!config_allows(&config, name, sizeof name, "f", 1));
+	ck_assert(config_allows(config.pool[0], name, 1000, "f", 1));
+	ck_assert(!config_allows(config.pool[0], name, sizeof name, "f", 1));
 	config_free(&config);
 }
 END_TEST
@@ -264,6 +295,7 @@ int main(void)
 	suite_add_tcase(s, c);
 	tcase_add_test(c, defaults_are_those_of_the_table);
 	tcase_add_test(c, values_are_taken_in_every_way_of_writing);
+	tcase_add_test(c, each_pool_has_options_of_its_own);
 	tcase_add_loop_test(c, a_wrong_value_is_told_what_was_found_and_expected, 0,
 			    sizeof wrongs / sizeof wrongs[0]);
 	tcase_add_test(c, several_slots_are_interrupted_unless_told_otherwise_and_never_killed);

@@ -54,6 +54,7 @@ struct heard {
 
 static struct node node;
 static struct config config;
+static struct node_pool *the_pool;
 static struct node_options options;
 static struct peer peers[PEERS];
 static struct worker *workers[WORKERS];
@@ -558,11 +559,12 @@ static inline void given_node(const char *size, long n)
 	node.next_id = NODE_FIRST_ID;
 	node.creation = 3;
 	node.stage = NODE_RUNNING;
+	list_init(&node.pools);
 	list_init(&node.books);
 	list_init(&node.dirty);
 	node_callbacks_init(&node);
 	node_connect_init(&node);
-	ck_assert_ptr_nonnull(node.pool = node_pool_new(&node));
+	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
 	for (unsigned i = 0; i < PEERS; i++)
 		given_peer(&peers[i], names[i], &dist);
@@ -574,7 +576,7 @@ static inline void given_node(const char *size, long n)
 /* Everybody leaves; the books must balance, and nothing may stay. */
 static inline void then_all_is_given_back(void)
 {
-	const struct pool_totals *t = pool_totals(node.pool->pool);
+	const struct pool_totals *t = pool_totals(the_pool->pool);
 	uint64_t done = 0;
 
 	node_fails = -1;
@@ -582,10 +584,10 @@ static inline void then_all_is_given_back(void)
 		if (!peers[i].closed)
 			peer_close(&peers[i], "the test is over");
 	settle();
-	pool_check(node.pool->pool);
-	node_pool_event(node.pool, &(struct pool_event){ .type = POOL_STOP });
+	pool_check(the_pool->pool);
+	node_pool_event(the_pool, &(struct pool_event){ .type = POOL_STOP });
 	for (uint64_t id = 0; id < WORKERS; id++) {
-		struct node_worker *w = node_worker_find(node.pool, id);
+		struct node_worker *w = node_worker_find(the_pool, id);
 
 		if (w != NULL && w->os_pid > 0)
 			node_worker_exited(w, 0, 9);
@@ -596,17 +598,17 @@ static inline void then_all_is_given_back(void)
 	for (unsigned i = 0; i < forkservers_started; i++)
 		if (!forkservers[i].down)
 			forkserver_ends(i);
-	ck_assert(list_empty(&node.pool->forkservers));
+	ck_assert(list_empty(&the_pool->forkservers));
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		done += t->outcome[i];
 	ck_assert_uint_eq(t->received, done);
-	ck_assert_uint_eq(pool_queued(node.pool->pool) + pool_running(node.pool->pool), 0);
-	ck_assert_uint_eq(pool_leases(node.pool->pool), 0);
+	ck_assert_uint_eq(pool_queued(the_pool->pool) + pool_running(the_pool->pool), 0);
+	ck_assert_uint_eq(pool_leases(the_pool->pool), 0);
 	ck_assert(list_empty(&node.books) && list_empty(&node.dirty));
-	ck_assert(list_empty(&node.pool->waiting) && list_empty(&node.pool->drains) &&
-		  list_empty(&node.pool->reloads));
+	ck_assert(list_empty(&the_pool->waiting) && list_empty(&the_pool->drains) &&
+		  list_empty(&the_pool->reloads));
 	ck_assert_ptr_null(node.watches);
-	ck_assert_ptr_null(node.pool->workers);
+	ck_assert_ptr_null(the_pool->workers);
 	for (unsigned i = 0; i < WORKERS; i++)
 		ck_assert_ptr_null(workers[i]);
 	for (unsigned i = 0; i < PEERS; i++) {
@@ -617,11 +619,11 @@ static inline void then_all_is_given_back(void)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
-	uv_close((uv_handle_t *)&node.pool->timer, NULL);
-	uv_close((uv_handle_t *)&node.pool->deadlock_timer, NULL);
-	uv_close((uv_handle_t *)&node.pool->reload_timer, NULL);
+	uv_close((uv_handle_t *)&the_pool->timer, NULL);
+	uv_close((uv_handle_t *)&the_pool->deadlock_timer, NULL);
+	uv_close((uv_handle_t *)&the_pool->reload_timer, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
-	node_pool_free(node.pool);
+	node_pool_free(the_pool);
 	buf_free(&node.scratch);
 	buf_free(&node.names);
 	buf_free(&node.session_key);

@@ -11,19 +11,14 @@
 
 #define ARGS_MAX 64
 
-static void look(const struct config *c)
+static void look_at_pool(const struct config_pool *c)
 {
-	const struct config_list *lists[] = { &c->pythonpath, &c->preload, &c->allow, &c->expose };
+	const struct config_list *lists[] = { &c->pythonpath, &c->preload, &c->allow, &c->expose, &c->env };
 	struct config_expose parts;
 
-	MUST((c->name != NULL) != (c->sname != NULL));
-	MUST(c->name == NULL || strchr(c->name, '@') != NULL);
-	MUST(c->pool != NULL && c->pool[0] != '\0' && strcmp(c->pool, "krait") != 0);
-	MUST(c->listen != NULL && c->listen[0] != '\0');
-	MUST(c->size >= 1 && c->size <= 1024 && c->port <= 65535);
-	MUST(c->net_ticktime_s >= 1 && c->net_ticktime_s <= 86400);
-	MUST(c->handshake_timeout_ms >= 10 && c->max_peers >= 1 && c->stop_on_eof <= 1);
-	MUST(c->log_level < LOG_LEVELS && c->start_method <= START_SPAWN && c->abandon <= 2);
+	MUST(c->name != NULL && c->name[0] != '\0' && strcmp(c->name, "krait") != 0);
+	MUST(c->size >= 1 && c->size <= c->size_max && c->size_max <= 1024);
+	MUST(c->start_method <= START_SPAWN && c->abandon <= 2);
 	MUST(c->strings <= STRINGS_BYTES && c->max_depth >= 1 && c->max_depth <= 400);
 	MUST(c->max_request_bytes <= INT32_MAX && c->max_result_bytes <= INT32_MAX);
 	MUST(c->call_timeout_ms >= 1 && c->breaker_threshold >= 1 && c->start_burst >= 1);
@@ -47,6 +42,18 @@ static void look(const struct config *c)
 		MUST(!config_allows(c, pattern, len, "_f", 2));
 		MUST(!config_allows(c, pattern, len, "f._g", 4));
 	}
+}
+
+static void look(const struct config *c)
+{
+	MUST((c->name != NULL) != (c->sname != NULL));
+	MUST(c->name == NULL || strchr(c->name, '@') != NULL);
+	MUST(c->listen != NULL && c->listen[0] != '\0' && c->port <= 65535);
+	MUST(c->net_ticktime_s >= 1 && c->net_ticktime_s <= 86400);
+	MUST(c->handshake_timeout_ms >= 10 && c->max_peers >= 1 && c->stop_on_eof <= 1);
+	MUST(c->log_level < LOG_LEVELS && c->pools >= 1 && c->pools <= CONFIG_POOLS_MAX);
+	for (unsigned i = 0; i < c->pools; i++)
+		look_at_pool(c->pool[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -44,7 +44,7 @@ static void look_at_envelope(const struct envelope *env, bool whole)
 static void look_at_mfa(const struct request *req)
 {
 	static char pattern[] = "a.b*c";
-	static const struct config few_allowed = { .allow = { .item = { pattern }, .count = 1 } };
+	static const struct config_pool few_allowed = { .allow = { .item = { pattern }, .count = 1 } };
 
 	MUST(inside(req->module) && req->module.len > 0 && req->module.len <= REQUEST_NAME_MAX);
 	MUST(inside(req->function) && req->function.len > 0 &&
