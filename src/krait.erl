@@ -29,6 +29,7 @@
 -export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
 -export([use_lease/2]).
 -export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
+-export([request/3]).
 -export([resize/2, pause/1, resume/1, drain/1, drain/2, reload/1, recycle/2, kill/2]).
 -export_type([pool/0, instance/0, lease/0, stream/0, name/0, call_options/0, reason/0]).
 
@@ -68,6 +69,8 @@
                 | {start_failed, term()}
                 | {no_worker, non_neg_integer()} | resumed
                 | paused | draining
+                | {no_request, non_neg_integer()} | cancelled
+                | {forbidden, atom(), atom()} | {bad_config, binary()} | {restart_needed, atom()}
                 | {nodedown, node()} | noproc.
 
 %% How much longer than the node's own deadline a call waits: the way there and back, and a node that
@@ -156,11 +159,11 @@ pool(Instance) ->
 %% 0), or any node, by its name or one of its pools, which drains and exits after the answer.
 -spec stop(pool()) -> ok | {error, reason() | {node_exit, non_neg_integer()}}.
 stop({_, Node}) ->
-    request({krait, Node}, stop, infinity);
+    ask({krait, Node}, stop, infinity);
 stop(Pool) ->
     case is_instance(Pool) of
         true -> local(fun() -> krait_node:stop(Pool) end);
-        false when is_atom(Pool) -> request({krait, Pool}, stop, infinity);
+        false when is_atom(Pool) -> ask({krait, Pool}, stop, infinity);
         false -> {error, noproc}
     end.
 
@@ -372,8 +375,9 @@ workers(Pool) ->
 
 %% --- control --------------------------------------------------------------------------------------
 
-%% @doc Sets how many workers there are, 1 to 1024. Who is too many leaves when it is free.
--spec resize(pool(), pos_integer()) -> ok | {error, reason()}.
+%% @doc Sets how many workers there are, 1 to 1024, or `{Min, Max}'. Who is too many leaves when it is
+%% free.
+-spec resize(pool(), pos_integer() | {pos_integer(), pos_integer()}) -> ok | {error, reason()}.
 resize(Pool, Size) ->
     on(Pool, {resize, Size}, infinity).
 
@@ -415,12 +419,17 @@ recycle(Pool, Worker) ->
 kill(Pool, Worker) ->
     on(Pool, {kill, Worker}, infinity).
 
+%% @doc Any other request, as the protocol has it: what {@link krait_admin} is made of.
+-spec request(pool(), term(), timeout()) -> term().
+request(Pool, Request, Timeout) ->
+    on(Pool, Request, Timeout).
+
 %% --- the way there --------------------------------------------------------------------------------
 
 -spec on(pool(), term(), timeout()) -> term().
 on(Pool, Request, Timeout) ->
     case resolve(Pool) of
-        {ok, To} -> request(To, Request, Timeout);
+        {ok, To} -> ask(To, Request, Timeout);
         {error, _} = Error -> Error
     end.
 
@@ -452,8 +461,8 @@ local(Fun) ->
     catch exit:{_, {gen_server, call, _}} -> {error, noproc}
     end.
 
--spec request({atom(), node()} | pid(), term(), timeout()) -> term().
-request(To, Request, Timeout) ->
+-spec ask({atom(), node()} | pid(), term(), timeout()) -> term().
+ask(To, Request, Timeout) ->
     try gen_server:call(To, Request, Timeout)
     catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
     end.

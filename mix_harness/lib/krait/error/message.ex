@@ -110,6 +110,23 @@ defmodule Krait.Error.Message do
     "there is no worker #{inspect(id)}: workers/1 has the ids of those that there are"
   end
 
+  def text({:no_request, id}, _) do
+    "there is no request #{inspect(id)}: it has ended, or never was; Krait.Admin.requests/2 has the ids"
+  end
+
+  def text(:cancelled, _), do: "an operator cancelled it"
+
+  def text({:forbidden, verb, role}, _) do
+    "this BEAM may not ask for #{verb}: that is for the role #{role}. " <>
+      "The node's options admin and watch name the nodes that may"
+  end
+
+  def text({:bad_config, text}, _),
+    do: "the configuration is wrong, and nothing changed: #{words(text)}"
+
+  def text({:restart_needed, option}, _),
+    do: "option #{option} cannot change while the node runs: restart it"
+
   def text(:resumed, _), do: "the pool was resumed before the last call had finished"
 
   def text(:paused, _), do: "the pool is paused: resume it"
