@@ -86,16 +86,13 @@
 %% @doc Runs a node as an external program that stops with its owner.
 %%
 %% Returns once the node is published (`await_ready => true': once its workers are ready too).
-%% Options are a map or a list. Those of the node's command line, with underscores: `pool', `size',
-%% `slots', `rpc', `session_mode', `session_ttl', `max_sessions', `preload', `expose', `allow',
-%% `python', `pythonpath', `start_method', `abandon', `interrupt_grace',
-%% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
-%% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
-%% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
-%% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level', `listen',
-%% `port', `cookie_file'. And:
+%% Options are a map or a list. Those of the node's command line, with underscores
+%% ({@link krait_options_table}; `size' may be `{Least, Most}', and `--env' is `worker_env'). And:
 %% <ul>
 %% <li>`name': the node's name, with or without host; by default a new one on this BEAM's host</li>
+%% <li>`pools': a map or a list of `{Name, Options}', for several pools in one node. Options of pools that
+%% stand beside it are those of each pool that does not say otherwise. Calls that name the instance go to
+%% `default', or to the first</li>
 %% <li>`register': an atom under which the instance is registered locally</li>
 %% <li>`timeout': how long the start may take, in ms (30000)</li>
 %% <li>`await_ready': `true', `false' (default) or ms: wait until the workers are ready</li>

@@ -101,12 +101,16 @@ defmodule Krait do
   Starts a node as an external program that stops with its owner.
 
   Returns once it is published; with `await_ready: true` once its workers are ready too. All options
-  of the node's command line (with underscores), and those of `:krait.start_link/1`, are understood; a
-  wrong one is refused with what was expected and what was got:
+  of the node's command line (with underscores), and those of `:krait.start_link/1`, are understood.
+  Several pools in one node, which share what stands beside `pools`:
+
+      {Krait, name: "krait", pools: [default: [size: 8], gpu: [size: 1..2, python: "/opt/gpu/bin/python3"]]}
+
+  A wrong option is refused with what was expected and what was got:
 
       iex> {:error, error} = Krait.start_link(size: 0)
       iex> Exception.message(error)
-      "option size: expected an integer of at least 1, got: 0"
+      "option size: expected an integer of at least 1, or {Least, Most}, got: 0"
   """
   @spec start_link(options) :: {:ok, pid} | {:error, Error.t()}
   def start_link(options \\ []), do: wrap(:krait.start_link(options), [])

@@ -117,8 +117,9 @@ defmodule Krait.ClusterRollingTest do
 
     assert echo(cluster) == :right
     assert totals(new).answered == 1
-    assert :ok = Cluster.replace(cluster, old.name, new.name)
+    assert :ok = Cluster.replace(cluster, old.name, new.name, stop: false)
     assert {:ok, nil} = Task.await(task)
+    assert Krait.ping(old.pool) == :pong
     assert Enum.map(Cluster.nodes(cluster), & &1.node) == [new.name]
   end
 

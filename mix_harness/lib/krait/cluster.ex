@@ -306,10 +306,12 @@ defmodule Krait.Cluster do
   A session on `old` that has not ended within `:session_grace` is lost, and says so as above. Where other
   BEAMs use the same nodes, give them a `:group` in common, so that all of them see it; else add `new` to
   their clusters before. When a step fails, its error is the result, and the same call goes on from there.
-  A supervisor must not start `old` again: `restart: :transient`.
+  A supervisor must not start `old` again: `restart: :transient`. A node with several pools stops as a whole:
+  with `stop: false` it is left running, drained.
   """
-  @spec replace(name, member, member, [{:ready_timeout | :session_grace | :timeout, timeout}]) ::
-          Krait.on_done()
+  @spec replace(name, member, member, [
+          {:ready_timeout | :session_grace | :timeout, timeout} | {:stop, boolean}
+        ]) :: Krait.on_done()
   def replace(cluster, old, new, options \\ []),
     do: Rolling.replace(cluster, address(cluster, old), address(cluster, new), options)
 

@@ -21,7 +21,7 @@ defmodule Krait.Cluster.Rolling do
          :ok <- Krait.Cluster.await(name, new, ready_ms),
          :ok <- drain(name, old, options),
          :ok <- quiet(name, old),
-         :ok <- stop(old) do
+         :ok <- stop(old, Keyword.get(options, :stop, true)) do
       Krait.Cluster.leave(name, old)
     end
   end
@@ -84,7 +84,9 @@ defmodule Krait.Cluster.Rolling do
     end
   end
 
-  defp stop({_, node} = address) do
+  defp stop(_, false), do: :ok
+
+  defp stop({_, node} = address, true) do
     monitor = Process.monitor(address)
 
     with :ok <- Krait.stop({:krait, node}) do
