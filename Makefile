@@ -55,15 +55,21 @@ NODE     := $(BIN)/krait
 .SECONDARY:
 
 STRESS   := $(BIN)/krait_stress
+CTL      := $(BIN)/kraitctl
 
-all: $(NODE) $(STRESS) priv/python
+all: $(NODE) $(STRESS) $(CTL) priv/python
 
 $(NODE): $(call OBJ,$(SOURCES))
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+$(STRESS): $(call OBJ,$(wildcard c_src/tools/*stress*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer epmd epmd_lookup children)) \
+        $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -84,6 +90,8 @@ $(BUILD)/libkrait.a: $(call OBJ,$(CORE))
 $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/support/*.c)) $(BUILD)/libkrait.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $(LDLIBS) \
 	         $(shell pkg-config --libs check)
+
+$(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
@@ -209,6 +217,6 @@ fmt:
 	cd mix_harness && mix format
 
 clean:
-	rm -rf build priv/krait priv/krait_stress priv/python _build mix_harness/_build
+	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
 
 -include $(shell find build -name '*.d' 2>/dev/null)

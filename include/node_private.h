@@ -26,6 +26,10 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_roles.c    who may say what
+ *   node_requests.c requests, peers and pools, written; requests cancelled
+ *   node_config.c   the configuration: shown, set, read again
+ *   node_events.c   who hears of events and log lines
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
  * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
@@ -82,6 +86,7 @@ enum answer_kind {
 	ANSWER_SESSION_BUSY,
 	ANSWER_NO_SESSION,
 	ANSWER_DEADLOCK,
+	ANSWER_CANCELLED,
 	ANSWER_KINDS
 };
 
@@ -97,6 +102,9 @@ struct books {
 	uint64_t id;
 	bool up, forgotten;
 	bool dialled; /* we opened the connection */
+	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
+	uint32_t uid;                                         /* KNOWN */
+	uint64_t up_us;
 	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
@@ -330,6 +338,7 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list strays; /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
 	uv_timer_t connect_timer;
@@ -665,5 +674,23 @@ const char *signal_name(int signal);
 /* node_status.c */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
+
+/* node_roles.c */
+enum request_role node_role(struct books *b);
+/* Whether the peer may say that; else the Reason, {forbidden, Verb, Role}, and a line in the log. */
+bool node_may(struct books *b, enum request_verb verb, struct buf *reason);
+/* The local user who opened the connection, in a static buffer; NULL: nobody asks, or it is not known. */
+const char *node_user(struct books *b);
+
+/* node_requests.c */
+/* What operators ask that has no room of its own above: STATUS, WORKERS, CANCEL, REQUESTS, PEERS, POOLS; and
+ * it hands on what the next two rooms answer. */
+void node_administer(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
+void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_events.c: SUBSCRIBE, UNSUBSCRIBE. */
+void node_subscription(struct node *n, const struct origin *o, const struct request *req);
 
 #endif
