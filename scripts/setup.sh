@@ -27,7 +27,8 @@ demo="gcc libc6-dev make pkg-config
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
 # python3-numpy            tensors; Krait does without
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
-test="check rebar3 python3-pytest python3-hypothesis python3-numpy"
+# iproute2                 hosts that are none: network namespaces for the tests of clusters
+test="check iproute2 rebar3 python3-pytest python3-hypothesis python3-numpy"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"
