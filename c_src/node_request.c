@@ -285,6 +285,9 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 		answer_atom(&to, "ok");
 		node_stop(p->node, "told by a peer");
 		break;
+	default:
+		node_administer(p, o, req);
+		break;
 	}
 }
 

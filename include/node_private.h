@@ -26,6 +26,9 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_requests.c requests, peers and pools, written; requests cancelled
+ *   node_config.c   the configuration: shown, set, read again
+ *   node_events.c   who hears of events and log lines
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
  * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
@@ -665,5 +668,16 @@ const char *signal_name(int signal);
 /* node_status.c */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
+
+/* node_requests.c */
+/* What operators ask that has no room of its own above: CANCEL, REQUESTS, PEERS, POOLS; and it hands on
+ * what the next two rooms answer. */
+void node_administer(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
+void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_events.c: SUBSCRIBE, UNSUBSCRIBE. */
+void node_subscription(struct node *n, const struct origin *o, const struct request *req);
 
 #endif
