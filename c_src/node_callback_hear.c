@@ -108,6 +108,7 @@ void node_callback_spawned(struct books *b, const struct dist_event *ev)
 void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_event *ev)
 {
 	struct callback *c = callback_find(b->node, ref_id);
+	struct node_pool *p = NULL;
 
 	if (c == NULL || c->books != b)
 		return;
@@ -121,7 +122,8 @@ void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_even
 		break;
 	case CALLBACK_WHEREIS:
 		whereis_ended(c, ev->reason);
-		node_deadlock_check(c->worker->pool);
+		while ((p = node_pool_next(b->node, p)) != NULL)
+			node_deadlock_check(p);
 		break;
 	case CALLBACK_SEND:
 		break;

@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import threading
 from types import FrameType
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, NoReturn, Optional
 
+from krait import _swallowed
 from krait._aio import Loops
 from krait._channel import BadFrame, Channel, ChannelLost
 from krait._context import Scope, running
@@ -46,6 +47,7 @@ class Hearing(Engine):
         self._reading = threading.Lock()
         self._main = running.thread = threading.get_ident()
         interrupt.whose = self._whose
+        _swallowed.install(self._swallowed)
 
     def _is_main(self) -> bool:
         return threading.get_ident() == self._main
@@ -124,7 +126,7 @@ class Hearing(Engine):
 
     def _hear(self, frame: FrameType | None) -> bool:
         ids, self._announced = self._announced, []
-        top = self._stack[-1] if self._stack else running
+        top = self._top()
         if self.inner:  # else there is no other that it could mean
             ids += self._arrived_interrupts()
         meant = [scope for scope in (self._scope(id_) for id_ in ids) if scope is not None]
@@ -156,6 +158,16 @@ class Hearing(Engine):
             return self._loops.cancel(scope, frame if here else None)
         scope.interrupted = 0 if here else scope.id
         return here
+
+    def _swallowed(self, error: BaseException) -> Optional[_swallowed.Again]:
+        if not (isinstance(error, KeyboardInterrupt) and self._is_main() and self._interrupt.armed):
+            return None
+        self._raised.discard(self._top().id)
+        return _swallowed.by_signal()
+
+    def _top(self) -> Scope:
+        """The call whose code runs here."""
+        return self._stack[-1] if self._stack else running
 
     def _scope(self, call_id: int) -> Scope | None:
         scope = self.scopes.get(call_id)

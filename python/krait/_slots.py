@@ -21,9 +21,9 @@ import os
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from krait import _process
+from krait import _process, _swallowed
 from krait._answers import Answers
 from krait._channel import BadFrame, Body
 from krait._context import Scope, scope_of_context
@@ -56,6 +56,7 @@ class Slots(Engine):
         self._loop = LoopThread()
         self._threads = Threads(self.settings.slots, self.settings)
         self._loop_answers = Answers(self.settings)
+        _swallowed.install(self._swallowed)
 
     # On the main thread
 
@@ -168,6 +169,12 @@ class Slots(Engine):
             with lock:
                 scope.aim = 0
             raise
+
+    def _swallowed(self, error: BaseException) -> Optional[_swallowed.Again]:
+        scope = scope_of_context.get()
+        if not isinstance(error, Interrupted) or scope is None or scope.aim != threading.get_ident():
+            return None
+        return _swallowed.in_this_thread(Interrupted)
 
     def held(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)

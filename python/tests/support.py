@@ -110,6 +110,7 @@ class Worker(Wire):
                 ours.close()
                 sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)
                 sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+                sys.unraisablehook = sys.__unraisablehook__  # not the tests' own
                 _process.take_output(out_write, err_write)
                 _process.faulthandler.enable(sys.stderr)
                 _worker.run(theirs, Settings(**settings), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -223,9 +224,15 @@ def test_no_memory_is_an_answer(worker):
     assert error(worker.fault("no_memory"))[0] in ("MemoryError", "OverflowError")
 
 
+def address_space(pid):
+    """In bytes."""
+    return int(open_text(f"/proc/{pid}/statm").split()[0]) * resource.getpagesize()
+
+
 @pytest.mark.skipif(msgpack.Packer.__module__.endswith("fallback"), reason="msgpack without C takes minutes")
 def test_no_memory_for_the_arguments_is_an_answer(worker):
-    assert worker.call("resource", "setrlimit", 9, (1 << 29, 1 << 29))[0] == "ok"  # RLIMIT_AS
+    limit = address_space(worker.pid) + (1 << 28)  # enough for the frame, not for what is in it
+    assert worker.call("resource", "setrlimit", resource.RLIMIT_AS, (limit, limit))[0] == "ok"
     call_id = next(worker.ids)
     head = b"\x97\x01" + msgpack.packb(call_id) + msgpack.packb("krait_faults") + msgpack.packb("echo")
     # 2^26 ones take 64 MB on the wire and 512 MB as a list.
