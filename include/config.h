@@ -29,7 +29,6 @@ struct config_list {
 
 enum start_method { START_FORK, START_SPAWN };
 enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
 
 /* What one pool is told. Enumerations and flags are uint64_t, so that the table needs one way to store
  * them. */
