@@ -55,15 +55,21 @@ NODE     := $(BIN)/krait
 .SECONDARY:
 
 STRESS   := $(BIN)/krait_stress
+CTL      := $(BIN)/kraitctl
 
-all: $(NODE) $(STRESS) priv/python
+all: $(NODE) $(STRESS) $(CTL) priv/python
 
 $(NODE): $(call OBJ,$(SOURCES))
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+$(STRESS): $(call OBJ,$(wildcard c_src/tools/*stress*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer epmd epmd_lookup children)) \
+        $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -209,6 +215,6 @@ fmt:
 	cd mix_harness && mix format
 
 clean:
-	rm -rf build priv/krait priv/krait_stress priv/python _build mix_harness/_build
+	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
 
 -include $(shell find build -name '*.d' 2>/dev/null)

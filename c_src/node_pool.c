@@ -111,6 +111,9 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 	case POOL_TERMINATE:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
 		break;
+	case POOL_ABORT:
+		node_worker_signal(node_worker_find(p, a->worker_id), SIGABRT, false);
+		break;
 	case POOL_KILL:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
 		break;

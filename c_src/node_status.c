@@ -48,6 +48,7 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_SESSION_BUSY] = "session_busy",
 	[ANSWER_NO_SESSION] = "no_session",
 	[ANSWER_DEADLOCK] = "deadlock",
+	[ANSWER_CANCELLED] = "cancelled",
 };
 
 static void put_totals(struct node_pool *p, struct buf *out)

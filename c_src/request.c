@@ -220,67 +220,92 @@ static int parse_give_away(const uint8_t *e, uint32_t arity, struct request *out
 
 static const struct row {
 	const char *name, *expected;
+	enum request_role role; /* who may say it */
 	enum request_verb verb;
 	unsigned targets;
 	uint32_t min_arity, max_arity;
 	request_parser parse; /* NULL: nothing more to it */
 } rows[] = {
 	{ "call", "{call, Module, Function, Args} or {call, Module, Function, Args, Opts}",
-	  VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	  ROLE_USE, VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
 	{ "stream", "{stream, Module, Function, Args} or {stream, Module, Function, Args, Opts}",
-	  VERB_STREAM, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
-	{ "batch", "{batch, Calls} or {batch, Calls, Opts}", VERB_BATCH, TARGET_POOL | TARGET_LEASE,
-	  2, 3, parse_batch },
-	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", VERB_CHECKOUT, TARGET_POOL, 2,
-	  3, parse_checkout },
-	{ "checkin", "checkin", VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
-	{ "give_away", "{give_away, Pid}", VERB_GIVE_AWAY, TARGET_LEASE, 2, 2, parse_give_away },
-	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1,
-	  2, request_parse_ping },
-	{ "ping", "ping", VERB_PING, TARGET_STREAM, 1, 1, NULL },
-	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY,
+	  ROLE_USE, VERB_STREAM, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	{ "batch", "{batch, Calls} or {batch, Calls, Opts}", ROLE_USE, VERB_BATCH,
+	  TARGET_POOL | TARGET_LEASE, 2, 3, parse_batch },
+	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", ROLE_USE, VERB_CHECKOUT,
+	  TARGET_POOL, 2, 3, parse_checkout },
+	{ "checkin", "checkin", ROLE_USE, VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
+	{ "give_away", "{give_away, Pid}", ROLE_USE, VERB_GIVE_AWAY, TARGET_LEASE, 2, 2,
+	  parse_give_away },
+	{ "ping", "ping or {ping, worker}", ROLE_USE, VERB_PING,
+	  TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1, 2, request_parse_ping },
+	{ "ping", "ping", ROLE_USE, VERB_PING, TARGET_STREAM, 1, 1, NULL },
+	{ "await_ready", "await_ready or {await_ready, N}", ROLE_USE, VERB_AWAIT_READY,
 	  TARGET_NODE | TARGET_POOL, 1, 2, request_parse_await },
-	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "workers", "workers", VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "sessions", "sessions", VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "end_session", "{end_session, Id}", VERB_END_SESSION, TARGET_NODE | TARGET_POOL, 2, 2,
-	  parse_end_session },
-	{ "pools", "pools", VERB_POOLS, TARGET_NODE, 1, 1, NULL },
-	{ "peers", "peers", VERB_PEERS, TARGET_NODE, 1, 1, NULL },
-	{ "requests", "requests or {requests, Max}", VERB_REQUESTS, TARGET_NODE | TARGET_POOL, 1, 2,
-	  request_parse_requests },
-	{ "cancel", "{cancel, Id}", VERB_CANCEL, TARGET_NODE | TARGET_POOL, 2, 2,
+	{ "status", "status", ROLE_WATCH, VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "workers", "workers", ROLE_WATCH, VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "sessions", "sessions", ROLE_WATCH, VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1,
+	  NULL },
+	{ "end_session", "{end_session, Id}", ROLE_USE, VERB_END_SESSION, TARGET_NODE | TARGET_POOL,
+	  2, 2, parse_end_session },
+	{ "pools", "pools", ROLE_WATCH, VERB_POOLS, TARGET_NODE, 1, 1, NULL },
+	{ "peers", "peers", ROLE_WATCH, VERB_PEERS, TARGET_NODE, 1, 1, NULL },
+	{ "requests", "requests or {requests, Max}", ROLE_WATCH, VERB_REQUESTS,
+	  TARGET_NODE | TARGET_POOL, 1, 2, request_parse_requests },
+	{ "cancel", "{cancel, Id}", ROLE_ADMIN, VERB_CANCEL, TARGET_NODE | TARGET_POOL, 2, 2,
 	  request_parse_cancel },
-	{ "config", "config", VERB_CONFIG, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "set", "{set, Option, Value}", VERB_SET, TARGET_NODE | TARGET_POOL, 3, 3,
+	{ "config", "config", ROLE_WATCH, VERB_CONFIG, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "set", "{set, Option, Value}", ROLE_ADMIN, VERB_SET, TARGET_NODE | TARGET_POOL, 3, 3,
 	  request_parse_set },
-	{ "subscribe", "{subscribe, Topics}", VERB_SUBSCRIBE, TARGET_NODE | TARGET_POOL, 2, 2,
-	  request_parse_subscribe },
-	{ "unsubscribe", "unsubscribe", VERB_UNSUBSCRIBE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "resize", "{resize, N} or {resize, {Min, Max}}", VERB_RESIZE, TARGET_NODE | TARGET_POOL,
-	  2, 2, request_parse_resize },
-	{ "pause", "pause", VERB_PAUSE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "resume", "resume", VERB_RESUME, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "drain", "drain", VERB_DRAIN, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "reload", "reload or {reload, config}", VERB_RELOAD, TARGET_NODE, 1, 2,
+	{ "subscribe", "{subscribe, Topics}", ROLE_WATCH, VERB_SUBSCRIBE, TARGET_NODE | TARGET_POOL,
+	  2, 2, request_parse_subscribe },
+	{ "unsubscribe", "unsubscribe", ROLE_WATCH, VERB_UNSUBSCRIBE, TARGET_NODE | TARGET_POOL, 1,
+	  1, NULL },
+	{ "resize", "{resize, N} or {resize, {Min, Max}}", ROLE_ADMIN, VERB_RESIZE,
+	  TARGET_NODE | TARGET_POOL, 2, 2, request_parse_resize },
+	{ "pause", "pause", ROLE_ADMIN, VERB_PAUSE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "resume", "resume", ROLE_ADMIN, VERB_RESUME, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "drain", "drain", ROLE_ADMIN, VERB_DRAIN, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "reload", "reload or {reload, config}", ROLE_ADMIN, VERB_RELOAD, TARGET_NODE, 1, 2,
 	  request_parse_reload },
-	{ "reload", "reload", VERB_RELOAD, TARGET_POOL, 1, 1, NULL },
-	{ "recycle", "{recycle, Worker}", VERB_RECYCLE, TARGET_NODE | TARGET_POOL, 2, 2,
+	{ "reload", "reload", ROLE_ADMIN, VERB_RELOAD, TARGET_POOL, 1, 1, NULL },
+	{ "recycle", "{recycle, Worker}", ROLE_ADMIN, VERB_RECYCLE, TARGET_NODE | TARGET_POOL, 2, 2,
 	  request_parse_worker },
-	{ "kill", "{kill, Worker}", VERB_KILL, TARGET_NODE | TARGET_POOL, 2, 2,
+	{ "kill", "{kill, Worker}", ROLE_ADMIN, VERB_KILL, TARGET_NODE | TARGET_POOL, 2, 2,
 	  request_parse_worker },
-	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
+	{ "stop", "stop", ROLE_ADMIN, VERB_STOP, TARGET_NODE, 1, 1, NULL },
 };
 
-const char *request_verb_name(enum request_verb verb)
+static const struct row *row_of(enum request_verb verb)
 {
 	verb = verb == VERB_PING_WORKER     ? VERB_PING
 	       : verb == VERB_RELOAD_CONFIG ? VERB_RELOAD
 					    : verb;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (rows[i].verb == verb)
-			return rows[i].name;
-	return "";
+			return &rows[i];
+	return NULL;
+}
+
+const char *request_verb_name(enum request_verb verb)
+{
+	const struct row *row = row_of(verb);
+
+	return row != NULL ? row->name : "";
+}
+
+enum request_role request_verb_role(enum request_verb verb)
+{
+	const struct row *row = row_of(verb);
+
+	return row != NULL ? row->role : ROLE_ADMIN;
+}
+
+const char *request_role_name(enum request_role role)
+{
+	static const char *const names[] = { "use", "watch", "admin" };
+
+	return names[role];
 }
 
 static void set_defaults(const struct request_defaults *defaults, struct request *out)

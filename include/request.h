@@ -89,6 +89,13 @@ enum request_verb {
 	REQUEST_VERBS
 };
 
+/* Who may say a verb; each includes the former. */
+enum request_role {
+	ROLE_USE,   /* calls, leases, streams, sessions */
+	ROLE_WATCH, /* what there is and what happens */
+	ROLE_ADMIN  /* what changes something for others */
+};
+
 struct request_defaults {
 	uint64_t timeout_ms, queue_timeout_ms; /* or REQUEST_INFINITY */
 	bool strings_utf8;
@@ -139,6 +146,8 @@ int request_parse(const uint8_t *term, enum request_target target,
 
 /* How the verb is called in a request. */
 const char *request_verb_name(enum request_verb verb);
+enum request_role request_verb_role(enum request_verb verb);
+const char *request_role_name(enum request_role role);
 
 /* One {M, F, Args} of a batch: the terms and, in `out`, module, function and args. */
 bool request_parse_mfa(const uint8_t *term, struct request *out);

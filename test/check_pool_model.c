@@ -165,6 +165,7 @@ static struct event some_event(enum deed deed)
 	case LEASE_CALL:
 		return some_submit(deed);
 	case ABANDON:
+	case CANCEL:
 		e.id = (r = some_request()) != NULL ? r->id : 0;
 		return e;
 	case CHECKIN:
@@ -266,7 +267,7 @@ static void some_mood(void)
 		[GONE] = 12,         [BROKEN] = 3,        [TICK] = 10,        [RESIZE] = 1,
 		[REFUSED] = 1,       [OUT_OF_MEMORY] = 1, [OPENED] = 8,       [WAITS] = 10,
 		[WAITS_NO_MORE] = 3, [EXTEND] = 2,        [CLOSE_STREAM] = 3, [REFUSE] = 1,
-		[END_SESSION] = 2,
+		[END_SESSION] = 2,   [CANCEL] = 2,
 	};
 
 	sessions = ONE_OF(0, 1, 5, 9);
@@ -301,6 +302,7 @@ static struct pool_config some_config(void)
 		.start_timeout_us = 4 * ONE_OF(1, 1000, 100000, 2000000) + 1,
 		.interrupt_grace_us = ONE_OF(0, 4002, 400002, POOL_NEVER),
 		.stop_grace_us = ONE_OF(0, 4003, 400003, POOL_NEVER),
+		.dump_grace_us = ONE_OF(0, 0, 4002, 400002, POOL_NEVER),
 		.slots = (unsigned)ONE_OF(0, 1, 1, 2, 4),
 		.max_sessions = (unsigned)ONE_OF(0, 1, 3, 10, 10, 100),
 		.breaker = {

@@ -134,6 +134,9 @@ static inline void perform(const struct pool_action *a)
 	case POOL_TERMINATE:
 		say("TERMINATE %a", a->worker_id, 0, "");
 		break;
+	case POOL_ABORT:
+		say("ABORT %a", a->worker_id, 0, "");
+		break;
 	case POOL_KILL:
 		say("KILL %a", a->worker_id, 0, "");
 		break;

@@ -79,6 +79,7 @@ struct m_worker {
 	bool exists, retiring, trial;
 	uint64_t id, started, ready_at, touched, calls, last_call;
 	unsigned index, phase, n_slots;
+	enum pool_why why;
 	enum worker_state state; /* STARTING, STOPPING, or IDLE: it serves */
 	struct m_timer timer;
 	struct m_slot slots[MANY_SLOTS];

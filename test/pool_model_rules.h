@@ -5,7 +5,7 @@
 #include "pool_model.h"
 
 static void m_settle(struct m_session *sn);
-static void m_leave(struct m_worker *w, unsigned phase);
+static void m_leave(struct m_worker *w, enum pool_action_type how, enum pool_why why);
 static void m_lost_worker(struct m_request *r, bool not_begun);
 
 /* ---- what is expected ---- */
@@ -414,22 +414,30 @@ static void m_proved(struct m_worker *w)
 	w->trial = false;
 }
 
-static void m_leave(struct m_worker *w, unsigned phase)
+static void m_leave(struct m_worker *w, enum pool_action_type how, enum pool_why why)
 {
 	m_proved(w);
 	w->state = WORKER_STOPPING;
 	w->phase = 0;
 	m_withdraw(w);
-	m_phase(w, phase);
+	w->why = why;
+	m.totals.left[why]++;
+	if (how == POOL_ABORT && m.config.dump_grace_us > 0) {
+		w->phase = 1;
+		m_set(&w->timer, in(m.config.dump_grace_us));
+		expect_worker(POOL_ABORT, w->id);
+	} else {
+		m_phase(w, how == POOL_END ? 0 : 2);
+	}
 }
 
 /* Kills the worker for what one slot of it does. */
-static void m_put_down(struct m_worker *w, struct m_slot *s, bool timed_out)
+static void m_put_down(struct m_worker *w, struct m_slot *s, bool timed_out, enum pool_why why)
 {
 	if (s->lease_id)
 		m_end_lease(s->lease_id, timed_out ? LEASE_TIMEOUT : LEASE_WORKER_GONE,
 			    OUTCOME_LEASE_CLOSED);
-	m_leave(w, 2);
+	m_leave(w, why == WHY_CALLER_GONE ? POOL_KILL : POOL_ABORT, why);
 }
 
 /* ---- serving ---- */
@@ -647,7 +655,7 @@ static bool m_surplus(struct m_worker *w)
 	}
 	if (!w->retiring || m_in(w, WORKER_IDLE) < w->n_slots)
 		return false;
-	m_leave(w, 0);
+	m_leave(w, POOL_END, WHY_SURPLUS);
 	return true;
 }
 
@@ -706,7 +714,10 @@ static void m_cut(struct m_request *r, enum pool_outcome outcome, bool timed_out
 		if (!was.closing)
 			expect_close(w, s, c->id);
 	} else if (was.closing || was.abandon == ABANDON_KILL) {
-		m_put_down(w, s, timed_out);
+		m_put_down(w, s, timed_out,
+			   was.closing ? WHY_UNRESPONSIVE
+			   : timed_out ? WHY_TIMEOUT
+				       : WHY_CALLER_GONE);
 	} else if (was.abandon == ABANDON_INTERRUPT) {
 		s->interrupted = true;
 		s->timed_out = timed_out;
@@ -970,7 +981,7 @@ static void m_worker_event(const struct pool_event *ev)
 		w->exists = false;
 	} else if (w->state != WORKER_STOPPING) { /* BROKEN */
 		m_judge(w);
-		m_leave(w, 2);
+		m_leave(w, POOL_KILL, WHY_BROKEN);
 	}
 }
 
@@ -989,7 +1000,7 @@ static void m_resize(unsigned size)
 				last = w;
 			if (last == NULL)
 				break;
-			m_leave(last, 0);
+			m_leave(last, POOL_END, WHY_SURPLUS);
 		}
 }
 
@@ -1016,7 +1027,10 @@ static void m_stop(void)
 				m_end_lease(s->lease_id, LEASE_WORKER_GONE, OUTCOME_DRAINING);
 		}
 		if (w->state != WORKER_STOPPING)
-			m_leave(w, w->state == WORKER_STARTING || m_in(w, WORKER_BUSY) ? 2 : 0);
+			m_leave(w,
+				w->state == WORKER_STARTING || m_in(w, WORKER_BUSY) ? POOL_KILL
+										    : POOL_END,
+				WHY_STOP);
 	}
 	EACH(sn, m.sessions)
 	m_end_session(sn, SESSION_LOST);
@@ -1119,7 +1133,7 @@ static bool m_first_grace(void)
 		of = w;
 	}
 	if (first != NULL)
-		m_put_down(of, first, first->timed_out);
+		m_put_down(of, first, first->timed_out, WHY_UNRESPONSIVE);
 	return first != NULL;
 }
 
@@ -1134,7 +1148,7 @@ static bool m_first_timer(void)
 		return false;
 	if (first->state == WORKER_STARTING) {
 		m_start_failed(first);
-		m_leave(first, 2);
+		m_leave(first, POOL_ABORT, WHY_NOT_READY);
 	} else if (first->phase < 2) {
 		m_phase(first, first->phase + 1);
 	} else {
@@ -1248,6 +1262,7 @@ static void m_happen(const struct pool_event *ev)
 	struct m_call *c;
 
 	switch (ev->type) {
+	case POOL_CONFIGURE:
 	case POOL_PAUSE: /* check_pool_control has sentences for these */
 	case POOL_RESUME:
 	case POOL_RECYCLE:
@@ -1258,6 +1273,9 @@ static void m_happen(const struct pool_event *ev)
 		break;
 	case POOL_ABANDON:
 		m_cut(r, OUTCOME_ABANDONED, false);
+		break;
+	case POOL_CANCEL:
+		m_cut(r, OUTCOME_CANCELLED, false);
 		break;
 	case POOL_REFUSE:
 		m_done(r, OUTCOME_DEADLOCK);

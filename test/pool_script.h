@@ -19,6 +19,7 @@ enum deed {
 	CHECKOUT,
 	LEASE_CALL,
 	ABANDON,
+	CANCEL,
 	CHECKIN,
 	LEASE_DOWN,
 	READY,
@@ -84,6 +85,7 @@ static const char *const deed_names[] = {
 	[CHECKOUT] = "checkout",
 	[LEASE_CALL] = "lease_call",
 	[ABANDON] = "abandon",
+	[CANCEL] = "cancel",
 	[CHECKIN] = "checkin",
 	[LEASE_DOWN] = "owner of lease down",
 	[READY] = "ready",
@@ -112,6 +114,7 @@ static const char *const action_names[] = {
 	[POOL_INTERRUPT] = "INTERRUPT",
 	[POOL_END] = "END",
 	[POOL_TERMINATE] = "TERMINATE",
+	[POOL_ABORT] = "ABORT",
 	[POOL_KILL] = "KILL",
 	[POOL_DONE] = "DONE",
 	[POOL_LEASE_ENDED] = "LEASE_ENDED",
@@ -168,6 +171,7 @@ static void tell_event(const struct event *e)
 	case CLOSE_STREAM:
 	case REFUSE:
 	case ABANDON:
+	case CANCEL:
 	case CHECKIN:
 	case LEASE_DOWN:
 		fprintf(stderr, " %" PRIu64, e->id);
@@ -363,6 +367,7 @@ static void compare_workers(void)
 		SAME(real->index, w->index, "worker %" PRIu64, w->id);
 		SAME(real->calls, w->calls, "worker %" PRIu64, w->id);
 		SAME(real->stop_phase, w->phase, "worker %" PRIu64, w->id);
+		SAME(real->why, w->why, "worker %" PRIu64, w->id);
 		SAME(real->retiring, w->retiring, "worker %" PRIu64, w->id);
 		SAME(real->session_count, m_sessions_of(w), "worker %" PRIu64, w->id);
 		for (unsigned i = 0; i < w->n_slots; i++)
@@ -414,8 +419,8 @@ static void compare_queue(void)
 	while ((real = pool_queued_after(pool, real)) != NULL) {
 		r = m_request(real->id);
 		SAME(r != NULL && m_line(r) == ANYWHERE, true, "queued %" PRIu64, real->id);
-		SAME(last == NULL || m_before(m_request(last->id), r), true, "order of %" PRIu64,
-		     real->id);
+		SAME(last == NULL || m_request(last->id)->order < r->order, true,
+		     "order of %" PRIu64, real->id);
 		last = real;
 		n++;
 	}
@@ -450,6 +455,8 @@ static void compare(void)
 	SAME(t->sessions_lost, m.totals.sessions_lost, "sessions lost");
 	SAME(t->sessions_evicted, m.totals.sessions_evicted, "sessions evicted");
 	SAME(t->late, m.totals.late, "late");
+	for (unsigned i = 0; i < WHYS; i++)
+		SAME(t->left[i], m.totals.left[i], "left by %s", pool_why_name(i));
 	SAME(pool_wait_us(pool)->count, m.waits, "waits");
 	SAME(pool_call_us(pool)->count, m.calls, "calls");
 	SAME(pool_start_us(pool)->count, m.ready, "hellos");
@@ -603,6 +610,7 @@ static void perform(const struct event *event)
 		[WAITS] = POOL_WORKER_WAITS, [WAITS_NO_MORE] = POOL_WORKER_WAITS,
 		[EXTEND] = POOL_EXTEND,      [CLOSE_STREAM] = POOL_CLOSE_STREAM,
 		[REFUSE] = POOL_REFUSE,      [ABANDON] = POOL_ABANDON,
+		[CANCEL] = POOL_CANCEL,
 	};
 	struct event copy = *event, *e = &copy;
 	struct pool_event ev = { .random = e->random };
@@ -626,6 +634,7 @@ static void perform(const struct event *event)
 		submit(e);
 		return;
 	case ABANDON:
+	case CANCEL:
 	case EXTEND:
 	case CLOSE_STREAM:
 	case REFUSE:
