@@ -1,8 +1,6 @@
 /* event.c - the catalogue of events, and how one is written; see event.h. */
 #include "event.h"
 
-#include "term.h"
-
 #include <assert.h>
 #include <string.h>
 
@@ -12,14 +10,14 @@ static const struct event_row rows[EVENTS] = {
 	[EVENT_CALL_RECEIVED] = { "krait call received", "request_bytes queued",
 				  "pool priority " REQUEST },
 	[EVENT_CALL_REFUSED] = { "krait call refused", "count", "pool outcome caller" },
-	[EVENT_CALL_START] = { "krait call start", "wait_us queued", "pool worker os_pid " REQUEST },
+	[EVENT_CALL_START] = { "krait call start", "wait_us queued",
+			       "pool worker os_pid " REQUEST },
 	[EVENT_CALL_STOP] = { "krait call stop", "wait_us run_us request_bytes result_bytes",
 			      "pool worker outcome error " REQUEST },
 	[EVENT_LEASE_GRANTED] = { "krait lease granted", "wait_us",
 				  "pool worker lease owner session" },
 	[EVENT_LEASE_ENDED] = { "krait lease ended", "held_us", "pool worker lease owner reason" },
-	[EVENT_STREAM_OPENED] = { "krait stream opened", "wait_us",
-				  "pool worker stream " REQUEST },
+	[EVENT_STREAM_OPENED] = { "krait stream opened", "wait_us", "pool worker stream " REQUEST },
 	[EVENT_STREAM_ENDED] = { "krait stream ended", "items bytes open_us",
 				 "pool worker stream outcome " REQUEST },
 	[EVENT_SESSION_STARTED] = { "krait session started", "sessions", "pool worker session" },
@@ -40,7 +38,8 @@ static const struct event_row rows[EVENTS] = {
 	[EVENT_POOL_GROWN] = { "krait pool grown", "from to", "pool" },
 	[EVENT_POOL_SHRUNK] = { "krait pool shrunk", "from to", "pool" },
 	[EVENT_POOL_RELOADED] = { "krait pool reloaded", "replaced", "pool outcome detail" },
-	[EVENT_BREAKER_OPENED] = { "krait breaker opened", "failures retry_after_ms", "pool cause" },
+	[EVENT_BREAKER_OPENED] = { "krait breaker opened", "failures retry_after_ms",
+				   "pool cause" },
 	[EVENT_BREAKER_HALF_OPEN] = { "krait breaker half_open", "failures", "pool cause" },
 	[EVENT_BREAKER_CLOSED] = { "krait breaker closed", "ready", "pool" },
 	[EVENT_PEER_UP] = { "krait peer up", "peers", "peer" },
@@ -87,9 +86,7 @@ static void put_name(struct buf *out, const char *words)
 void event_begin(struct event_writer *w, struct buf *out, enum event e, const char *node,
 		 uint64_t system_time_us)
 {
-	*w = (struct event_writer){ .out = out,
-				    .row = &rows[e],
-				    .keys = rows[e].measurements };
+	*w = (struct event_writer){ .out = out, .row = &rows[e], .keys = rows[e].measurements };
 	term_put_tuple(out, 5);
 	term_put_atom(out, "krait_event");
 	term_put_atom(out, node);
@@ -111,6 +108,40 @@ struct buf *event_key(struct event_writer *w, const char *key)
 	term_put_atom(w->out, key);
 	w->keys = next_word(w->keys);
 	return w->out;
+}
+
+void event_uint(struct event_writer *w, const char *key, uint64_t value)
+{
+	term_put_uint(event_key(w, key), value);
+}
+
+void event_atom(struct event_writer *w, const char *key, const char *value)
+{
+	term_put_atom(event_key(w, key), value != NULL ? value : "nil");
+}
+
+void event_id(struct event_writer *w, const char *key, uint64_t id)
+{
+	if (id != 0)
+		event_uint(w, key, id);
+	else
+		event_atom(w, key, NULL);
+}
+
+void event_text(struct event_writer *w, const char *key, const void *text, size_t len)
+{
+	if (len > 0)
+		term_put_binary(event_key(w, key), text, len);
+	else
+		event_atom(w, key, NULL);
+}
+
+void event_term(struct event_writer *w, const char *key, struct span term)
+{
+	if (term.len > 0)
+		term_put_raw(event_key(w, key), term);
+	else
+		event_atom(w, key, NULL);
 }
 
 void event_end(struct event_writer *w)

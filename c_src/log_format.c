@@ -163,8 +163,8 @@ void log_object_parse(const char *object, struct log_object *out)
 	*out = (struct log_object){ 0 };
 	if (strncmp(object, "worker ", 7) == 0) {
 		parse_worker(object + 7, out);
-	} else if (strncmp(object, "pool ", 5) == 0) {
-		out->pool = object + 5;
+	} else if (strncmp(object, "pool ", 5) == 0 || strncmp(object, "forkserver ", 11) == 0) {
+		out->pool = strchr(object, ' ') + 1;
 		out->pool_len = strlen(out->pool);
 	}
 }

@@ -112,6 +112,8 @@ void node_reloaded(struct node_pool *p, bool ok)
 {
 	struct buf reason = { 0 };
 
+	if (node_hears(p))
+		node_event_pool_reloaded(p, ok);
 	if (ok) {
 		while (!list_empty(&p->reloads))
 			finish(list_entry(p->reloads.next, struct node_request, waiting),
@@ -204,6 +206,12 @@ static void told(const struct node_pool *p, const struct origin *o, const char *
 		 peer_label(o->books->peer));
 }
 
+/* The peer's name, for events. */
+static const char *teller(const struct origin *o)
+{
+	return dist_peer_name(peer_dist(o->books->peer));
+}
+
 static void resize(struct node_pool *p, const struct origin *o, unsigned size)
 {
 	struct reply_to to = reply_to_origin(o);
@@ -211,6 +219,8 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned size)
 
 	snprintf(what, sizeof what, "from %u to %u workers", pool_config(p->pool)->size, size);
 	told(p, o, what);
+	if (node_hears(p))
+		node_event_pool_resized(p, pool_config(p->pool)->size, size, teller(o));
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RESIZE, .size = size });
 	answer_atom(&to, "ok");
 }
@@ -218,22 +228,33 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned size)
 static void pause_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "paused");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_PAUSED, teller(o));
 	node_pool_event(p, &(struct pool_event){ .type = POOL_PAUSE });
 }
 
 static void resume_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "resumed");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_RESUMED, teller(o));
 	p->has_drained = false;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RESUME });
 	fail_line_atom(&p->drains, "resumed");
+}
+
+static void begin_drain(struct node_pool *p, const struct origin *o)
+{
+	told(p, o, "draining");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_DRAINING, teller(o));
 }
 
 static void drain(struct node_pool *p, const struct origin *o, const struct request *req)
 {
 	if (hold(p, o, req, &p->drains) == NULL && !o->cast)
 		return;
-	told(p, o, "draining");
+	begin_drain(p, o);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 }
 
@@ -365,7 +386,7 @@ static void all_drain(struct node *n, const struct origin *o, const struct reque
 	if (r != NULL)
 		r->of_node = true;
 	for (; p != NULL; p = node_pool_next(n, p)) {
-		told(p, o, "draining");
+		begin_drain(p, o);
 		node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 	}
 }

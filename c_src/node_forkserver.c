@@ -102,10 +102,9 @@ static void on_fs_exited(void *arg, int os_pid, int status, int signal)
 
 static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
-	const struct node_forkserver *f = arg;
+	struct node_forkserver *f = arg;
 
-	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", f->pool->config->name,
-		 is_stderr ? "stderr" : "stdout", (int)len, line);
+	node_log_printed(&f->printer, 0, is_stderr, line, len);
 }
 
 /* ---- its end ---- */
@@ -175,6 +174,7 @@ static void on_fs_closed(void *arg)
 	struct node *n = f->pool->node;
 
 	list_remove(&f->link);
+	node_log_printer_close(&f->printer);
 	mem_free(f);
 	node_maybe_end(n);
 }
@@ -207,6 +207,8 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 	*error = -ENOMEM;
 	if (f != NULL) {
 		f->pool = p;
+		snprintf(f->object, sizeof f->object, "forkserver %.80s", p->config->name);
+		node_log_printer_init(&f->printer, p, f->object);
 		f->io = forkserver_start(&n->loop, &options, &forkserver_callbacks, f, error);
 	}
 	if (f != NULL && f->io != NULL) {

@@ -23,7 +23,7 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 		break;
 	case VERB_SUBSCRIBE:
 	case VERB_UNSUBSCRIBE:
-		node_subscription(p->node, o, req);
+		node_subscription(p, o, req);
 		break;
 	default:
 		unknown(o, req);

@@ -51,6 +51,11 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_CANCELLED] = "cancelled",
 };
 
+const char *answer_kind_name(enum answer_kind kind)
+{
+	return answer_names[kind];
+}
+
 static void put_totals(struct node_pool *p, struct buf *out)
 {
 	const struct pool_totals *t = pool_totals(p->pool);

@@ -10,6 +10,7 @@
 #define KRAIT_EVENT_H
 
 #include "buf.h"
+#include "term.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,7 +61,8 @@ const struct event_row *event_row(enum event e);
 struct event_writer {
 	struct buf *out;
 	const struct event_row *row;
-	const char *keys; /* those that are still to be written, of the measurements or the metadata */
+	const char
+		*keys; /* those that are still to be written, of the measurements or the metadata */
 	bool metadata;
 };
 
@@ -70,6 +72,14 @@ void event_begin(struct event_writer *w, struct buf *out, enum event e, const ch
 
 /* Writes the next key, which is `key`; the caller appends one term to the buffer that is returned. */
 struct buf *event_key(struct event_writer *w, const char *key);
+
+/* A key with its value: an integer; an atom (NULL: nil); an id (0: nil); a binary, or a term, of which nothing
+ * is nil. */
+void event_uint(struct event_writer *w, const char *key, uint64_t value);
+void event_atom(struct event_writer *w, const char *key, const char *value);
+void event_id(struct event_writer *w, const char *key, uint64_t id);
+void event_text(struct event_writer *w, const char *key, const void *text, size_t len);
+void event_term(struct event_writer *w, const char *key, struct span term);
 
 void event_end(struct event_writer *w);
 

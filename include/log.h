@@ -3,7 +3,7 @@
  *     2026-01-31T12:00:00.123Z warning [worker default/3 pid 812] exited: signal sigsegv
  *
  * A line has a level, the object it is about and a text. The object is a word for what it is, then its
- * name: "node", "peer a@host", "pool NAME", "worker POOL/ID pid PID"; formats with fields take pool, worker
+ * name: "node", "peer a@host", "pool NAME", "forkserver POOL", "worker POOL/ID pid PID"; formats with fields take pool, worker
  * and pid from it. Writing never blocks: a line that the sink cannot take at once is dropped and counted, and
  * the next line that gets through says how many are missing. So is one of the node's own lines that has
  * been written LOG_REPEATS times within a second. Payloads (arguments, results, messages) are never

@@ -27,7 +27,7 @@ struct log_record {
 	size_t len;
 };
 
-/* What "worker POOL/ID pid PID" or "pool POOL" says. */
+/* What "worker POOL/ID pid PID", "pool POOL" or "forkserver POOL" says. */
 struct log_object {
 	const char *pool; /* NULL: of no pool; not terminated */
 	size_t pool_len;
