@@ -121,8 +121,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 	} else if (p->node->stage >= NODE_DRAINING) {
 		fail_line_atom(&p->reloads, "draining");
 	} else {
-		log_line(LOG_ERROR, "pool", "%s: not reloaded, the old code goes on",
-			 p->config->name);
+		log_line(LOG_ERROR, p->object, "not reloaded, the old code goes on");
 		put_start_failed(p, &reason);
 		fail_line(&p->reloads, &reason);
 	}
@@ -202,8 +201,7 @@ void node_await_check(struct node_pool *p)
 
 static void told(const struct node_pool *p, const struct origin *o, const char *what)
 {
-	log_line(LOG_INFO, "pool", "%s: %s, told by %s", p->config->name, what,
-		 peer_label(o->books->peer));
+	log_line(LOG_INFO, p->object, "%s, told by %s", what, peer_label(o->books->peer));
 }
 
 /* The peer's name, for events. */

@@ -240,6 +240,7 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 		return NULL;
 	p->node = n;
 	p->config = config;
+	snprintf(p->object, sizeof p->object, "pool %.80s", config->name);
 	set_limits(config, &p->limits);
 	p->defaults =
 		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,

@@ -367,7 +367,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 	struct node_worker *w = make_worker(p, id, index, fds, &rc);
 
 	if (w == NULL) {
-		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		log_line(LOG_ERROR, p->object, "cannot start a worker: %s", uv_strerror(rc));
 		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
 		p->failed_ids[p->failed_count++] = id;
 		return;

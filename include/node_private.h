@@ -306,6 +306,7 @@ struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
 	const struct config_pool *config;
+	char object[96]; /* for log lines */
 	struct pool *pool;
 	struct pool_config limits;
 	struct request_defaults defaults;
