@@ -91,6 +91,8 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $(LDLIBS) \
 	         $(shell pkg-config --libs check)
 
+$(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
+
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
 
@@ -123,7 +125,7 @@ exunit: all
 # three quarters of it that are looked at.
 STRESS_SECONDS ?= 30
 STRESS_ARGS    ?= --peers 8 --callers 500 --kill 20% --giveup 10% --workers-killed 1/s \
-                  --peer-drops 0.5/s --net-ticktime 2 --hostile \
+                  --peer-drops 0.5/s --operate 1/s --net-ticktime 2 --hostile \
                   --mix call=50,checkout=15,cast=5,junk=5,stream=8,session=12,batch=5 \
                   --max-slope $$((491520 / $(STRESS_SECONDS))) $(if $(SANITIZE),--no-memory)
 

@@ -419,6 +419,7 @@ int node_run(const struct node_options *options)
 	list_init(&n->pools);
 	list_init(&n->books);
 	list_init(&n->dirty);
+	list_init(&n->strays);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);

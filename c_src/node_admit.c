@@ -193,6 +193,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
 	r->pool.bytes = frame_len;
+	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
 	r->pool.session_mode = req->session_mode;

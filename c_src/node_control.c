@@ -210,16 +210,21 @@ static const char *teller(const struct origin *o)
 	return dist_peer_name(peer_dist(o->books->peer));
 }
 
-static void resize(struct node_pool *p, const struct origin *o, unsigned size)
+static void resize(struct node_pool *p, const struct origin *o, unsigned least, unsigned most)
 {
 	struct reply_to to = reply_to_origin(o);
 	char what[64];
 
-	snprintf(what, sizeof what, "from %u to %u workers", pool_config(p->pool)->size, size);
+	if (least == most)
+		snprintf(what, sizeof what, "from %u to %u workers", pool_size(p->pool), most);
+	else
+		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
+			 most);
 	told(p, o, what);
 	if (node_hears(p))
-		node_event_pool_resized(p, pool_config(p->pool)->size, size, teller(o));
-	node_pool_event(p, &(struct pool_event){ .type = POOL_RESIZE, .size = size });
+		node_event_pool_resized(p, least, most, teller(o));
+	node_pool_event(p, &(struct pool_event){
+				   .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
 }
 
@@ -323,7 +328,7 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 		await_ready(p, o, req, false);
 		break;
 	case VERB_RESIZE:
-		resize(p, o, (unsigned)req->count);
+		resize(p, o, (unsigned)req->least, (unsigned)req->count);
 		break;
 	case VERB_PAUSE:
 	case VERB_RESUME:

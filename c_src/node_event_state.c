@@ -129,12 +129,13 @@ void node_event_pool(struct node_pool *p, enum event e, const char *by)
 	end(&w, p->node);
 }
 
-void node_event_pool_resized(struct node_pool *p, unsigned from, unsigned to, const char *by)
+void node_event_pool_resized(struct node_pool *p, unsigned least, unsigned most, const char *by)
 {
 	struct event_writer w = begin(p->node, p, EVENT_POOL_RESIZED);
 
-	event_uint(&w, "from", from);
-	event_uint(&w, "to", to);
+	event_uint(&w, "from", pool_size(p->pool));
+	event_uint(&w, "to", least);
+	event_uint(&w, "most", most);
 	event_atom(&w, "pool", p->config->name);
 	event_atom(&w, "by", by);
 	end(&w, p->node);

@@ -235,6 +235,8 @@ static void forget(struct books *b)
 		list_remove(&r->by_peer);
 		if (!r->cast)
 			node_request_abandon(r);
+		else
+			list_append(&n->strays, &r->by_peer);
 	}
 	HASH_ITER(hh, b->monitors, m, tmp)
 	{
@@ -286,6 +288,7 @@ static void on_up(struct books *b)
 		peer_close(old->peer, again);
 	}
 	b->up = true;
+	b->up_us = node_now_us();
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
 	node_event_peer_up(b);

@@ -398,11 +398,33 @@ static void reap_orphans(struct node_pool *p)
 	}
 }
 
-void node_reap(struct node *n)
+static struct node_worker *find_child(struct node *n, int os_pid)
 {
 	struct node_pool *p = NULL;
+	struct node_worker *w = NULL;
 
-	while ((p = node_pool_next(n, p)) != NULL)
-		reap_orphans(p);
-	children_reap_others();
+	while (w == NULL && (p = node_pool_next(n, p)) != NULL)
+		w = node_worker_find_pid(p, os_pid);
+	return w;
+}
+
+static bool is_worker(void *arg, int os_pid)
+{
+	return find_child(arg, os_pid) != NULL;
+}
+
+void node_reap(struct node *n)
+{
+	const struct node_worker *w;
+	struct node_pool *p;
+	int os_pid;
+
+	/* An orphan may end after it was looked at and before strangers are: it must not pass for one. */
+	do {
+		p = NULL;
+		while ((p = node_pool_next(n, p)) != NULL)
+			reap_orphans(p);
+		os_pid = children_reap_others(is_worker, n);
+		w = os_pid != 0 ? find_child(n, os_pid) : NULL;
+	} while (w != NULL && w->orphan);
 }

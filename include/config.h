@@ -120,6 +120,9 @@ struct config_expose {
 };
 bool config_split_expose(const char *item, struct config_expose *out);
 
+/* Whether the text matches the pattern, in which '*' stands for any text. */
+bool config_matches(const char *pattern, const char *text, size_t len);
+
 /* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
  * `allow` is empty or has a pattern for the module or for module.function, or the module is the name
  * of an exposed object. `*` in a pattern stands for any text, dots included. */

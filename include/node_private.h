@@ -26,6 +26,7 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_roles.c    who may say what
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, set, read again
  *   node_events.c   who hears of events and log lines
@@ -106,8 +107,11 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
-	bool dialled; /* we opened the connection */
-	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
+	bool dialled;                                         /* we opened the connection */
+	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
+	uint32_t uid;                                         /* KNOWN */
+	uint64_t up_us;
+	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
 	struct list requests;     /* struct node_request, by_peer: callers that live there */
@@ -377,6 +381,7 @@ struct node {
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
 	uv_timer_t connect_timer;
@@ -721,9 +726,16 @@ const char *answer_kind_name(enum answer_kind kind);
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
 
+/* node_roles.c */
+enum request_role node_role(struct books *b);
+/* Whether the peer may say that; else the Reason, {forbidden, Verb, Role}, and a line in the log. */
+bool node_may(struct books *b, enum request_verb verb, struct buf *reason);
+/* The local user who opened the connection, in a static buffer; NULL: nobody asks, or it is not known. */
+const char *node_user(struct books *b);
+
 /* node_requests.c */
-/* What operators ask that has no room of its own above: CANCEL, REQUESTS, PEERS, POOLS; and it hands on
- * what the next two rooms answer. */
+/* What operators ask that has no room of its own above: STATUS, WORKERS, CANCEL, REQUESTS, PEERS, POOLS; and
+ * it hands on what the next two rooms answer. */
 void node_administer(struct node_pool *p, const struct origin *o, const struct request *req);
 
 /* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
@@ -776,7 +788,7 @@ void node_event_worker_ready(const struct node_worker *worker);
 void node_event_worker_replaced(const struct node_worker *worker, enum pool_why why);
 void node_event_worker_exited(const struct node_worker *worker, enum pool_why why);
 void node_event_pool(struct node_pool *p, enum event e, const char *by);
-void node_event_pool_resized(struct node_pool *p, unsigned from, unsigned to, const char *by);
+void node_event_pool_resized(struct node_pool *p, unsigned least, unsigned most, const char *by);
 void node_event_pool_reloaded(struct node_pool *p, bool ok);
 void node_event_pool_seen(struct node_pool *p);    /* somebody hears of it from now on */
 void node_event_pool_changed(struct node_pool *p); /* perhaps: after a step */

@@ -149,6 +149,13 @@ void peer_tell_drained(struct peer *p, size_t bytes)
 	(void)bytes;
 }
 
+int peer_user(const struct peer *p, uint32_t *uid)
+{
+	(void)p;
+	(void)uid;
+	return -ENOENT;
+}
+
 bool peer_closing(const struct peer *p)
 {
 	return p->closing;
@@ -562,6 +569,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.pools);
 	list_init(&node.books);
 	list_init(&node.dirty);
+	list_init(&node.strays);
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);

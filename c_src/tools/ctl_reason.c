@@ -76,15 +76,18 @@ static void put_row(const struct row *row, const uint8_t *reason, struct buf *ou
 /* {python, #{type, message, traceback}} */
 static void put_python(const uint8_t *map, struct buf *out)
 {
-	put_text(out, map_get(map, "type"));
-	text_put(out, ": ");
-	put_text(out, map_get(map, "message"));
-	if (map_get(map, "traceback") != NULL) {
-		text_put(out, "\n");
-		put_text(out, map_get(map, "traceback"));
-		while (out->len > 0 && out->data[out->len - 1] == '\n')
-			out->len--;
+	const uint8_t *traceback = map_get(map, "traceback");
+	struct span text;
+
+	if (traceback == NULL || !term_binary(traceback, &text) || text.len == 0) {
+		put_text(out, map_get(map, "type"));
+		text_put(out, ": ");
+		put_text(out, map_get(map, "message"));
+		return;
 	}
+	put_text(out, traceback); /* its last line is type and message */
+	while (out->len > 0 && out->data[out->len - 1] == '\n')
+		out->len--;
 }
 
 /* {worker_exit, #{worker, exit, stderr}} */

@@ -208,6 +208,9 @@ void term_show(struct buf *out, const uint8_t *term)
 		return;
 	}
 	ctl_json_put(&json, term, -1);
-	text_safe(out, json.data, json.len, false);
+	if (json.len >= 2 && json.data[0] == '"') /* a pid and the like */
+		text_safe(out, json.data + 1, json.len - 2, false);
+	else
+		text_safe(out, json.data, json.len, false);
 	buf_free(&json);
 }

@@ -105,6 +105,11 @@ enum ask_kind {
 	ASK_MONITOR, /* a monitor and nothing else */
 	ASK_STATUS,  /* from here on: by the clean peer alone */
 	ASK_WORKERS,
+	ASK_RESIZE, /* from here on to RESUME: by the operator (stress_operator.c) */
+	ASK_RELOAD,
+	ASK_RECYCLE,
+	ASK_PAUSE,
+	ASK_RESUME,
 	ASK_SESSIONS,
 	ASK_CLEAR,  /* end_session, of all that there are at the end */
 	ASK_HOLD,   /* checkout of every worker, so that each can be asked */
@@ -129,6 +134,7 @@ enum outcome {
 	OUT_SESSION_LOST,
 	OUT_SESSION_BUSY,
 	OUT_NO_SESSION,
+	OUT_NO_WORKER,
 	OUT_REFUSED, /* bad_request and its kin */
 	OUT_OTHER,   /* an error that no client should see here */
 	OUT_DOWN,    /* the lease's monitor fired instead */
@@ -279,6 +285,14 @@ void request_put_payload(const struct stress *s, uint64_t nonce, size_t len, str
 bool request_is_payload(const struct stress *s, uint64_t nonce, size_t len, const uint8_t *value);
 size_t request_some_payload(struct stress *s);
 
+/* ---- the operator ---- */
+
+void operator_acts(struct stress *s);
+void operator_leaves(struct stress *s); /* as it was before */
+void operator_answer(struct ask *a, const uint8_t *reply);
+/* How many workers may start and be ready, of a pool that says it has that size. */
+uint64_t operator_most_workers(const struct stress *s, uint64_t size);
+
 /* ---- batches; the end ---- */
 
 /* What a session and a stream say of an answer: NULL, or what is wrong with it. */
@@ -385,7 +399,7 @@ struct stress {
 	} phase;
 	uint64_t started_us, run_us, calm_us, quiet_us, phase_us, swept_us, lenient_until_us,
 		progress_us;
-	struct alarm sweep, dropper, killer, baton;
+	struct alarm sweep, dropper, killer, actor, baton;
 	struct caller *current; /* whose turn it is: for failures */
 
 	/* the books */
@@ -406,6 +420,11 @@ struct stress {
 	struct verdict verdicts[VERDICTS_MAX];
 	unsigned verdict_count;
 	const char *fatal; /* why the run could not go on */
+
+	struct {
+		uint64_t asked, largest; /* the largest size that was asked for */
+		bool paused, reloading;
+	} operator;
 
 	/* the node */
 	struct status status, before, after;

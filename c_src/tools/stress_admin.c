@@ -71,8 +71,9 @@ static void read_quantiles(const uint8_t *map, const char *key, uint64_t out[4])
 static void judge_status(struct stress *s, const struct status *st)
 {
 	/* what waits may wait for its session's worker; or for its lease's, but not for long */
-	s->idle_in_vain =
-		st->idle > 0 && st->queued > sessions_waiting(s) ? s->idle_in_vain + 1 : 0;
+	s->idle_in_vain = !s->operator.paused && st->idle > 0 && st->queued > sessions_waiting(s)
+				  ? s->idle_in_vain + 1
+				  : 0;
 	if (s->idle_in_vain == IN_VAIN)
 		fail(s, NULL,
 		     "status: %llu requests wait while %llu workers are idle, for %d answers in a "
@@ -95,7 +96,7 @@ static void judge_status(struct stress *s, const struct status *st)
 		     (unsigned long long)st->ready, (unsigned long long)st->slots,
 		     (unsigned long long)st->idle, (unsigned long long)st->busy,
 		     (unsigned long long)st->leased);
-	else if (st->ready + st->starting > st->size)
+	else if (st->ready + st->starting > operator_most_workers(s, st->size) + st->recycling)
 		fail(s, NULL, "status: %llu ready and %llu starting workers in a pool of %llu",
 		     (unsigned long long)st->ready, (unsigned long long)st->starting,
 		     (unsigned long long)st->size);
@@ -127,6 +128,7 @@ static void take_status(struct stress *s, const uint8_t *map)
 		.leased = term_map_uint(pool, "leased"),
 		.starting = term_map_uint(pool, "starting"),
 		.stopping = term_map_uint(pool, "stopping"),
+		.recycling = term_map_uint(pool, "recycling"),
 		.queued = term_map_uint(pool, "queued"),
 		.leases = term_map_uint(pool, "leases"),
 		.sessions = term_map_uint(pool, "sessions"),

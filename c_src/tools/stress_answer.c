@@ -36,6 +36,11 @@ const char *const ask_names[ASK_KINDS] = {
 	[ASK_MONITOR] = "monitor",
 	[ASK_STATUS] = "status",
 	[ASK_WORKERS] = "workers",
+	[ASK_RESIZE] = "resize",
+	[ASK_RELOAD] = "reload",
+	[ASK_RECYCLE] = "recycle",
+	[ASK_PAUSE] = "pause",
+	[ASK_RESUME] = "resume",
 	[ASK_SESSIONS] = "sessions",
 	[ASK_CLEAR] = "clear",
 	[ASK_HOLD] = "hold",
@@ -57,6 +62,7 @@ const char *const outcome_names[OUTCOMES_HEARD] = {
 	[OUT_SESSION_LOST] = "session_lost",
 	[OUT_SESSION_BUSY] = "session_busy",
 	[OUT_NO_SESSION] = "no_session",
+	[OUT_NO_WORKER] = "no_worker",
 	[OUT_REFUSED] = "refused",
 	[OUT_OTHER] = "other",
 	[OUT_DOWN] = "down",
@@ -90,6 +96,11 @@ static const unsigned allowed[ASK_KINDS] = {
 	[ASK_END_SESSION] = OK | OUT_BIT(OUT_NO_SESSION),
 	[ASK_STATUS] = OK,
 	[ASK_WORKERS] = OK,
+	[ASK_RESIZE] = OK,
+	[ASK_RELOAD] = OK,
+	[ASK_RECYCLE] = OK | OUT_BIT(OUT_NO_WORKER),
+	[ASK_PAUSE] = OK,
+	[ASK_RESUME] = OK,
 	[ASK_SESSIONS] = OK,
 	[ASK_CLEAR] = OK | OUT_BIT(OUT_NO_SESSION),
 	[ASK_HOLD] = OK,
@@ -111,6 +122,7 @@ static const struct {
 	{ "session_lost", OUT_SESSION_LOST },
 	{ "session_busy", OUT_SESSION_BUSY },
 	{ "no_session", OUT_NO_SESSION },
+	{ "no_worker", OUT_NO_WORKER },
 	{ "bad_request", OUT_REFUSED },
 	{ "bad_option", OUT_REFUSED },
 	{ "unknown_request", OUT_REFUSED },
@@ -224,6 +236,11 @@ static const char *judge_value(struct ask *a, const uint8_t *reply)
 	case ASK_END_SESSION:
 	case ASK_CLEAR:
 	case ASK_RETURN:
+	case ASK_RESIZE:
+	case ASK_RELOAD:
+	case ASK_RECYCLE:
+	case ASK_PAUSE:
+	case ASK_RESUME:
 		return term_is_atom(reply, "ok") ? NULL : "not ok";
 	default:
 		break;

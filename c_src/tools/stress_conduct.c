@@ -73,6 +73,16 @@ static void on_kill(void *arg)
 	alarm_set(s, &s->killer, now_us() + pause_us(s, s->options.workers_killed));
 }
 
+static void on_act(void *arg)
+{
+	struct stress *s = arg;
+
+	if (s->phase != PHASE_RUN)
+		return;
+	operator_acts(s);
+	alarm_set(s, &s->actor, now_us() + pause_us(s, s->options.operate));
+}
+
 /* ---- what is overdue; ticks ---- */
 
 static void sweep_peer(struct sim *sim, uint64_t now)
@@ -149,6 +159,10 @@ static void ready(struct stress *s)
 			if (s->options.peer_drops > 0)
 				alarm_set(s, &s->dropper,
 					  s->run_us + pause_us(s, s->options.peer_drops));
+			s->actor = (struct alarm){ .fn = on_act, .arg = s };
+			if (s->options.operate > 0)
+				alarm_set(s, &s->actor,
+					  s->run_us + pause_us(s, s->options.operate));
 			if (s->options.workers_killed > 0)
 				alarm_set(s, &s->killer,
 					  s->run_us + pause_us(s, s->options.workers_killed));
@@ -164,6 +178,7 @@ static void calm_down(struct stress *s)
 {
 	s->calm_us = s->quiet_us = now_us();
 	enter(s, PHASE_CALM);
+	operator_leaves(s);
 	for (unsigned i = 0; i < s->options.peers; i++)
 		if (s->sims[i].state != SIM_UP)
 			sim_leave(&s->sims[i]);

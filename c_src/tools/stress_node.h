@@ -13,7 +13,7 @@ struct ask;
 struct status {
 	bool valid;
 	uint64_t os_pid, peers, monitors, size, ready, idle, busy, leased, starting, stopping,
-		queued, leases, sessions, slots, sessions_lost, exits, received, answered,
+		recycling, queued, leases, sessions, slots, sessions_lost, exits, received, answered,
 		abandoned, running, starts, start_failures, kills, retries, interrupts, ignored,
 		wait_us[4], call_us[4], start_us[4];
 };

@@ -21,7 +21,7 @@ extern const char *const mix_names[MIX_KINDS];
 struct options {
 	const char *node, *host, *pool, *cookie_file, *krait, *log;
 	unsigned port, peers, callers, size, sessions, net_ticktime_s;
-	double seconds, kill, giveup, slow, brief, stuck, workers_killed, peer_drops, slope_limit;
+	double seconds, kill, giveup, slow, brief, stuck, workers_killed, peer_drops, operate, slope_limit;
 	unsigned mix[MIX_KINDS], mix_sum;
 	size_t payload_min, payload_max;
 	uint64_t seed, timeout_ms, slack_ms, think_ms, warmup_ms;

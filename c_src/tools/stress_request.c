@@ -124,6 +124,11 @@ void request_send(struct ask *a, size_t start, uint64_t timeout_us)
 	case ASK_AUTH:
 	case ASK_STATUS:
 	case ASK_WORKERS:
+	case ASK_RESIZE:
+	case ASK_RELOAD:
+	case ASK_RECYCLE:
+	case ASK_PAUSE:
+	case ASK_RESUME:
 	case ASK_SESSIONS:
 		break;
 	default:

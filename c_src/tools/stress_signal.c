@@ -158,6 +158,8 @@ static void take_message(struct sim *sim, const struct wire_signal *sig)
 	e = term_skip(e);
 	if (a->kind >= ASK_SESSIONS) {
 		settle_answer(a, e);
+	} else if (a->kind >= ASK_RESIZE) {
+		operator_answer(a, e);
 	} else if (a->kind >= ASK_STATUS) {
 		admin_answer(a, e);
 	} else if (a->cut != 0) {
