@@ -62,6 +62,7 @@ static void close_all(struct node *n)
 	node_metrics_close(n);
 	node_connect_close(n);
 	node_callbacks_close(n);
+	node_events_close(n);
 	epmd_close(n->epmd);
 	guard_close(n->guard);
 	close_handle(&n->listener);
@@ -147,6 +148,7 @@ void node_stop(struct node *n, const char *why)
 		return;
 	}
 	log_line(LOG_INFO, "node", "stopping: %s", why);
+	node_event_stopping(n, why);
 	n->stage = NODE_DRAINING;
 	uv_timer_start(&n->stop_timer, on_stop_timeout, n->config->stop_timeout_ms, 0);
 	/* the message that told it may be in the pump's caller: the pool is told in the next turn */
@@ -339,6 +341,7 @@ static void init_handles(struct node *n)
 {
 	node_connect_init(n);
 	node_callbacks_init(n);
+	node_events_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
