@@ -72,6 +72,7 @@ static void close_all(struct node *n)
 	signal(SIGINT, SIG_IGN);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
+	close_handle(&n->notify_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
@@ -150,6 +151,7 @@ void node_stop(struct node *n, const char *why)
 	log_line(LOG_INFO, "node", "stopping: %s", why);
 	node_event_stopping(n, why);
 	n->stage = NODE_DRAINING;
+	node_notify_stopping(n);
 	uv_timer_start(&n->stop_timer, on_stop_timeout, n->config->stop_timeout_ms, 0);
 	/* the message that told it may be in the pump's caller: the pool is told in the next turn */
 	n->drain_due = true;
@@ -280,6 +282,7 @@ static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const c
 			 n->config->listen, n->port);
 		printf("ready %s %u %d\n", n->options->name, n->port, (int)getpid());
 		fflush(stdout);
+		node_notify_ready(n);
 		break;
 	case EPMD_AGAIN:
 		log_line(LOG_INFO, "epmd", "published again");
@@ -342,6 +345,7 @@ static void init_handles(struct node *n)
 	node_connect_init(n);
 	node_callbacks_init(n);
 	node_events_init(n);
+	node_notify_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);

@@ -26,6 +26,7 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_notify.c   what the service manager hears
  *   node_roles.c    who may say what
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, set, read again
@@ -410,6 +411,7 @@ struct node {
 	uv_pipe_t stdin_pipe;
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
+	uv_timer_t notify_timer; /* active only where a service manager listens */
 	struct epmd *epmd;
 	struct metrics *metrics; /* NULL: not asked for */
 	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
@@ -760,6 +762,12 @@ void node_forkserver_hangs(struct node_forkserver *f);
 int node_forkserver_reload(struct node_pool *p);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
+
+/* node_notify.c */
+void node_notify_init(struct node *n);
+void node_notify_ready(struct node *n); /* published, or reloaded */
+void node_notify_reloading(struct node *n);
+void node_notify_stopping(struct node *n);
 
 /* node_status.c */
 const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */
