@@ -173,7 +173,7 @@ call(Pool, M, F) ->
 %% @equiv call(Pool, M, F, Args, #{})
 -spec call(pool(), name(), name(), list()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args) ->
-    on(Pool, {call, M, F, Args}, infinity).
+    by_lane(Pool, {call, M, F, Args}, infinity).
 
 %% @doc Calls the Python function `F' of module `M' on a free worker, or on the worker of a lease.
 %%
@@ -181,7 +181,7 @@ call(Pool, M, F, Args) ->
 %% so that the node's own error is normally the one that is heard.
 -spec call(pool(), name(), name(), list(), call_options()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args, Opts) ->
-    on(Pool, {call, M, F, Args, Opts}, wait(Opts)).
+    by_lane(Pool, {call, M, F, Args, Opts}, wait(Opts)).
 
 %% @equiv cast(Pool, M, F, [], #{})
 -spec cast(pool(), name(), name()) -> ok | {error, noproc}.
@@ -209,7 +209,7 @@ batch(Pool, Calls) ->
 -spec batch(pool(), [{name(), name(), list()}], call_options()) ->
           {ok, [{ok, term()} | {error, reason()}]} | {error, reason()}.
 batch(Pool, Calls, Opts) ->
-    on(Pool, {batch, Calls, Opts}, wait(Opts)).
+    by_lane(Pool, {batch, Calls, Opts}, wait(Opts)).
 
 %% --- streams --------------------------------------------------------------------------------------
 
@@ -420,6 +420,15 @@ on(Pool, Request, Timeout) ->
         {error, _} = Error -> Error
     end.
 
+%% What many ask at the same time: through a lane, where there may be one. A lease has one caller.
+-spec by_lane(pool(), term(), timeout()) -> term().
+by_lane(Pool, Request, Timeout) ->
+    case resolve(Pool) of
+        {ok, {_, _} = To} -> request(fun krait_lane:call/3, To, Request, Timeout);
+        {ok, Lease} -> request(Lease, Request, Timeout);
+        {error, _} = Error -> Error
+    end.
+
 -spec cast_on(pool(), term()) -> ok | {error, noproc}.
 cast_on(Pool, Request) ->
     case resolve(Pool) of
@@ -450,7 +459,12 @@ local(Fun) ->
 
 -spec request({atom(), node()} | pid(), term(), timeout()) -> term().
 request(To, Request, Timeout) ->
-    try gen_server:call(To, Request, Timeout)
+    request(fun gen_server:call/3, To, Request, Timeout).
+
+-spec request(fun((Address, term(), timeout()) -> term()), Address, term(), timeout()) -> term()
+              when Address :: {atom(), node()} | pid().
+request(Call, To, Request, Timeout) ->
+    try Call(To, Request, Timeout)
     catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
     end.
 

@@ -562,6 +562,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.pools);
 	list_init(&node.books);
 	list_init(&node.dirty);
+	list_init(&node.dirty_lanes);
 	node_callbacks_init(&node);
 	node_connect_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
