@@ -21,7 +21,7 @@ exec </dev/null
 # elixir                            brings the OTP applications it needs: crypto, inets, parsetools, ...
 # python3-msgpack                   all that a worker needs beyond the standard library
 demo="gcc libc6-dev make pkg-config
-	libuv1-dev libmsgpack-dev libssl-dev uthash-dev libconfuse-dev
+	libuv1-dev libmsgpack-dev libssl-dev uthash-dev libconfuse-dev libmicrohttpd-dev
 	erlang-base erlang-dev elixir
 	python3 python3-msgpack"
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
@@ -30,7 +30,9 @@ demo="gcc libc6-dev make pkg-config
 # mandoc, groff-base       what they say of the manual pages
 # systemd                  verifies the unit, and runs it in namespaces of its own; nothing is started
 # procps                   ps and pgrep, for the node as process 1
-test="check rebar3 python3-pytest python3-hypothesis python3-numpy mandoc groff-base systemd procps"
+# iproute2                 hosts that are none: network namespaces for the tests of clusters
+test="check rebar3 python3-pytest python3-hypothesis python3-numpy
+	mandoc groff-base systemd procps iproute2"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"
