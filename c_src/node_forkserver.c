@@ -235,7 +235,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	}
 	w->forkserver = p->current;
 	w->forkserver->workers++;
-	return forkserver_fork(p->current->io, w->id, w->index, fds);
+	return forkserver_fork(p->current->io, w->id, w->index, NULL, fds);
 }
 
 void node_forkserver_part(struct node_worker *w)

@@ -88,6 +88,8 @@
 %% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
 %% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
 %% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
+%% `cwd', `threads', `nice', `oom_score_adj', `rlimit_as', `rlimit_cpu', `rlimit_nofile',
+%% `rlimit_core', `memory_max', `cpu_max', `worker_env' (`--env': a list or map of names and values),
 %% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level', `listen',
 %% `port', `cookie_file'. And:
 %% <ul>

@@ -63,6 +63,17 @@ table() ->
      {max_depth,         {from, 1},      "--max-depth"},
      {max_request_bytes, {from, 1},      "--max-request-bytes"},
      {max_result_bytes,  {from, 1},      "--max-result-bytes"},
+     {worker_env,        variables,      "--env"},
+     {cwd,               text,           "--cwd"},
+     {threads,           {from, 0},      "--threads"},
+     {nice,              {between, 0, 19},                          "--nice"},
+     {oom_score_adj,     {between, 0, 1000},                        "--oom-score-adj"},
+     {rlimit_as,         {most, 1},      "--rlimit-as"},
+     {rlimit_cpu,        {most, 1},      "--rlimit-cpu"},
+     {rlimit_nofile,     {most, 1},      "--rlimit-nofile"},
+     {rlimit_core,       {most, 0},      "--rlimit-core"},
+     {memory_max,        {from, 0},      "--memory-max"},
+     {cpu_max,           {from, 0},      "--cpu-max"},
      {net_ticktime,      {from, 1},      "--net-ticktime"},
      {handshake_timeout, {from, 10},     "--handshake-timeout"},
      {max_peers,         {from, 1},      "--max-peers"},
@@ -72,8 +83,8 @@ table() ->
      {port,              {between, 0, 65535},                       "--port"},
      {cookie_file,       text,           "--cookie-file"}].
 
--type type() :: flag | name | names | text | directories | exposed | {timeout, 0 | 1}
-              | {from, integer()} | {between, integer(), integer()} | {one_of, [atom()]}.
+-type type() :: flag | name | names | text | directories | exposed | variables | {timeout, 0 | 1}
+              | {most, 0 | 1} | {from, integer()} | {between, integer(), integer()} | {one_of, [atom()]}.
 
 %% What the supervising process takes for itself.
 -spec own_keys() -> [atom()].
@@ -169,7 +180,8 @@ flags({Key, Type, Flag}, Options) ->
 -spec values(atom(), type(), term()) -> [binary()].
 values(_, {from, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
 values(_, {between, Min, Max}, N) when is_integer(N), N >= Min, N =< Max -> [integer_to_binary(N)];
-values(_, {timeout, _}, infinity) -> [<<"infinity">>];
+values(_, {Type, _}, infinity) when Type =:= timeout; Type =:= most -> [<<"infinity">>];
+values(_, {most, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
 values(_, {timeout, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
 values(Key, {one_of, Atoms} = Type, Value) when is_atom(Value) ->
     lists:member(Value, Atoms) orelse refuse(Key, Type, Value),
@@ -186,31 +198,35 @@ values(Key, Type, Value) when Type =:= names; Type =:= directories ->
         {ok, Texts} -> [iolist_to_binary(lists:join(Separator, Texts))];
         error -> refuse(Key, Type, Value)
     end;
-values(Key, exposed, Value) ->
-    case exposed(Value) of
+values(Key, Type, Value) when Type =:= exposed; Type =:= variables ->
+    case pairs(Type, Value) of
         {ok, Texts} -> Texts;
-        error -> refuse(Key, exposed, Value)
+        error -> refuse(Key, Type, Value)
     end;
 values(Key, Type, Value) ->
     refuse(Key, Type, Value).
 
--spec exposed(term()) -> {ok, [binary()]} | error.
-exposed(Map) when is_map(Map) -> exposed(maps:to_list(Map));
-exposed(List) when is_list(List) ->
-    try {ok, [exposed_one(E) || E <- List]}
+-spec pairs(exposed | variables, term()) -> {ok, [binary()]} | error.
+pairs(Type, Map) when is_map(Map) -> pairs(Type, maps:to_list(Map));
+pairs(Type, List) when is_list(List) ->
+    try {ok, [pair(Type, E) || E <- List]}
     catch throw:error -> error; error:_ -> error
     end;
-exposed(_) -> error.
+pairs(_, _) -> error.
 
--spec exposed_one(term()) -> binary().
-exposed_one({Name, Target}) ->
-    case {text(Name), text(Target)} of
-        {{ok, N}, {ok, T}} ->
-            [_, _] = binary:split(T, <<":">>),
-            <<N/binary, "=", T/binary>>;
-        _ -> throw(error)
-    end;
-exposed_one(_) -> throw(error).
+-spec pair(exposed | variables, term()) -> binary().
+pair(Type, {Name, Value}) ->
+    {ok, N} = text(Name),
+    {ok, V} = case {Type, Value} of
+                  {variables, Empty} when Empty =:= <<>>; Empty =:= [] -> {ok, <<>>};
+                  _ -> text(Value)
+              end,
+    case Type of
+        exposed -> [_, _] = binary:split(V, <<":">>);
+        variables -> nomatch = binary:match(N, <<"=">>)
+    end,
+    <<N/binary, "=", V/binary>>;
+pair(_, _) -> throw(error).
 
 -spec texts(term()) -> {ok, [binary()]} | error.
 texts(List) when is_list(List) ->
@@ -340,6 +356,8 @@ refuse(Key, Type, Got) ->
 expected({from, Min}) -> iolist_to_binary(io_lib:format("an integer of at least ~b", [Min]));
 expected({between, Min, Max}) ->
     iolist_to_binary(io_lib:format("an integer from ~b to ~b", [Min, Max]));
+expected({most, Min}) ->
+    iolist_to_binary(io_lib:format("an integer of at least ~b or infinity", [Min]));
 expected({one_of, Atoms}) -> one_of(Atoms);
 expected({timeout, 0}) -> <<"milliseconds (a non-negative integer) or infinity">>;
 expected({timeout, 1}) -> <<"milliseconds (a positive integer) or infinity">>;
@@ -348,6 +366,7 @@ expected(await) -> <<"true, false, milliseconds (a non-negative integer) or infi
 expected(names) -> <<"a list of names (atoms, binaries or strings)">>;
 expected(directories) -> <<"a list of directories (binaries or strings)">>;
 expected(exposed) -> <<"a list or map of {Name, <<\"module:attribute\">>}">>;
+expected(variables) -> <<"a list or map of {Name, Value}">>;
 expected(environment) -> <<"a list or map of {Name, Value}, Value false to unset">>;
 expected(sink) -> <<"logger or a fun of one argument">>;
 expected(node) -> <<"a name such as krait or krait@host">>;

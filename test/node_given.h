@@ -308,11 +308,13 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 	return fs;
 }
 
-int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
+		    const int fds[3])
 {
 	(void)fs;
 	(void)worker_id;
 	(void)index;
+	(void)cgroup;
 	(void)fds;
 	return 0;
 }
