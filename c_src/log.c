@@ -4,6 +4,8 @@
  * most PIPE_BUF bytes, so a reader that stalls costs lines, never time. */
 #include "log.h"
 
+#include "log_ring.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -100,7 +102,7 @@ static void report_dropped(void)
 void log_line(enum log_level level, const char *object, const char *fmt, ...)
 {
 	char line[LOG_LINE_MAX];
-	size_t head, len, room;
+	size_t head, text, len, room;
 	va_list ap;
 	int n;
 
@@ -110,7 +112,7 @@ void log_line(enum log_level level, const char *object, const char *fmt, ...)
 		report_dropped();
 	head = put_head(line, sizeof line, level);
 	n = snprintf(line + head, sizeof line / 2, "[%s] ", object);
-	len = head + (n < (int)(sizeof line / 2) ? (size_t)n : sizeof line / 2 - 1);
+	len = text = head + (n < (int)(sizeof line / 2) ? (size_t)n : sizeof line / 2 - 1);
 	room = sizeof line - len - 1; /* one for the newline */
 	va_start(ap, fmt);
 	n = vsnprintf(line + len, room, fmt, ap);
@@ -120,6 +122,7 @@ void log_line(enum log_level level, const char *object, const char *fmt, ...)
 	for (size_t i = head; i < len; i++)
 		if ((unsigned char)line[i] < 0x20)
 			line[i] = ' ';
+	log_ring_add(level, object, line + text, len - text);
 	line[len++] = '\n';
 	if (!emit(line, len))
 		state.dropped++;

@@ -59,6 +59,7 @@ static void close_all(struct node *n)
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
+	node_metrics_close(n);
 	node_connect_close(n);
 	node_callbacks_close(n);
 	epmd_close(n->epmd);
@@ -416,6 +417,7 @@ int node_run(const struct node_options *options)
 	list_init(&n->pools);
 	list_init(&n->books);
 	list_init(&n->dirty);
+	list_init(&n->strays);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);
@@ -429,7 +431,7 @@ int node_run(const struct node_options *options)
 		log_line(LOG_ERROR, "guard",
 			 "cannot start %s: %s; what outlives the node is not killed",
 			 options->executable, uv_strerror(rc));
-	if (listen_on(n) != 0 || publish(n) != 0)
+	if (listen_on(n) != 0 || node_metrics_open(n) != 0 || publish(n) != 0)
 		fail(n, NODE_EXIT_FAILURE);
 	else
 		tell_pools(n, POOL_TICK);

@@ -182,12 +182,15 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .count = o->mfa.arity };
 	if (r->rpc != NULL)
 		r->rpc->request = r;
+	if (has_frame && req->verb != VERB_PING_WORKER)
+		histogram_add(&p->request_bytes, frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
 	r->pool.bytes = frame_len;
+	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
 	r->pool.session_mode = req->session_mode;

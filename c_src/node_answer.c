@@ -303,6 +303,9 @@ enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r,
 		term_put_text(out, "every worker that could run it waits for a process that waits "
 				   "for this pool");
 		return ANSWER_DEADLOCK;
+	case OUTCOME_CANCELLED:
+		term_put_atom(out, "cancelled");
+		return ANSWER_CANCELLED;
 	case OUTCOME_DRAINING:
 	default:
 		term_put_atom(out, "draining");

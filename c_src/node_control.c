@@ -204,14 +204,19 @@ static void told(const struct node_pool *p, const struct origin *o, const char *
 		 peer_label(o->books->peer));
 }
 
-static void resize(struct node_pool *p, const struct origin *o, unsigned size)
+static void resize(struct node_pool *p, const struct origin *o, unsigned least, unsigned most)
 {
 	struct reply_to to = reply_to_origin(o);
 	char what[64];
 
-	snprintf(what, sizeof what, "from %u to %u workers", pool_config(p->pool)->size, size);
+	if (least == most)
+		snprintf(what, sizeof what, "from %u to %u workers", pool_size(p->pool), most);
+	else
+		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
+			 most);
 	told(p, o, what);
-	node_pool_event(p, &(struct pool_event){ .type = POOL_RESIZE, .size = size });
+	node_pool_event(p, &(struct pool_event){
+				   .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
 }
 
@@ -304,7 +309,7 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 		await_ready(p, o, req, false);
 		break;
 	case VERB_RESIZE:
-		resize(p, o, (unsigned)req->count);
+		resize(p, o, (unsigned)req->least, (unsigned)req->count);
 		break;
 	case VERB_PAUSE:
 	case VERB_RESUME:

@@ -234,6 +234,8 @@ static void forget(struct books *b)
 		list_remove(&r->by_peer);
 		if (!r->cast)
 			node_request_abandon(r);
+		else
+			list_append(&n->strays, &r->by_peer);
 	}
 	HASH_ITER(hh, b->monitors, m, tmp)
 	{
@@ -283,6 +285,7 @@ static void on_up(struct books *b)
 		peer_close(old->peer, "it has connected again: its old self is gone");
 	}
 	b->up = true;
+	b->up_us = node_now_us();
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
 	node_connect_up(b);

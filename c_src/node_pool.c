@@ -3,6 +3,7 @@
  * Every callback that means something to the pool ends in node_pool_event(). Performing an action never
  * calls back: a start that fails at once is noted in `failed_ids` and told as an event after the actions
  * of the step, so nothing re-enters a transition. */
+#include "node_failures.h"
 #include "node_private.h"
 
 #include "log.h"
@@ -67,6 +68,7 @@ static void interrupt(struct node_worker *w, uint64_t call_id)
 static void done(struct node_pool *p, struct node_request *r)
 {
 	node_callbacks_end_request(r);
+	node_failures_done(p, r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		p->answers[ANSWER_OK]++;
 		if (r->lease->pool.slot != NULL)
@@ -110,6 +112,9 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		break;
 	case POOL_TERMINATE:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
+		break;
+	case POOL_ABORT:
+		node_worker_signal(node_worker_find(p, a->worker_id), SIGABRT, false);
 		break;
 	case POOL_KILL:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
@@ -290,5 +295,6 @@ void node_pool_free(struct node_pool *p)
 	list_remove(&p->link);
 	p->node->pool_count--;
 	pool_free(p->pool);
+	node_failures_free(p);
 	mem_free(p);
 }

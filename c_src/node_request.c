@@ -188,25 +188,6 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	submit(p, r, lease);
 }
 
-/* Of all pools, or, of workers, of one. */
-static void answer_map(struct node *n, struct node_pool *p, const struct origin *o,
-		       enum request_verb verb)
-{
-	struct reply_to to = reply_to_origin(o);
-	size_t mark;
-	struct buf *out = answer_begin(&to, &mark);
-
-	if (out == NULL)
-		return;
-	term_put_tuple(out, 2);
-	term_put_atom(out, "ok");
-	if (verb == VERB_STATUS)
-		node_put_status(n, out);
-	else
-		node_put_workers(n, p, out);
-	answer_end(&to, mark);
-}
-
 static void give_away(struct node_pool *p, const struct origin *o, const struct request *req,
 		      struct node_lease *lease)
 {
@@ -277,13 +258,12 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 	case VERB_END_SESSION:
 		node_end_session(p, o, req);
 		break;
-	case VERB_STATUS:
-	case VERB_WORKERS:
-		answer_map(p->node, of_node ? NULL : p, o, req->verb);
-		break;
 	case VERB_STOP:
 		answer_atom(&to, "ok");
 		node_stop(p->node, "told by a peer");
+		break;
+	default:
+		node_administer(p, o, req);
 		break;
 	}
 }
@@ -352,6 +332,8 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	} else if (target == TARGET_LEASE && !may_use(&o, lease, ev, req.verb)) {
 		term_put_atom(&reason, "not_owner");
 		node_request_refuse(p, &o, &reason, ANSWER_NOT_OWNER);
+	} else if (!node_may(b, req.verb, &reason)) {
+		node_request_refuse(p, &o, &reason, ANSWER_NOT_ALLOWED);
 	} else {
 		serve(p, &o, &req, target, lease);
 	}

@@ -26,6 +26,12 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_roles.c    who may say what
+ *   node_requests.c requests, peers and pools, written; requests cancelled
+ *   node_config.c   the configuration: shown, set, read again
+ *   node_events.c   who hears of events and log lines
+ *   node_failures.c what went wrong of late
+ *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
  * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
@@ -44,6 +50,7 @@
 #include "forkserver.h"
 #include "guard.h"
 #include "list.h"
+#include "metrics.h"
 #include "node.h"
 #include "peer.h"
 #include "pool.h"
@@ -82,6 +89,7 @@ enum answer_kind {
 	ANSWER_SESSION_BUSY,
 	ANSWER_NO_SESSION,
 	ANSWER_DEADLOCK,
+	ANSWER_CANCELLED,
 	ANSWER_KINDS
 };
 
@@ -97,6 +105,9 @@ struct books {
 	uint64_t id;
 	bool up, forgotten;
 	bool dialled; /* we opened the connection */
+	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
+	uint32_t uid;                                         /* KNOWN */
+	uint64_t up_us;
 	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
@@ -275,6 +286,36 @@ struct node_worker {
 	bool no_callbacks;     /* it has ended */
 };
 
+/* Why a worker's process ended, for the metrics. */
+enum exit_kind {
+	EXIT_STOPPED, /* it was told to leave, and did */
+	EXIT_KILLED,  /* it was killed on purpose */
+	EXIT_CRASHED, /* by a signal that was not ours */
+	EXIT_LEFT,    /* by itself, with a status */
+	EXIT_START,   /* before it was ready */
+	EXIT_KINDS
+};
+
+/* What went wrong of late, for who looks afterwards: node_failures.h. */
+#define FAILURES_MAX 16
+#define FAILURE_TEXT 4096 /* of a longer one the end is kept: that is where the error stands */
+#define FAILURE_CALL 128
+
+struct node_failure {
+	const char *kind; /* python, worker_exit, timeout, start */
+	uint64_t time_ms; /* of the last one, since 1970 */
+	uint64_t count;
+	uint64_t worker_id;      /* 0: none */
+	char call[FAILURE_CALL]; /* module.function, or empty */
+	char *text;
+	size_t len;
+};
+
+struct node_failures {
+	struct node_failure at[FAILURES_MAX]; /* the last one first */
+	unsigned count;
+};
+
 struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
@@ -292,6 +333,9 @@ struct node_pool {
 	struct list drains, reloads;     /* DRAIN and RELOAD requests */
 	struct list orphans; /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
+	uint64_t exits[EXIT_KINDS];
+	struct node_failures failures;
+	struct histogram request_bytes, result_bytes; /* frames of calls; results and items */
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
@@ -324,12 +368,17 @@ struct node {
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
 	struct epmd *epmd;
+	struct metrics *metrics; /* NULL: not asked for */
+	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
+	char host_name[256]; /* this machine's */
+	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
+	struct list strays; /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
 	uv_timer_t connect_timer;
@@ -665,5 +714,33 @@ const char *signal_name(int signal);
 /* node_status.c */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
+const char *node_answer_name(enum answer_kind kind); /* its key in status' totals */
+const char *node_pool_state(const struct node_pool *p);
+unsigned node_peer_count(const struct node *n);
+uint64_t node_monitor_count(const struct node *n);
+uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
+
+/* node_metrics.c */
+int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
+void node_metrics_close(struct node *n);
+void node_metrics_exited(struct node_worker *w, bool wanted);
+
+/* node_roles.c */
+enum request_role node_role(struct books *b);
+/* Whether the peer may say that; else the Reason, {forbidden, Verb, Role}, and a line in the log. */
+bool node_may(struct books *b, enum request_verb verb, struct buf *reason);
+/* The local user who opened the connection, in a static buffer; NULL: nobody asks, or it is not known. */
+const char *node_user(struct books *b);
+
+/* node_requests.c */
+/* What operators ask that has no room of its own above: STATUS, WORKERS, CANCEL, REQUESTS, PEERS, POOLS; and
+ * it hands on what the next two rooms answer. */
+void node_administer(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
+void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_events.c: SUBSCRIBE, UNSUBSCRIBE. */
+void node_subscription(struct node *n, const struct origin *o, const struct request *req);
 
 #endif

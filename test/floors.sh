@@ -20,7 +20,7 @@ cd "${1:-$(dirname "$0")/..}"
 
 floors="
 0 list buf mem log heap
-1 term frame histogram breaker lines children cookie
+1 term frame histogram breaker lines children cookie json prom
 2 dist transcode config
 3 pool request deadlock
 4 peer worker forkserver epmd guard interpreter metrics

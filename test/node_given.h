@@ -149,6 +149,13 @@ void peer_tell_drained(struct peer *p, size_t bytes)
 	(void)bytes;
 }
 
+int peer_user(const struct peer *p, uint32_t *uid)
+{
+	(void)p;
+	(void)uid;
+	return -ENOENT;
+}
+
 bool peer_closing(const struct peer *p)
 {
 	return p->closing;
@@ -174,6 +181,33 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
 		(void)arg;
 	*error = -ENOMEM;
 	return NULL;
+}
+
+struct metrics *metrics_open(uv_loop_t *loop, const struct metrics_options *options_, char *error,
+			     size_t error_size)
+{
+	(void)loop;
+	(void)options_;
+	(void)error;
+	(void)error_size;
+	return NULL;
+}
+
+void metrics_close(struct metrics *m)
+{
+	(void)m;
+}
+
+uint16_t metrics_port(const struct metrics *m)
+{
+	(void)m;
+	return 0;
+}
+
+struct metrics_counts metrics_counts(const struct metrics *m)
+{
+	(void)m;
+	return (struct metrics_counts){ 0 };
 }
 
 struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
@@ -564,6 +598,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.pools);
 	list_init(&node.books);
 	list_init(&node.dirty);
+	list_init(&node.strays);
 	node_callbacks_init(&node);
 	node_connect_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
