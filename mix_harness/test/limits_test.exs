@@ -124,4 +124,31 @@ defmodule Krait.LimitsTest do
     assert {:error, {:python, %{type: "MemoryError"}}} = py(node, "bytearray(3_000_000_000)")
     assert py(node, "1") == {:ok, 1}
   end
+
+  # Whether the node may make cgroups here depends on who started this BEAM, and where.
+  test "a worker's memory is limited by a cgroup of its own, or one warning says why not" do
+    node = start_node(size: 2, memory_max: 200_000_000, cpu_max: 150)
+    lines = for {level, "cgroup", text} <- lines(node), do: {level, text}
+
+    case lines do
+      [{:info, "one for each worker, in " <> own}] ->
+        [pid | _] = os_pids(node)
+        assert File.read!("/proc/#{pid}/cgroup") =~ "/krait-#{node.os_pid}-"
+        [group | _] = Path.wildcard("#{own}/krait-#{node.os_pid}-[0-9]*")
+        assert File.read!("#{group}/cpu.max") == "150000 100000\n"
+        greedy = "len(bytearray(400_000_000).replace(b'\\0', b'1'))"
+        assert {:error, {:worker_exit, %{exit: {:killed, :memory_limit}}}} = py(node, greedy)
+        await_rest(node)
+        assert length(Path.wildcard("#{own}/krait-#{node.os_pid}-[0-9]*")) == 2
+
+      [{:warning, text}] ->
+        assert text =~ "memory-max and cpu-max do not count: "
+        assert py(node, "1") == {:ok, 1}
+    end
+  end
+
+  test "without such limits nobody looks for cgroups" do
+    node = start_node()
+    assert for({_, "cgroup", text} <- lines(node), do: text) == []
+  end
 end
