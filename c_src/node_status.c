@@ -51,7 +51,7 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_CANCELLED] = "cancelled",
 };
 
-const char *node_answer_name(enum answer_kind kind)
+const char *answer_kind_name(enum answer_kind kind)
 {
 	return answer_names[kind];
 }

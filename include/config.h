@@ -33,7 +33,6 @@ struct config_list {
 
 enum start_method { START_FORK, START_SPAWN };
 enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
 
 /* Where a value comes from; a later one is over an earlier one. */
 enum config_source { FROM_TABLE, FROM_FILE, FROM_COMMAND_LINE, FROM_REQUEST };

@@ -646,7 +646,9 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.books);
 	list_init(&node.dirty);
 	list_init(&node.strays);
+	list_init(&node.dirty_lanes);
 	node_callbacks_init(&node);
+	node_events_init(&node);
 	node_connect_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
@@ -703,6 +705,7 @@ static inline void then_all_is_given_back(void)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
+	node_events_close(&node);
 	uv_close((uv_handle_t *)&the_pool->timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->deadlock_timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->reload_timer, NULL);
