@@ -453,6 +453,7 @@ int node_run(const struct node_options *options)
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);
+	node_cgroup_close(n);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

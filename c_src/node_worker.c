@@ -97,6 +97,7 @@ static void on_closed(void *arg, struct worker *io)
 	HASH_DELETE(hh, p->workers, w);
 	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
+	node_cgroup_remove(w);
 	worker_free(io);
 	mem_free(w);
 	node_maybe_end(p->node);
@@ -141,6 +142,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	w->exited = true;
 	w->status = status;
 	w->signal = signal;
+	node_cgroup_exited(w);
 	worker_close(w->io);
 	log_exit(w, wanted);
 	node_metrics_exited(w, wanted);

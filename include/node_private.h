@@ -24,6 +24,7 @@
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
@@ -320,6 +321,7 @@ struct node_worker {
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
 	bool unread;            /* it ended without having read its last call */
+	bool in_cgroup;         /* one of its own was made */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
 	char object[96]; /* for log lines */
@@ -442,6 +444,8 @@ struct node {
 	char host_name[256]; /* this machine's */
 	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
+	struct cgroup *cgroup; /* NULL: not needed so far, or refused */
+	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
@@ -790,6 +794,15 @@ void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 
 /* node_hello.c */
 void node_worker_hello(struct node_worker *w, const struct frame *frame);
+
+/* node_cgroup.c */
+/* Makes a group for a worker that is to be forked, if its pool wants one and the node may: w->in_cgroup says
+ * whether `path` is it. 0, or a negative errno. */
+int node_cgroup_make(struct node_worker *w, char path[PATH_MAX]) __attribute__((warn_unused_result));
+/* Finds out whether it was killed for the memory that it used. */
+void node_cgroup_exited(struct node_worker *w);
+void node_cgroup_remove(struct node_worker *w);
+void node_cgroup_close(struct node *n);
 
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
