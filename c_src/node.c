@@ -77,6 +77,7 @@ static void close_all(struct node *n)
 		close_handle(&p->timer);
 		close_handle(&p->deadlock_timer);
 		close_handle(&p->reload_timer);
+		close_handle(&p->rss_timer);
 	}
 	if (n->resolvers > 0)
 		uv_stop(&n->loop);

@@ -132,7 +132,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req,
 			bool of_node)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 	struct reply_to to = reply_to_origin(o);
 	struct node_request *r;
 	char expected[64];
@@ -157,7 +157,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 /* All means all that there are to be by now, and so does a number that is more than that. */
 static bool is_ready(const struct node_pool *p, const struct node_request *r)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 
 	return pool_ready(p->pool) >= (r->count < size ? r->count : size);
 }
@@ -215,8 +215,8 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned least, 
 		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
 			 most);
 	told(p, o, what);
-	node_pool_event(p, &(struct pool_event){
-				   .type = POOL_RESIZE, .size = least, .size_max = most });
+	node_pool_event(
+		p, &(struct pool_event){ .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
 }
 

@@ -21,6 +21,7 @@
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
+ *   node_limits.c   what the pool's core is told of its configuration; workers that are too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
  *   node_forkserver.c  the fork servers, and what they say of workers
@@ -269,6 +270,7 @@ struct node_worker {
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
+	bool told_why;          /* somebody had, and why is logged */
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
@@ -315,6 +317,8 @@ struct node_pool {
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
+	uv_timer_t rss_timer; /* looks whether workers have grown too large; runs with --max-rss only */
+	uint64_t rss_seen;    /* the last one that it has looked at */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -628,6 +632,14 @@ void node_connect_up(struct books *b);
 void node_connect_closed(struct books *b);
 void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
+
+/* node_limits.c */
+void node_limits_init(struct node_pool *p);
+/* What p->config says now is in force; sizes only if they have changed. */
+void node_pool_configure(struct node_pool *p);
+/* What the pool's core is told of a configuration. */
+void node_limits(const struct config_pool *c, struct pool_config *out);
+uint64_t node_rss_bytes(int os_pid); /* resident memory; 0: unknown */
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, const struct config_pool *config);
