@@ -70,6 +70,7 @@ static void close_all(struct node *n)
 	signal(SIGINT, SIG_IGN);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
+	close_handle(&n->memory_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
@@ -77,7 +78,6 @@ static void close_all(struct node *n)
 		close_handle(&p->timer);
 		close_handle(&p->deadlock_timer);
 		close_handle(&p->reload_timer);
-		close_handle(&p->rss_timer);
 	}
 	if (n->resolvers > 0)
 		uv_stop(&n->loop);
@@ -340,6 +340,7 @@ static void init_handles(struct node *n)
 	node_connect_init(n);
 	node_callbacks_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
+	node_memory_init(n);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
 	uv_signal_init(&n->loop, &n->sigint);

@@ -21,7 +21,7 @@
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
- *   node_limits.c   what the pool's core is told of its configuration; workers that are too large
+ *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
  *   node_forkserver.c  the fork servers, and what they say of workers
@@ -253,6 +253,8 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	char words[1024];      /* the end of what it said on stderr */
+	size_t words_len;
 };
 
 /* One worker process. */
@@ -317,8 +319,7 @@ struct node_pool {
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
-	uv_timer_t rss_timer; /* looks whether workers have grown too large; runs with --max-rss only */
-	uint64_t rss_seen;    /* the last one that it has looked at */
+	uint64_t rss_seen; /* of this worker the memory was looked at last */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -349,6 +350,7 @@ struct node {
 	struct heap callback_timers;
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
+	uv_timer_t memory_timer;
 	unsigned peers;        /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -633,13 +635,10 @@ void node_connect_closed(struct books *b);
 void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
-/* node_limits.c */
-void node_limits_init(struct node_pool *p);
-/* What p->config says now is in force; sizes only if they have changed. */
-void node_pool_configure(struct node_pool *p);
-/* What the pool's core is told of a configuration. */
-void node_limits(const struct config_pool *c, struct pool_config *out);
-uint64_t node_rss_bytes(int os_pid); /* resident memory; 0: unknown */
+/* node_memory.c */
+void node_memory_init(struct node *n);
+void node_memory_watch(struct node_pool *p); /* with --max-rss */
+uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
 
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, const struct config_pool *config);
