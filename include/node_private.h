@@ -22,6 +22,7 @@
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
+ *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
  *   node_cgroup.c      a cgroup for each worker
@@ -301,6 +302,8 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	char words[1024];      /* the end of what it said on stderr */
+	size_t words_len;
 	struct log_printer printer;
 	char object[96]; /* for log lines */
 };
@@ -320,6 +323,7 @@ struct node_worker {
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
+	bool told_why;          /* somebody had, and why is logged */
 	bool unread;            /* it ended without having read its last call */
 	bool in_cgroup;         /* one of its own was made */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
@@ -408,6 +412,7 @@ struct node_pool {
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
+	uint64_t rss_seen; /* of this worker the memory was looked at last */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -458,6 +463,7 @@ struct node {
 	struct heap callback_timers;
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
+	uv_timer_t memory_timer;
 	unsigned peers;        /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -765,6 +771,11 @@ void node_connect_closed(struct books *b);
 void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
+/* node_memory.c */
+void node_memory_init(struct node *n);
+void node_memory_watch(struct node_pool *p); /* with --max-rss */
+uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
+
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, const struct config_pool *config);
 /* The pool of that name; NULL: there is none. */
@@ -829,7 +840,6 @@ void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* 
 const char *node_pool_state(const struct node_pool *p);
 unsigned node_peer_count(const struct node *n);
 uint64_t node_monitor_count(const struct node *n);
-uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
 
 /* node_metrics.c */
 int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
