@@ -70,6 +70,9 @@ table() ->
      {log_level,         {one_of, [error, warning, info, debug]},   "--log-level"},
      {listen,            text,           "--listen"},
      {port,              {between, 0, 65535},                       "--port"},
+     {admin,             names,          "--admin"},
+     {watch,             names,          "--watch"},
+     {admin_users,       names,          "--admin-users"},
      {cookie_file,       text,           "--cookie-file"}].
 
 -type type() :: flag | name | names | text | directories | exposed | {timeout, 0 | 1}
