@@ -23,6 +23,7 @@ struct node_session {
 	struct node_pool *owner_pool;
 	struct watch *watch; /* on its owner; NULL: it has none, or no more */
 	bool orphan;         /* its owner died before it had begun */
+	uint64_t begun_on;   /* the worker that it has begun on; 0: not yet, or it was lost with that */
 	struct list due;     /* in node_pool.orphans, when it has */
 	uint16_t id_len;
 	uint8_t data[]; /* the id, a term; then the key */
@@ -169,6 +170,42 @@ static void hand_over(struct node_session *s)
 	s->watch = NULL;
 }
 
+static struct span id_of(const struct node_session *s)
+{
+	return (struct span){ s->data, s->id_len };
+}
+
+/* It was lost with its worker. */
+static void tell_lost(struct node_session *s)
+{
+	if (s->begun_on != 0 && node_hears(s->owner_pool))
+		node_event_session_lost(s->owner_pool, id_of(s), s->begun_on, s->pool.calls);
+	s->begun_on = 0;
+}
+
+static void tell_end(struct node_session *s)
+{
+	static const char *const why[] = { [SESSION_ENDED] = "ended",
+					   [SESSION_EVICTED] = "evicted",
+					   [SESSION_EXPIRED] = "expired",
+					   [SESSION_MOVED] = "moved" };
+
+	if (s->pool.end == SESSION_LOST || s->pool.end == SESSION_UNUSED)
+		tell_lost(s);
+	else if (s->begun_on != 0 && node_hears(s->owner_pool))
+		node_event_session_ended(s->owner_pool, id_of(s), s->begun_on, s->pool.calls,
+					 why[s->pool.end]);
+}
+
+void node_sessions_tell_lost(struct node_pool *p)
+{
+	struct pool_session *s = NULL;
+
+	while ((s = pool_session_after(p->pool, s)) != NULL)
+		if (s->worker == NULL || s->worker_id != of(s)->begun_on)
+			tell_lost(of(s));
+}
+
 void node_session_ended(struct pool_session *ps)
 {
 	static const char *const why[] = { [SESSION_ENDED] = "told to, or by its owner's death",
@@ -179,6 +216,7 @@ void node_session_ended(struct pool_session *ps)
 					   [SESSION_MOVED] = "goes on with another worker" };
 	struct node_session *s = of(ps);
 
+	tell_end(s);
 	if (ps->end != SESSION_UNUSED)
 		log_line(LOG_DEBUG, "session", "%llu of worker %llu has ended: %s",
 			 (unsigned long long)ps->token, (unsigned long long)ps->worker_id,
@@ -201,6 +239,12 @@ void node_session_begins(struct pool_session *ps)
 {
 	struct node_session *s = ps != NULL ? of(ps) : NULL;
 
+	if (s != NULL && s->begun_on != ps->worker_id) {
+		tell_lost(s);
+		s->begun_on = ps->worker_id;
+		if (node_hears(s->owner_pool))
+			node_event_session_started(s->owner_pool, id_of(s), s->begun_on);
+	}
 	if (s == NULL || !s->orphan)
 		return;
 	s->orphan = false;

@@ -111,7 +111,7 @@ defmodule Krait.KraitctlTest do
       assert Enum.any?(peers, &(&1["name"] =~ ~r/^kraitctl_\d+_\d+@127.0.0.1$/))
       assert ctl!(node, ["peers"]) =~ ~r/#{me} +admin/
       assert {:ok, peers} = ask({:krait, node.name}, :peers)
-      assert [%{dialled: false, unsent_bytes: 0}] = peers
+      assert %{dialled: false, unsent_bytes: 0} = Enum.find(peers, &(&1.name == Node.self()))
     end
 
     test "sessions, and their end" do
@@ -499,6 +499,59 @@ defmodule Krait.KraitctlTest do
       assert err =~ "needs the role admin"
       assert ctl!(node, ["status"]) =~ "running"
       assert ask(node, :pause) == {:error, {:forbidden, :pause, :admin}}
+    end
+  end
+
+  describe "log and events" do
+    # The first line that matches, of what comes when the node does this again and again: a command that
+    # has connected has not yet subscribed.
+    defp told(node, port, expression, pattern, tries \\ 200) do
+      {:ok, _} = py(node, expression)
+      line = line(port, pattern)
+      if line || tries == 0, do: line, else: told(node, port, expression, pattern, tries - 1)
+    end
+
+    defp line(port, pattern) do
+      receive do
+        {^port, {:data, {:eol, line}}} -> if line =~ pattern, do: line, else: line(port, pattern)
+      after
+        50 -> nil
+      end
+    end
+
+    test "log -f shows what workers print, harmless" do
+      node = start_node()
+      hostile = ~S|print('\x1b[2J' + chr(0x9b) + '31m' + chr(0x202e) + 'gone', flush=True)|
+      line = told(node, follow(node, ["log", "-f"]), hostile, ~r/gone/)
+      assert line =~ ~r/^\d\d:\d\d:\d\d info \[default\/\d+ stdout\] /
+      assert String.ends_with?(line, ~S(\x1b[2J\x9b31m\u202egone))
+
+      line = told(node, follow(node, ["--json", "log"]), hostile, ~r/gone/)
+      refute line =~ ~r/[\x{1b}\x{9b}\x{202e}]/u
+      name = Atom.to_string(node.name)
+
+      assert %{"node" => ^name, "log" => %{"stream" => "stdout", "line" => text}} =
+               Krait.Json.parse!(line)
+
+      assert text == <<"\e[2J", 0x9B::utf8, "31m", 0x202E::utf8, "gone">>
+    end
+
+    test "events -f, of the node and of one pool" do
+      node = start_node()
+      port = follow(node, ["events", "-f", "--pool", "default"])
+      assert told(node, port, "7", ~r/ krait\.call\.stop .* outcome=ok/)
+      port = follow(node, ["--json", "events"])
+      line = told(node, port, "7", ~r/"event":\["krait","call","stop"\]/)
+      assert %{"metadata" => %{"outcome" => "ok", "error" => nil}} = Krait.Json.parse!(line)
+    end
+
+    test "they end with the node, with status 3" do
+      node = start_node()
+      expect_exit(node, [nil, 137])
+      port = follow(node, ["log", "-f"])
+      assert told(node, port, "print(1, flush=True)", ~r/ 1$/)
+      signal(node.os_pid, "KILL")
+      assert_receive {^port, {:exit_status, @no_node}}, 10_000
     end
   end
 
