@@ -46,7 +46,7 @@ defmodule Krait.Ctl do
   @doc "A command that goes on: its lines come as `{port, {:data, {:eol, line}}}`."
   @spec follow(TestNode.t(), [String.t()]) :: port
   def follow(node, args) do
-    open(bin(), args, environment(node), [:exit_status, {:line, 65_536}])
+    open(bin(), args, environment(node), [:exit_status, :stderr_to_stdout, {:line, 65_536}])
   end
 
   @doc "kraitctl on a terminal of `rows` and `columns`: see on_terminal.py for what it is told."
