@@ -56,6 +56,7 @@ static void close_all(struct node *n)
 	struct list *pos, *next;
 
 	n->stage = NODE_CLOSING;
+	node_lanes_flush(n);
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
@@ -182,6 +183,7 @@ static void on_prepare(uv_prepare_t *handle)
 		n->drain_due = false;
 		tell_pools(n, POOL_DRAIN);
 	}
+	node_lanes_flush(n);
 	books_flush_dirty(n);
 }
 
@@ -425,6 +427,7 @@ int node_run(const struct node_options *options)
 	list_init(&n->books);
 	list_init(&n->dirty);
 	list_init(&n->strays);
+	list_init(&n->dirty_lanes);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);
