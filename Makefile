@@ -92,7 +92,7 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	         $(shell pkg-config --libs check)
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
-$(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
+$(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c c_src/interpreter.c)
 
 setup:
 	@scripts/setup.sh test

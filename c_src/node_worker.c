@@ -400,7 +400,8 @@ void node_reap(struct node *n)
 {
 	struct node_pool *p = NULL;
 
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		reap_orphans(p);
-	children_reap_others();
+	if (!n->finding) /* what it runs is waited for there */
+		children_reap_others();
 }
