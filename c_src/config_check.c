@@ -42,6 +42,17 @@ static int check_name(const struct config *c, struct config_wrong *why)
 	return 0;
 }
 
+static int check_metrics(const struct config *c, struct config_wrong *why)
+{
+	char address[CONFIG_ADDRESS_MAX];
+	uint16_t port;
+
+	if (c->metrics == NULL || config_split_address(c->metrics, address, &port))
+		return 0;
+	return config_wrong(why, named("metrics"), c->metrics,
+			    "ADDR:PORT, an IP address and a port");
+}
+
 /* One of the pools beside those before it. */
 static int check_pool(const struct config *c, unsigned index, struct config_wrong *why)
 {
@@ -81,6 +92,9 @@ int config_check(struct config *c, struct config_wrong *why)
 {
 	int rc = check_name(c, why);
 	struct config_pool *pool = NULL;
+
+	if (rc == 0)
+		rc = check_metrics(c, why);
 
 	for (unsigned i = 0; i < c->pools && rc == 0; i++) {
 		pool = c->pool[i];

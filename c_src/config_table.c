@@ -43,7 +43,9 @@ static const struct option table[] = {
 	  "how lines are written to standard error; journald: text with the priority in front, as "
 	  "systemd reads it" },
 	{ "metrics", "ADDR:PORT", NULL, T_TEXT, OF_NODE, RESTART, N(metrics), NULL, 0, 0,
-	  "serve Prometheus metrics and the status page over HTTP" },
+	  "serve Prometheus metrics and the status page over HTTP; port 0: any" },
+	{ "metrics-host", "NAME,...", NULL, T_LIST, OF_NODE, RESTART, N(metrics_host), NULL, 0, 0,
+	  "names that a request may give as its Host besides addresses, localhost and this machine's" },
 	{ "admin", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(admin), NULL, 0, 0,
 	  "peers that may administer, by node name (`ops@*`); else everybody who knows the cookie" },
 	{ "watch", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(watch), NULL, 0, 0,

@@ -174,6 +174,7 @@ int main(int argc, char **argv)
 		break;
 	case CONFIG_RUN:
 		log_set_level((enum log_level)config.log_level);
+		log_set_format((enum log_format)config.log_format);
 		status = run(&config);
 		break;
 	case CONFIG_NO_MEMORY:

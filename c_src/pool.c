@@ -15,7 +15,7 @@ static void take_config(struct pool *p, const struct pool_config *config)
 	p->config = *config;
 	if (p->config.slots == 0)
 		p->config.slots = 1;
-	assert(p->config.slots <= POOL_SLOTS_MAX);
+	assert(p->config.slots <= POOL_SLOTS_MAX && config->jitter_percent <= 100);
 	if (p->slots_most < p->config.slots)
 		p->slots_most = p->config.slots;
 }

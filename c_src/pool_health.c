@@ -22,6 +22,8 @@ static uint64_t vary(const struct pool *p, uint64_t chance, uint64_t limit)
 	unsigned percent = p->config.jitter_percent;
 	uint64_t span = limit > POOL_NEVER / 128 ? limit / 100 * percent : limit * percent / 100;
 
+	if (limit == POOL_NEVER)
+		return limit;
 	return limit - span + chance % (2 * span + 1);
 }
 
@@ -46,7 +48,9 @@ void worker_limits(struct pool *p, struct pool_worker *w)
 	heap_set(&p->ages, &w->age,
 		 p->config.max_age_us == 0 || age > POOL_NEVER - w->ready_us ? POOL_NEVER
 									     : w->ready_us + age);
-	w->interval_us = interval - chance(p, w, 2) % (interval / 4 + 1);
+	w->interval_us = interval;
+	if (interval != POOL_NEVER)
+		w->interval_us -= chance(p, w, 2) % (interval / 4 + 1);
 	worker_watch(p, w);
 }
 

@@ -99,7 +99,7 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 
 void serve(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
-	line_take(p, r, true);
+	line_take(p, r, s->depth == 0); /* inside of another it takes nobody's turn */
 	if (r->session != NULL)
 		session_enter(p, r, s);
 	if (r->kind == POOL_CHECKOUT)

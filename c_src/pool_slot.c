@@ -108,8 +108,10 @@ void slot_free(struct pool *p, struct pool_slot *s)
 	}
 	slot_move(p, s, WORKER_IDLE);
 	if (checked) { /* nobody has used it: it stands where it was, among those idle longest */
-		list_remove(&w->offered);
-		list_prepend(&p->offered[w->slots - w->in[WORKER_IDLE]], &w->offered);
+		if (!list_empty(&w->offered)) {
+			list_remove(&w->offered);
+			list_prepend(&p->offered[w->slots - w->in[WORKER_IDLE]], &w->offered);
+		}
 		worker_watch(p, w);
 	}
 	if (worker_surplus(p, w))

@@ -33,7 +33,6 @@ struct config_list {
 
 enum start_method { START_FORK, START_SPAWN };
 enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
 
 /* Where a value comes from; a later one is over an earlier one. */
 enum config_source { FROM_TABLE, FROM_FILE, FROM_COMMAND_LINE, FROM_REQUEST };
@@ -93,6 +92,7 @@ struct config {
 	uint64_t log_level;                           /* enum log_level */
 	uint64_t log_format;                          /* enum log_format */
 	char *metrics;                                /* ADDR:PORT, or NULL */
+	struct config_list metrics_host;
 	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
 	unsigned pools;
@@ -147,6 +147,10 @@ bool config_split_expose(const char *item, struct config_expose *out);
 
 /* Whether the text matches the pattern, in which '*' stands for any text. */
 bool config_matches(const char *pattern, const char *text, size_t len);
+/* Splits ADDR:PORT ([ADDR]:PORT for IPv6, or PORT alone for 127.0.0.1) into an IP address and a port.
+ * False when it has another form. */
+#define CONFIG_ADDRESS_MAX 46
+bool config_split_address(const char *text, char address[CONFIG_ADDRESS_MAX], uint16_t *port);
 
 /* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
  * `allow` is empty or has a pattern for the module or for module.function, or the module is the name

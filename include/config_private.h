@@ -9,6 +9,8 @@
  *   config_text.c   what is refused of a file's text before that
  *   config_allow.c  what may be called
  *   config_help.c   what is written from the table for people
+ *   config_address.c  ADDR:PORT
+ *   config_help.c   what is written from the table for people
  *   config_help_man.c  and for other tools */
 #ifndef KRAIT_CONFIG_PRIVATE_H
 #define KRAIT_CONFIG_PRIVATE_H
