@@ -147,6 +147,35 @@ static void put_change(struct buf *out, const struct origin *o, const struct opt
 	buf_free(&to);
 }
 
+/* Those who listen hear of it as of a reload: #{node, pools, restart}. */
+static void tell_listeners(struct node *n, const struct origin *o, const struct option *option,
+			   const struct node_pool *p, const struct buf *made)
+{
+	struct buf all = { 0 };
+
+	term_put_map(&all, 3);
+	term_put_atom(&all, "node");
+	term_put_map(&all, p == NULL ? 1 : 0);
+	if (p != NULL) {
+		term_put_atom(&all, "pools");
+		term_put_map(&all, 1);
+		term_put_atom(&all, p->config->name);
+		term_put_map(&all, 1);
+	}
+	config_put_option(&all, option);
+	term_put_raw(&all, (struct span){ made->data, made->len });
+	if (p == NULL) {
+		term_put_atom(&all, "pools");
+		term_put_map(&all, 0);
+	}
+	term_put_atom(&all, "restart");
+	term_put_list(&all, 0);
+	if (all.err == 0 && made->err == 0)
+		node_event_config_changed(n, 1, (struct span){ all.data, all.len },
+					  dist_peer_name(peer_dist(o->books->peer)));
+	buf_free(&all);
+}
+
 static void set_of_node(struct node *n, const struct origin *o, const struct request *req,
 			const struct option *option)
 {
@@ -161,6 +190,7 @@ static void set_of_node(struct node *n, const struct origin *o, const struct req
 		refuse_rc(o, req->option, rc, expected);
 	} else {
 		put_change(&made, o, option, old, new);
+		tell_listeners(n, o, option, NULL, &made);
 		config_swap(option, old, new);
 		node_take_options(n);
 		node_answer_made(&to, &made);
@@ -202,6 +232,7 @@ static void set_of_pool(struct node_pool *p, const struct origin *o, const struc
 		return;
 	}
 	put_change(&made, o, option, old, new);
+	tell_listeners(p->node, o, option, p, &made);
 	if (config_needs_workers(p->config, trial)) {
 		node_reload_pool(p, o, req, trial, &made);
 	} else {

@@ -30,6 +30,8 @@ struct node_job {
 	bool again;             /* SIGHUP came meanwhile */
 	struct buf answer;      /* a term */
 	struct buf failure;     /* a Reason; empty: none */
+	unsigned changes;       /* in the answer */
+	char by[256];           /* who told it; empty: SIGHUP */
 	unsigned turn;          /* of fresh.pool */
 	struct node_pool *pool; /* which has its turn */
 	bool started;           /* and its fresh fork server is ours */
@@ -174,12 +176,13 @@ static void tell(const char *object, const struct option *o, struct config_place
 }
 
 /* #{Option => {Old, New}}. */
-static void put_differences(struct buf *out, const char *object, struct config_place old,
-			    struct config_place new, bool of_node)
+static unsigned put_differences(struct buf *out, const char *object, struct config_place old,
+				struct config_place new, bool of_node)
 {
 	const struct option *o = NULL;
+	uint32_t count = count_differences(old, new, of_node);
 
-	term_put_map(out, count_differences(old, new, of_node));
+	term_put_map(out, count);
 	while ((o = config_option_after(o)) != NULL) {
 		if (config_is_of_node(o) != of_node || !config_differs(o, old, new))
 			continue;
@@ -189,6 +192,7 @@ static void put_differences(struct buf *out, const char *object, struct config_p
 		config_put_term(out, o, old);
 		config_put_term(out, o, new);
 	}
+	return count;
 }
 
 static bool is_in(const struct config *c, const char *name)
@@ -209,6 +213,7 @@ static void put_pools(struct node_job *job, struct buf *out)
 		if (is_in(&job->fresh, p->config->name))
 			continue;
 		count++;
+		job->changes++;
 		log_line(LOG_INFO, "config", "%s: removed", p->config->name);
 		term_put_atom(&each, p->config->name);
 		term_put_atom(&each, "removed");
@@ -223,8 +228,9 @@ static void put_pools(struct node_job *job, struct buf *out)
 		count++;
 		term_put_atom(&each, new.pool->name);
 		if (p != NULL) {
-			put_differences(&each, new.pool->name, old, new, false);
+			job->changes += put_differences(&each, new.pool->name, old, new, false);
 		} else {
+			job->changes++;
 			log_line(LOG_INFO, "config", "%s: added", new.pool->name);
 			term_put_atom(&each, "added");
 		}
@@ -265,7 +271,7 @@ static void put_difference(struct node_job *job)
 
 	term_put_map(out, 3);
 	term_put_atom(out, "node");
-	put_differences(out, "node", old, new, true);
+	job->changes += put_differences(out, "node", old, new, true);
 	term_put_atom(out, "pools");
 	put_pools(job, out);
 	term_put_atom(out, "restart");
@@ -308,6 +314,9 @@ static void start_pool(struct node_job *job, struct config_pool *c)
 		return;
 	}
 	config->pool[config->pools++] = c;
+	p->heard = job->node->heard;
+	if (node_hears(p))
+		node_event_pool_seen(p);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_TICK });
 }
 
@@ -337,6 +346,13 @@ static void apply(struct node_job *job)
 		return;
 	}
 	if (!job->one) {
+		if (job->changes == 0)
+			log_line(LOG_INFO, "config", "nothing has changed");
+		else
+			node_event_config_changed(
+				job->node, job->changes,
+				(struct span){ job->answer.data, job->answer.len },
+				job->by[0] != '\0' ? job->by : NULL);
 		apply_to_node(job);
 		leave_others(job);
 	}
@@ -513,6 +529,7 @@ void node_reload_config(struct node *n, const struct origin *o, const struct req
 	} else if ((job = begin(node_pool_next(n, NULL), o, req)) != NULL) {
 		log_line(LOG_INFO, "config", "reloading, told by %s", peer_label(o->books->peer));
 		job->everything = req->verb == VERB_RELOAD;
+		snprintf(job->by, sizeof job->by, "%s", dist_peer_name(peer_dist(o->books->peer)));
 		run(job);
 	}
 }
