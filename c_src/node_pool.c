@@ -200,6 +200,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 			node_event_pool(p, EVENT_POOL_DRAINED, NULL);
 		node_drained_tell(p);
 		node_drained(p->node);
+		node_pool_has_drained(p);
 	}
 	node_events_flush_some(p->node);
 }
@@ -210,46 +211,15 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
-_Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
-
-/* The part of the configuration that the pool core wants. */
-static void set_limits(const struct config_pool *c, struct pool_config *out)
-{
-	*out = (struct pool_config){
-		.size = (unsigned)c->size,
-		.queue_limit = (unsigned)c->queue_limit,
-		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = c->start_timeout_ms * 1000,
-		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
-		.stop_grace_us = c->stop_grace_ms * 1000,
-		.slots = (unsigned)c->slots,
-		.max_sessions = (unsigned)c->max_sessions,
-		.breaker = {
-			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = c->backoff_base_ms * 1000,
-			.backoff_max_us = c->backoff_max_ms * 1000,
-			.burst = (unsigned)c->start_burst,
-			.per_second = (unsigned)c->starts_per_second,
-		},
-	};
-}
-
-struct node_pool *node_pool_new(struct node *n, const struct config_pool *config)
+struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
 
 	if (p == NULL)
 		return NULL;
 	p->node = n;
-	p->config = config;
+	node_pool_take_options(p, config);
 	snprintf(p->object, sizeof p->object, "pool %.80s", config->name);
-	set_limits(config, &p->limits);
-	p->defaults =
-		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,
-					   .queue_timeout_ms = config->queue_timeout_ms,
-					   .strings_utf8 = config->strings == STRINGS_UTF8,
-					   .session_mode =
-						   (enum pool_session_mode)config->session_mode };
 	list_init(&p->waiting);
 	list_init(&p->drains);
 	list_init(&p->reloads);
@@ -273,9 +243,11 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 
 struct node_pool *node_pool_next(const struct node *n, const struct node_pool *p)
 {
-	const struct list *next = p == NULL ? n->pools.next : p->link.next;
+	struct node_pool *next = node_pool_any_next(n, p);
 
-	return next != &n->pools ? list_entry(next, struct node_pool, link) : NULL;
+	while (next != NULL && next->leaving)
+		next = node_pool_any_next(n, next);
+	return next;
 }
 
 struct node_pool *node_pool_named(const struct node *n, struct span name)
@@ -310,7 +282,10 @@ void node_pool_free(struct node_pool *p)
 {
 	node_events_pool_gone(p);
 	list_remove(&p->link);
-	p->node->pool_count--;
+	if (p->leaving)
+		config_pool_free(p->config);
+	else
+		p->node->pool_count--;
 	pool_free(p->pool);
 	node_failures_free(p);
 	mem_free(p);
