@@ -553,6 +553,8 @@ START_TEST(answers_are_tables)
 	text = viewed("config", "{\"node\":{\"port\":0},\"pools\":{\"p\":{\"size\":4}}}");
 	ck_assert_ptr_nonnull(strstr(text, "node    port    0\n"));
 	ck_assert_ptr_nonnull(strstr(text, "pool p  size    4\n"));
+	text = viewed("config", "{\"pools\":{\"p\":{\"size\":{\"$tuple\":[2,8]}}}}");
+	ck_assert_ptr_nonnull(strstr(text, "pool p  size    2..8\n"));
 	text = viewed("config --pool q", "{\"node\":{\"port\":0},\"pools\":{\"p\":{\"size\":4}}}");
 	ck_assert_str_eq(text, "OF  OPTION  VALUE\n");
 	text = viewed("status",

@@ -248,4 +248,30 @@ defmodule Krait.KraitctlTest do
       assert {@no_node, "", _} = ctl(node, ["ping"])
     end
   end
+
+  describe "the configuration" do
+    test "is shown, and an option of it set" do
+      node = start_node(size: 2)
+      assert ctl!(node, ["config"]) =~ ~r/^pool default  size +2$/m
+      assert %{"pools" => %{"default" => %{"order" => "lifo"}}} = json(node, ["config"])
+      assert ctl!(node, ["set", "order", "fifo"]) == "lifo -> fifo\n"
+      assert json(node, ["set", "size", "1..3"]) == [2, [1, 3]]
+      assert ctl!(node, ["set", "call-timeout", "100"]) == "60000 -> 100\n"
+
+      assert {@error, _, "kraitctl: it ran out of time\n"} =
+               ctl(node, ["call", "time", "sleep", "5"])
+
+      assert ctl!(node, ["config", "--pool", "default"]) =~ ~r/^pool default  size +1\.\.3$/m
+      assert {@error, "", err} = ctl(node, ["set", "order", "random"])
+      assert err =~ ~r/^kraitctl: order: expected .*lifo.*fifo/
+      assert {@error, "", err} = ctl(node, ["set", "port", "4711"])
+      assert err =~ "the node must be restarted"
+    end
+
+    test "is read again only where there is a file" do
+      node = start_node()
+      assert {@error, "", err} = ctl(node, ["reload", "config"])
+      assert err =~ "--config"
+    end
+  end
 end
