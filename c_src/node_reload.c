@@ -56,6 +56,8 @@ static void finish(struct node_job *job)
 	bool again = job->again && n->stage < NODE_DRAINING;
 
 	n->job = NULL;
+	if (n->stage == NODE_RUNNING && (!job->one || job->everything))
+		node_notify_ready(n);
 	if (!list_empty(&job->waiting)) {
 		struct node_request *r =
 			list_entry(job->waiting.next, struct node_request, waiting);
@@ -504,6 +506,8 @@ static void run(struct node_job *job)
 {
 	const struct config *c = job->node->config;
 	char text[1024];
+
+	node_notify_reloading(job->node);
 
 	if (c->file == NULL) {
 		if (!job->everything)
