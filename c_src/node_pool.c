@@ -90,13 +90,20 @@ static void done(struct node_pool *p, struct node_request *r)
 	node_request_free(r);
 }
 
+static void start_worker(struct node_pool *p, uint64_t id)
+{
+	unsigned index = node_index_free(p);
+
+	if (node_hears(p))
+		node_event_worker_started(p, id, index);
+	node_worker_start(p, id, index);
+}
+
 static void perform(struct node_pool *p, const struct pool_action *a)
 {
 	switch (a->type) {
 	case POOL_START:
-		if (node_hears(p))
-			node_event_worker_started(p, a->worker_id, a->index);
-		node_worker_start(p, a->worker_id, a->index);
+		start_worker(p, a->worker_id);
 		break;
 	case POOL_RUN:
 		run(p, a);

@@ -24,6 +24,7 @@
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_index.c       which of its pool's workers one is
  *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
@@ -778,6 +779,10 @@ struct node_pool *node_pool_next(const struct node *n,
 void node_pool_free(struct node_pool *p);
 void node_pool_event(struct node_pool *p, const struct pool_event *ev);
 void node_pool_refused(struct node_pool *p, enum answer_kind kind);
+
+/* node_index.c */
+unsigned node_index_free(struct node_pool *p); /* for a worker that is about to be started */
+unsigned node_index_of(struct node_pool *p, const struct pool_worker *pw);
 
 /* node_worker.c */
 void node_worker_start(struct node_pool *p, uint64_t id, unsigned index);
