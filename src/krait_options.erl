@@ -68,6 +68,8 @@ table() ->
      {max_peers,         {from, 1},      "--max-peers"},
      {max_output_bytes,  {from, 1},      "--max-output-bytes"},
      {log_level,         {one_of, [error, warning, info, debug]},   "--log-level"},
+     {log_format,        {one_of, [text, json, journald]},          "--log-format"},
+     {log_rate,          {from, 1},      "--log-rate"},
      {listen,            text,           "--listen"},
      {port,              {between, 0, 65535},                       "--port"},
      {cookie_file,       text,           "--cookie-file"}].
