@@ -490,9 +490,9 @@ defmodule Krait.EventsTest do
       assert %{lost: lost} = Krait.Listener.await(slow, {:lost, 1})
       assert lost > 1_000
       assert py(node, "print('after')") == {:ok, nil}
-      assert %{messages: all, lost: 0} = Krait.Listener.await(healthy, {:last, "after"})
+      assert %{messages: all, lost: 0} = Krait.Listener.finish(healthy)
       Krait.Listener.await(slow, {:last, "after"})
-      told = Krait.Listener.await(slow, {:total, all})
+      told = Krait.Listener.finish(slow)
       assert told.messages + told.lost == all
     end
   end

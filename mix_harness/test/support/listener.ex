@@ -9,8 +9,12 @@ defmodule Krait.Listener do
     pid
   end
 
-  @typedoc "The line that was printed last; or at least so many lost, or heard and lost in all."
-  @type question :: {:last, String.t()} | {:lost | :total, pos_integer}
+  @doc "Ends the subscription; everything that was said before has been heard then."
+  @spec finish(pid) :: map
+  def finish(pid), do: GenServer.call(pid, :finish, 30_000)
+
+  @typedoc "The line that was printed last; or at least so many lost."
+  @type question :: {:last, String.t()} | {:lost, pos_integer}
 
   @doc "What it has heard, as soon as that is so: `%{messages, logs, events, lost, last}`."
   @spec await(pid, question) :: map
@@ -26,21 +30,31 @@ defmodule Krait.Listener do
 
   defp so?({:last, line}, heard), do: heard.last == line
   defp so?({:lost, n}, heard), do: heard.lost >= n
-  defp so?({:total, n}, heard), do: heard.messages + heard.lost >= n
 
   @impl true
   def init(node) do
     :ok = GenServer.call({:krait, node}, {:subscribe, :all})
-    {:ok, {%{messages: 0, logs: 0, events: 0, lost: 0, last: nil}, []}}
+    {:ok, {%{node: node, messages: 0, logs: 0, events: 0, lost: 0, last: nil}, []}}
   end
 
   @impl true
   def handle_call({:await, to, question}, _, {heard, waiting}),
     do: {:reply, :ok, tell({heard, [{to, question} | waiting]})}
 
+  def handle_call(:finish, from, {heard, _} = state) do
+    :ok = GenServer.call({:krait, heard.node}, :unsubscribe)
+    send(self(), {:finished, from})
+    {:noreply, state}
+  end
+
   def handle_call(:heard, _, {heard, _} = state), do: {:reply, heard, state}
 
   @impl true
+  def handle_info({:finished, from}, {heard, _} = state) do
+    GenServer.reply(from, heard)
+    {:noreply, state}
+  end
+
   def handle_info(
         {:krait_event, _, [:krait, :subscriber, :lost], %{count: n}, _},
         {heard, waiting}
