@@ -112,10 +112,10 @@ static void on_channel_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 /* Keeps a line of stderr, without the level that it gives itself. A line that finds no memory is not kept. */
 static void keep(struct worker *w, const char *line, size_t len)
 {
-	enum log_level level;
+	enum log_level level = LOG_INFO;
 	char *copy;
 
-	(void)log_take_priority(&line, &len, &level);
+	log_take_level(&line, &len, &level);
 	copy = mem_dup(line, len);
 	if (copy == NULL)
 		return;

@@ -88,7 +88,7 @@
 %% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
 %% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
 %% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
-%% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level', `log_format', `log_rate', `listen',
+%% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level', `listen',
 %% `port', `cookie_file'. And:
 %% <ul>
 %% <li>`name': the node's name, with or without host; by default a new one on this BEAM's host</li>
