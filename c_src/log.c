@@ -7,6 +7,7 @@
 
 #include "log_format.h"
 #include "log_rate.h"
+#include "log_ring.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -149,6 +150,7 @@ static void write_line(enum log_level level, const char *object, const char *str
 		       const char *text, size_t len)
 {
 	report_dropped();
+	log_ring_add(level, object, text, len);
 	if (!emit(level, object, stream, call, text, len))
 		state.dropped++;
 }

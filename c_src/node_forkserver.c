@@ -222,11 +222,14 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 int node_forkserver_fork(struct node_worker *w, const int fds[3])
 {
 	struct node_pool *p = w->pool;
+	char cgroup[PATH_MAX];
 	int rc = 0;
 
 	if (p->current == NULL) /* one that a reload has begun is as good as another */
 		p->current = p->fresh != NULL ? p->fresh : start(p, &rc);
-	if (p->current == NULL) {
+	if (rc == 0)
+		rc = node_cgroup_make(w, cgroup);
+	if (rc != 0) {
 		for (int i = 0; i < 3; i++)
 			if (fds[i] >= 0)
 				close(fds[i]);
@@ -234,7 +237,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	}
 	w->forkserver = p->current;
 	w->forkserver->workers++;
-	return forkserver_fork(p->current->io, w->id, w->index, fds);
+	return forkserver_fork(p->current->io, w->id, w->index, w->in_cgroup ? cgroup : NULL, fds);
 }
 
 void node_forkserver_part(struct node_worker *w)

@@ -3,6 +3,7 @@
  * Every callback that means something to the pool ends in node_pool_event(). Performing an action never
  * calls back: a start that fails at once is noted in `failed_ids` and told as an event after the actions
  * of the step, so nothing re-enters a transition. */
+#include "node_failures.h"
 #include "node_private.h"
 
 #include "log.h"
@@ -69,6 +70,7 @@ static void interrupt(struct node_worker *w, uint64_t call_id)
 static void done(struct node_pool *p, struct node_request *r)
 {
 	node_callbacks_end_request(r);
+	node_failures_done(p, r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
 		answer_count(p, r, ANSWER_OK);
 		if (r->lease->pool.slot != NULL)
@@ -310,5 +312,6 @@ void node_pool_free(struct node_pool *p)
 	list_remove(&p->link);
 	p->node->pool_count--;
 	pool_free(p->pool);
+	node_failures_free(p);
 	mem_free(p);
 }

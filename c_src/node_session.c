@@ -345,25 +345,44 @@ void node_sessions(struct node *n, struct node_pool *p, const struct origin *o)
 	answer_end(&to, mark);
 }
 
+/* The session that the request names; NULL: there is none in this pool, or, with `reason` set, its id has no
+ * form in Python. */
+static struct pool_session *find_named(struct node_pool *p, const struct request *req,
+				       struct buf *reason, enum answer_kind *kind)
+{
+	struct node *n = p->node;
+	struct transcode_error err;
+
+	if (node_session_key(p, req, &err) == 0)
+		return pool_session_find(p->pool, n->session_key.data, n->session_key.len);
+	buf_reset(reason, 1024);
+	answer_put_fault(reason, &err);
+	*kind = answer_fault_kind(err.fault);
+	return NULL;
+}
+
+/* Said to the node: in the first pool that has it. */
 void node_end_session(struct node_pool *p, const struct origin *o, const struct request *req)
 {
+	struct node_pool *each = req->target == TARGET_NODE ? node_pool_next(p->node, NULL) : p;
+	enum answer_kind kind = ANSWER_NO_SESSION;
 	struct reply_to to = reply_to_origin(o);
-	struct pool_session *s;
-	struct transcode_error err;
+	struct pool_session *s = NULL;
 	struct buf reason = { 0 };
 
-	if (node_session_key(p, req, &err) != 0) {
-		answer_put_fault(&reason, &err);
-		node_request_refuse(p, o, &reason, answer_fault_kind(err.fault));
-	} else if ((s = pool_session_find(p->pool, p->node->session_key.data,
-					  p->node->session_key.len)) == NULL) {
-		term_put_tuple(&reason, 2);
-		term_put_atom(&reason, "no_session");
-		term_put_raw(&reason, term_span(req->session));
-		node_request_refuse(p, o, &reason, ANSWER_NO_SESSION);
-	} else {
-		node_pool_event(p, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
+	while (each != NULL && (s = find_named(each, req, &reason, &kind)) == NULL &&
+	       req->target == TARGET_NODE)
+		each = node_pool_next(p->node, each);
+	if (s != NULL) {
+		node_pool_event(each, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
 		answer_atom(&to, "ok");
+	} else {
+		if (reason.len == 0) {
+			term_put_tuple(&reason, 2);
+			term_put_atom(&reason, "no_session");
+			term_put_raw(&reason, term_span(req->session));
+		}
+		node_request_refuse(p, o, &reason, kind);
 	}
 	buf_free(&reason);
 }

@@ -7,6 +7,7 @@
  * (forgotten, and killed if it is forked after all); the fork server dies (its workers die with it by the kernel; they
  * are our children then, and are reaped here); the preload hangs (given up with the start that it holds
  * up); a frame is not in the protocol (killed). */
+#include "node_failures.h"
 #include "node_private.h"
 
 #include "children.h"
@@ -80,6 +81,7 @@ void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len)
 {
 	size_t skip = len > sizeof p->detail ? len - sizeof p->detail : 0;
 
+	node_failures_start(p, text, len);
 	p->detail_len = len - skip;
 	memcpy(p->detail, text + skip, p->detail_len);
 }
@@ -95,6 +97,7 @@ static void on_closed(void *arg, struct worker *io)
 	HASH_DELETE(hh, p->workers, w);
 	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
+	node_cgroup_remove(w);
 	worker_free(io);
 	mem_free(w);
 	node_maybe_end(p->node);
@@ -139,8 +142,10 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	w->exited = true;
 	w->status = status;
 	w->signal = signal;
+	node_cgroup_exited(w);
 	worker_close(w->io);
 	log_exit(w, wanted);
+	node_metrics_exited(w, wanted);
 	if (node_hears(p))
 		node_event_worker_exited(w, pw != NULL ? pw->why : WHY_STOP);
 	if (!w->ready && !wanted) {
@@ -257,12 +262,15 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		note_error(w, frame);
 		break;
 	case FRAME_RESULT:
+		histogram_add(&p->result_bytes, frame->rest_len);
+		break;
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
 		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
+		histogram_add(&p->result_bytes, frame->rest_len);
 		node_stream_item(w, frame);
 		return;
 	case FRAME_CALLBACK:

@@ -11,6 +11,7 @@
  *   node_lease.c    leases: grant, give_away, end
  *   node_stream.c   streams: opened, asked, cancelled, ended
  *   node_stream_flow.c  streams: items and credit
+ *   node_lane.c     lanes: many calls in one message
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
  *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
@@ -23,13 +24,17 @@
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_notify.c   what the service manager hears
  *   node_roles.c    who may say what
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, set, read again
  *   node_events.c   who hears of events and log lines
+ *   node_failures.c what went wrong of late
+ *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
  *   node_event_call.c, node_event_state.c  what they hear of
  *   node_logs.c     what workers print
  *
@@ -51,6 +56,7 @@
 #include "forkserver.h"
 #include "guard.h"
 #include "list.h"
+#include "metrics.h"
 #include "log.h"
 #include "log_rate.h"
 #include "node.h"
@@ -123,6 +129,7 @@ struct books {
 	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
 	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
 	bool leader_asked, leader_known;
+	struct node_lane *lanes; /* by pid */
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -139,18 +146,38 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_SUBSCRIBER };
+enum watch_kind {
+	WATCH_CALLER,
+	WATCH_OWNER,
+	WATCH_HEIR,
+	WATCH_SESSION,
+	WATCH_SUBSCRIBER,
+	WATCH_LANE
+};
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
 	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
-	 * subscriber (SUBSCRIBER) */
+	 * subscriber (SUBSCRIBER), node_lane (LANE) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
 	struct local_pid pid;
 	uint64_t from; /* the id of our pid that monitors */
+};
+
+/* A process of a peer that asks for many. */
+struct lane_call;
+struct node_lane {
+	UT_hash_handle hh; /* by pid, in books.lanes */
+	struct books *books;
+	struct local_pid pid;
+	struct watch *watch;
+	struct lane_call *calls; /* by Id */
+	struct buf answers;      /* {Id, Answer}, not yet sent */
+	uint32_t count;          /* of them */
+	struct list dirty_link;  /* in node.dirty_lanes */
 };
 
 /* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
@@ -186,6 +213,8 @@ struct node_request {
 		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
 	enum answer_kind answer; /* what it was answered with, if it was */
+	bool in_lane;            /* it came in one */
+	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
 	struct node_rpc *rpc;    /* REPLY_RPC: the process that runs it */
 	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
 	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
@@ -292,6 +321,7 @@ struct node_worker {
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
 	bool unread;            /* it ended without having read its last call */
+	bool in_cgroup;         /* one of its own was made */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
 	char object[96]; /* for log lines */
@@ -304,6 +334,36 @@ struct node_worker {
 	struct list throttled; /* in node.throttled: it is not read for a while */
 	struct books *clogged; /* the peer that does not read what it says */
 	bool no_callbacks;     /* it has ended */
+};
+
+/* Why a worker's process ended, for the metrics. */
+enum exit_kind {
+	EXIT_STOPPED, /* it was told to leave, and did */
+	EXIT_KILLED,  /* it was killed on purpose */
+	EXIT_CRASHED, /* by a signal that was not ours */
+	EXIT_LEFT,    /* by itself, with a status */
+	EXIT_START,   /* before it was ready */
+	EXIT_KINDS
+};
+
+/* What went wrong of late, for who looks afterwards: node_failures.h. */
+#define FAILURES_MAX 16
+#define FAILURE_TEXT 4096 /* of a longer one the end is kept: that is where the error stands */
+#define FAILURE_CALL 128
+
+struct node_failure {
+	const char *kind; /* python, worker_exit, timeout, start */
+	uint64_t time_ms; /* of the last one, since 1970 */
+	uint64_t count;
+	uint64_t worker_id;      /* 0: none */
+	char call[FAILURE_CALL]; /* module.function, or empty */
+	char *text;
+	size_t len;
+};
+
+struct node_failures {
+	struct node_failure at[FAILURES_MAX]; /* the last one first */
+	unsigned count;
 };
 
 struct node_pool {
@@ -324,6 +384,9 @@ struct node_pool {
 	struct list drains, reloads;     /* DRAIN and RELOAD requests */
 	struct list orphans; /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
+	uint64_t exits[EXIT_KINDS];
+	struct node_failures failures;
+	struct histogram request_bytes, result_bytes; /* frames of calls; results and items */
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
@@ -374,13 +437,20 @@ struct node {
 	uv_pipe_t stdin_pipe;
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
+	uv_timer_t notify_timer; /* active only where a service manager listens */
 	struct epmd *epmd;
+	struct metrics *metrics; /* NULL: not asked for */
+	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
+	char host_name[256]; /* this machine's */
+	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
+	struct cgroup *cgroup; /* NULL: not needed so far, or refused */
+	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;
-	struct list books, dirty;
+	struct list books, dirty, dirty_lanes;
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
@@ -447,6 +517,8 @@ struct origin;
 /* Admits a parsed CALL, BATCH, STREAM or PING_WORKER to the pool, or answers what is wrong with it. */
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease);
+/* One request to a pool, parsed and served; what is wrong with it is answered. */
+void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request);
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind); /* with the Reason in `reason` */
 void node_request_oversize(struct books *b, const struct dist_event *ev);
@@ -461,6 +533,7 @@ struct origin {
 	struct local_pid caller;
 	bool cast;
 	enum reply_form form;
+	struct node_lane *lane; /* it came in */
 	/* REPLY_RPC, REPLY_REX */
 	struct node_rpc *rpc;
 	struct rpc_mfa {
@@ -473,8 +546,7 @@ int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 void node_ping_frame(struct node *n, uint64_t id);
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
 				       const struct request *req, uint64_t id, bool has_frame);
-bool node_request_hear_of_caller(struct books *b, struct node_request *r,
-				 const struct envelope *env);
+bool node_request_hear_of_caller(const struct origin *o, struct node_request *r);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
@@ -495,7 +567,8 @@ void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is read
 
 /* node_reply.c, node_answer.c: where an answer goes, and answers */
 struct reply_to {
-	struct books *books; /* NULL: nowhere */
+	struct books *books;    /* NULL: nowhere */
+	struct node_lane *lane; /* whose answer it is, with the Id as its tag; NULL: none's */
 	struct local_pid caller;
 	struct span tag, alias;
 };
@@ -505,6 +578,7 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobo
 bool answer_end(const struct reply_to *to, size_t mark);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+void answer_bad(const struct reply_to *to, const char *expected); /* {bad_request, Expected} */
 struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
@@ -576,6 +650,18 @@ bool node_stream_done(struct node_pool *p, struct node_request *r);
 void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
+
+/* node_lane.c */
+bool node_lane_message(struct books *b, struct node_pool *p,
+		       const uint8_t *message); /* false: none */
+/* Its lane will say when the caller is gone. False: no memory. */
+bool node_lane_hear(struct node_lane *l, struct node_request *r);
+void node_lane_forget(struct node_request *r);                /* it is about to be freed */
+struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
+struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
+bool node_lane_end(struct node_lane *l);
+void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
+void node_lanes_flush(struct node *n);    /* before the loop blocks */
 
 /* node_session.c */
 /* Whether the request may have the session and the owner that it names; else the Reason. */
@@ -709,6 +795,15 @@ void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 /* node_hello.c */
 void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
+/* node_cgroup.c */
+/* Makes a group for a worker that is to be forked, if its pool wants one and the node may: w->in_cgroup says
+ * whether `path` is it. 0, or a negative errno. */
+int node_cgroup_make(struct node_worker *w, char path[PATH_MAX]) __attribute__((warn_unused_result));
+/* Finds out whether it was killed for the memory that it used. */
+void node_cgroup_exited(struct node_worker *w);
+void node_cgroup_remove(struct node_worker *w);
+void node_cgroup_close(struct node *n);
+
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
 /* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
@@ -721,10 +816,25 @@ int node_forkserver_reload(struct node_pool *p);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
 
+/* node_notify.c */
+void node_notify_init(struct node *n);
+void node_notify_ready(struct node *n); /* published, or reloaded */
+void node_notify_reloading(struct node *n);
+void node_notify_stopping(struct node *n);
+
 /* node_status.c */
-const char *answer_kind_name(enum answer_kind kind);
+const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
+const char *node_pool_state(const struct node_pool *p);
+unsigned node_peer_count(const struct node *n);
+uint64_t node_monitor_count(const struct node *n);
+uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
+
+/* node_metrics.c */
+int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
+void node_metrics_close(struct node *n);
+void node_metrics_exited(struct node_worker *w, bool wanted);
 
 /* node_roles.c */
 enum request_role node_role(struct books *b);

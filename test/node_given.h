@@ -9,6 +9,7 @@
 #ifndef KRAIT_TEST_NODE_GIVEN_H
 #define KRAIT_TEST_NODE_GIVEN_H
 
+#include "cgroup.h"
 #include "epmd_lookup.h"
 #include "node_private.h"
 
@@ -183,6 +184,33 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
 	return NULL;
 }
 
+struct metrics *metrics_open(uv_loop_t *loop, const struct metrics_options *options_, char *error,
+			     size_t error_size)
+{
+	(void)loop;
+	(void)options_;
+	(void)error;
+	(void)error_size;
+	return NULL;
+}
+
+void metrics_close(struct metrics *m)
+{
+	(void)m;
+}
+
+uint16_t metrics_port(const struct metrics *m)
+{
+	(void)m;
+	return 0;
+}
+
+struct metrics_counts metrics_counts(const struct metrics *m)
+{
+	(void)m;
+	return (struct metrics_counts){ 0 };
+}
+
 struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
 				size_t len, uint64_t timeout_ms, epmd_lookup_done done, void *arg)
 {
@@ -315,13 +343,61 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 	return fs;
 }
 
-int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
+		    const int fds[3])
 {
 	(void)fs;
 	(void)worker_id;
 	(void)index;
+	(void)cgroup;
 	(void)fds;
 	return 0;
+}
+
+bool cgroup_own(char *path, size_t size, char *why, size_t why_size)
+{
+	(void)path;
+	(void)size;
+	snprintf(why, why_size, "none here");
+	return false;
+}
+
+struct cgroup *cgroup_open(const char *own, const struct cgroup_limits *wanted, char *why,
+			   size_t why_size)
+{
+	(void)own;
+	(void)wanted;
+	(void)why;
+	(void)why_size;
+	return NULL;
+}
+
+int cgroup_make(struct cgroup *g, uint64_t worker_id, const struct cgroup_limits *limits,
+		char path[PATH_MAX])
+{
+	(void)g;
+	(void)worker_id;
+	(void)limits;
+	(void)path;
+	return 0;
+}
+
+bool cgroup_out_of_memory(const struct cgroup *g, uint64_t worker_id)
+{
+	(void)g;
+	(void)worker_id;
+	return false;
+}
+
+void cgroup_remove(struct cgroup *g, uint64_t worker_id)
+{
+	(void)g;
+	(void)worker_id;
+}
+
+void cgroup_close(struct cgroup *g)
+{
+	(void)g;
 }
 
 void forkserver_reap(struct forkserver *fs, int os_pid)
@@ -570,6 +646,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.books);
 	list_init(&node.dirty);
 	list_init(&node.strays);
+	list_init(&node.dirty_lanes);
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);
