@@ -5,13 +5,13 @@ defmodule Krait.StatusPageTest do
   use Krait.Case, async: true
   alias Krait.{Browser, Http}
 
-  @pictures Path.expand("../../docs/images", __DIR__)
-
   setup_all do
     {:ok, browser: start_supervised!(Browser)}
   end
 
   setup %{browser: browser} do
+    # what the test before looked at is gone, and its page would say so
+    Browser.open(browser, "about:blank")
     Browser.complaints(browser)
     Browser.window(browser, 1280, 900)
     :ok
@@ -325,25 +325,66 @@ defmodule Krait.StatusPageTest do
     await_no_complaint(browser)
   end
 
+  test "several pools have their places, and can be gone to", %{browser: browser} do
+    args = for pool <- ["fast", "slow"], arg <- ["--pool", pool, "--size", "1"], do: arg
+    {_, url} = alone(args)
+    Browser.open(browser, url)
+    Browser.await(browser, "document.querySelectorAll('section .tile').length === 2")
+    assert text(browser, "#nav") =~ ~r/fast\s+slow/
+    Browser.eval(browser, "document.querySelectorAll('#nav a')[1].click()")
+    assert Browser.eval(browser, "document.querySelector(':target').textContent") == "slow"
+    await_no_complaint(browser)
+  end
+
+  # A node as the shell starts it, since the library knows one pool only.
+  defp alone(args) do
+    name = to_string(unique_name())
+    bin = System.get_env("KRAIT_BIN") || Path.join(:code.priv_dir(:krait), "krait")
+
+    args =
+      ["--name", name, "--metrics", "127.0.0.1:0", "--stop-on-eof", "--python", TestNode.python()] ++
+        args
+
+    options = [
+      :binary,
+      :stderr_to_stdout,
+      line: 4096,
+      args: args,
+      env: [{~c"KRAIT_COOKIE", ~c"a cookie"}]
+    ]
+
+    port = Port.open({:spawn_executable, bin}, options)
+
+    assert_receive {^port, {:data, {:eol, line}}}
+                   when binary_part(line, 24, 16) == " info [metrics] ",
+                   20_000
+
+    [_, url] = Regex.run(~r"(http://.*)$", line)
+    assert_receive {^port, {:data, {:eol, "ready " <> _}}}, 20_000
+    {port, url}
+  end
+
   # ---- for the README ----
 
-  @shop """
-  import random, sys, time
-
-  def predict(item):
-      time.sleep(random.uniform(0.02, 0.3))
-      return {"item": item, "score": random.random()}
-
-  def rank(items):
-      time.sleep(random.uniform(1.5, 4))
-      return sorted(items)
-
-  def load(name):
-      print(f"loading {name}", file=sys.stderr)
-      return {"name": name}["weights"]
-  """
-
   if System.get_env("KRAIT_PICTURES") do
+    @pictures Path.expand("../../docs/images", __DIR__)
+
+    @shop """
+    import random, sys, time
+
+    def predict(item):
+        time.sleep(random.uniform(0.02, 0.3))
+        return {"item": item, "score": random.random()}
+
+    def rank(items):
+        time.sleep(random.uniform(1.5, 4))
+        return sorted(items)
+
+    def load(name):
+        print(f"loading {name}", file=sys.stderr)
+        return {"name": name}["weights"]
+    """
+
     @tag :pictures
     @tag timeout: 600_000
     test "its pictures", %{browser: browser} do
@@ -354,7 +395,7 @@ defmodule Krait.StatusPageTest do
 
       node =
         start(
-          size: 8,
+          size: 10,
           pythonpath: [shop],
           preload: ["shop.models"],
           name: :"shop@127.0.0.1",
@@ -378,17 +419,14 @@ defmodule Krait.StatusPageTest do
       spawn_link(fn ->
         forever(
           node,
-          fn -> {:batch, List.duplicate({"shop.models", "predict", [1]}, 30)} end,
+          fn -> {:batch, List.duplicate({"shop.models", "predict", [1]}, 25)} end,
           12_000
         )
       end)
 
+      spawn_link(fn -> bursts(node) end)
       lease!(node)
-      Process.sleep(62_000)
-
-      spawn_link(fn ->
-        for _ <- 1..9, do: caller(:more, node, {:call, "shop.models", "predict", [1]})
-      end)
+      Process.sleep(82_000)
 
       py(node, "__import__('os')._exit(9)")
 
@@ -404,6 +442,12 @@ defmodule Krait.StatusPageTest do
       end
 
       await_no_complaint(browser)
+    end
+
+    defp bursts(node) do
+      for _ <- 1..20, do: caller(:burst, node, {:call, "shop.models", "predict", [1]})
+      Process.sleep(9_000)
+      bursts(node)
     end
 
     defp forever(node, request, pause) do
