@@ -21,7 +21,7 @@ Q        := $(if $(V),,@)
 VARIANT  := $(if $(SANITIZE),asan,$(if $(COVERAGE),coverage,$(if $(findstring clang,$(CC)),clang,release)))
 BUILD    := build/$(VARIANT)
 BIN      := $(if $(filter release,$(VARIANT)),priv,$(BUILD))
-PKGS     := libuv libcrypto libmicrohttpd
+PKGS     := libuv libcrypto libconfuse libmicrohttpd
 CPPFLAGS := -Iinclude -D_GNU_SOURCE -DKRAIT_VERSION='"$(shell cat VERSION)"' \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -41,7 +41,7 @@ LDFLAGS  += --coverage
 endif
 
 # Floors 0 to 3 are pure; what is listed here moves bytes (see DESIGN in README).
-MOVERS   := peer worker forkserver guard interpreter cookie children epmd metrics node main
+MOVERS   := notify peer worker forkserver guard interpreter cookie children epmd metrics node start main
 SOURCES  := $(wildcard c_src/*.c)
 CORE     := $(filter-out $(foreach m,$(MOVERS),c_src/$(m).c c_src/$(m)_%.c),$(SOURCES))
 OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -55,8 +55,9 @@ NODE     := $(BIN)/krait
 .SECONDARY:
 
 STRESS   := $(BIN)/krait_stress
+CTL      := $(BIN)/kraitctl
 
-all: $(NODE) $(STRESS) priv/python
+all: $(NODE) $(STRESS) $(CTL) priv/python
 
 # The status page, as the symbols _binary_share_status_html_start and _end.
 $(BUILD)/share/status.o: share/status.html
@@ -69,7 +70,12 @@ $(NODE): $(call OBJ,$(SOURCES)) $(BUILD)/share/status.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(STRESS): $(call OBJ,$(wildcard c_src/tools/*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+$(STRESS): $(call OBJ,$(wildcard c_src/tools/*stress*.c) c_src/cookie.c) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer epmd epmd_lookup children)) \
+        $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -91,8 +97,12 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $(LDLIBS) \
 	         $(shell pkg-config --libs check)
 
+$(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
+# kraitctl without a node and without a terminal.
+$(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
+
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
-$(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)
+$(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c c_src/notify.c)
 
 setup:
 	@scripts/setup.sh test
@@ -215,6 +225,6 @@ fmt:
 	cd mix_harness && mix format
 
 clean:
-	rm -rf build priv/krait priv/krait_stress priv/python _build mix_harness/_build
+	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
 
 -include $(shell find build -name '*.d' 2>/dev/null)

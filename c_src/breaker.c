@@ -108,6 +108,22 @@ void breaker_hurry(struct breaker *b)
 	b->not_before_us = 0;
 }
 
+void breaker_configure(struct breaker *b, const struct breaker_config *config, uint64_t now_us)
+{
+	uint64_t full = (uint64_t)config->burst * MILLI, most;
+
+	assert(config->threshold > 0 && config->burst > 0 && config->per_second > 0);
+	refill(b, now_us);
+	b->config = *config;
+	if (b->tokens_milli > full)
+		b->tokens_milli = full;
+	most = add_us(now_us, add_us(config->backoff_max_us, config->backoff_max_us / 4));
+	if (b->not_before_us > most)
+		b->not_before_us = most;
+	if (b->failures < config->threshold)
+		b->probing = false;
+}
+
 enum breaker_state breaker_state(const struct breaker *b)
 {
 	if (b->failures < b->config.threshold)

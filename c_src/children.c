@@ -31,7 +31,7 @@ bool children_has(int pid)
 	return false;
 }
 
-void children_reap_others(void)
+int children_reap_others(bool (*known)(void *arg, int pid), void *arg)
 {
 	siginfo_t info = { 0 };
 
@@ -39,7 +39,10 @@ void children_reap_others(void)
 	 * SIGCHLD brings us here again. */
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
 	       !children_has(info.si_pid)) {
+		if (known(arg, info.si_pid))
+			return info.si_pid;
 		waitpid(info.si_pid, NULL, 0);
 		info.si_pid = 0;
 	}
+	return 0;
 }

@@ -32,7 +32,7 @@ static bool has_underscored(const char *name, size_t len)
 
 /* Whether `text` matches `pattern`, in which '*' stands for any bytes. Linear but for one restart
  * point, the last star: O(pattern * text) at worst, both are short. */
-static bool matches(const char *pattern, const char *text, size_t len)
+bool config_matches(const char *pattern, const char *text, size_t len)
 {
 	const char *star = NULL;
 	size_t i = 0, restart = 0;
@@ -84,8 +84,8 @@ bool config_allows(const struct config_pool *c, const char *module, size_t modul
 	full[module_len] = '.';
 	memcpy(full + module_len + 1, function, function_len);
 	for (uint64_t i = 0; i < c->allow.count; i++)
-		if (matches(c->allow.item[i], full, module_len) ||
-		    matches(c->allow.item[i], full, full_len))
+		if (config_matches(c->allow.item[i], full, module_len) ||
+		    config_matches(c->allow.item[i], full, full_len))
 			return true;
 	return false;
 }

@@ -165,3 +165,26 @@ const struct option *config_option(size_t index)
 {
 	return index < sizeof table / sizeof table[0] ? &table[index] : NULL;
 }
+
+bool config_in_files(const struct option *o)
+{
+	return !(o->scope == OF_NODE && o->at == N(file)) &&
+	       !(o->scope == OF_POOL && o->at == P(name)); /* the section's title */
+}
+
+_Static_assert(sizeof table / sizeof table[0] <= CONFIG_OPTIONS_MAX, "each row has a source");
+
+size_t config_index(const struct option *o)
+{
+	return (size_t)(o - table);
+}
+
+const struct option *config_pool_name(void)
+{
+	static const struct option *row;
+
+	for (size_t i = 0; row == NULL; i++)
+		if (table[i].scope == OF_POOL && table[i].at == P(name))
+			row = &table[i];
+	return row;
+}

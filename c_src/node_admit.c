@@ -134,6 +134,11 @@ struct span node_request_session(const struct node_request *r)
 			      r->session_len };
 }
 
+struct span node_request_trace(const struct node_request *r)
+{
+	return (struct span){ r->data + r->trace_at, r->trace_len };
+}
+
 /* Appends to the request's data at *at. */
 static void keep(uint8_t **at, struct span bytes)
 {
@@ -169,7 +174,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		key = (struct span){ n->session_key.data, n->session_key.len };
 	}
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
-		      session.len + key.len + inside);
+		      session.len + key.len + req->traceparent.len + inside);
 	if (r == NULL)
 		return NULL;
 	*r = (struct node_request){ .owner_pool = p,
@@ -178,6 +183,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .caller = o->caller,
 				    .cast = o->cast,
 				    .form = o->form,
+				    .in_lane = o->lane != NULL,
 				    .rpc = o->rpc,
 				    .count = o->mfa.arity };
 	if (r->rpc != NULL)
@@ -190,6 +196,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
 	r->pool.bytes = frame_len;
+	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
 	r->pool.session_mode = req->session_mode;
@@ -212,6 +219,9 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		r->pool.session_key = at;
 	r->pool.session_key_len = key.len;
 	keep(&at, key);
+	r->trace_at = (uint32_t)(at - r->data);
+	r->trace_len = (uint16_t)req->traceparent.len;
+	keep(&at, req->traceparent);
 	if (has_frame)
 		r->marks = n->marks;
 	r->frame_len = (uint32_t)frame_len;
@@ -232,6 +242,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 
 void node_request_free(struct node_request *r)
 {
+	node_lane_forget(r);
 	node_stream_free(r->stream);
 	node_session_free(r->session);
 	if (r->rpc != NULL)
@@ -247,13 +258,16 @@ void node_request_free(struct node_request *r)
 }
 
 /* Makes sure that we hear when the caller is gone: its own monitor with the tag's reference, or ours. */
-bool node_request_hear_of_caller(struct books *b, struct node_request *r,
-				 const struct envelope *env)
+bool node_request_hear_of_caller(const struct origin *o, struct node_request *r)
 {
+	const struct envelope *env = o->env;
+	struct books *b = o->books;
 	struct monitor *m = NULL;
 
 	if (r->cast)
 		return true;
+	if (o->lane != NULL)
+		return node_lane_hear(o->lane, r);
 	if (env->ref.len > 0)
 		HASH_FIND(hh, b->monitors, env->ref.at, env->ref.len, m);
 	if (m != NULL && m->request == NULL && m->granting == NULL &&

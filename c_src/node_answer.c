@@ -303,11 +303,20 @@ enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r,
 		term_put_text(out, "every worker that could run it waits for a process that waits "
 				   "for this pool");
 		return ANSWER_DEADLOCK;
+	case OUTCOME_CANCELLED:
+		term_put_atom(out, "cancelled");
+		return ANSWER_CANCELLED;
 	case OUTCOME_DRAINING:
 	default:
 		term_put_atom(out, "draining");
 		return ANSWER_DRAINING;
 	}
+}
+
+void answer_count(struct node_pool *p, struct node_request *r, enum answer_kind kind)
+{
+	p->answers[kind]++;
+	r->answer = kind;
 }
 
 void answer_outcome(struct node_pool *p, struct node_request *r)
@@ -331,7 +340,7 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 		answer_put_error(out);
 		kind = answer_put_outcome(p, r, out);
 	}
-	p->answers[kind]++;
+	answer_count(p, r, kind);
 	if (out != &nowhere)
 		answer_end(&to, mark);
 	buf_free(&nowhere);

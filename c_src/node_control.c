@@ -29,7 +29,7 @@ static struct node_request *hold(struct node_pool *p, const struct origin *o,
 	if (o->cast)
 		return NULL;
 	if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		answer_error_atom(&to, "no_memory");
@@ -112,6 +112,8 @@ void node_reloaded(struct node_pool *p, bool ok)
 {
 	struct buf reason = { 0 };
 
+	if (node_hears(p))
+		node_event_pool_reloaded(p, ok);
 	if (ok) {
 		while (!list_empty(&p->reloads))
 			finish(list_entry(p->reloads.next, struct node_request, waiting),
@@ -119,8 +121,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 	} else if (p->node->stage >= NODE_DRAINING) {
 		fail_line_atom(&p->reloads, "draining");
 	} else {
-		log_line(LOG_ERROR, "pool", "%s: not reloaded, the old code goes on",
-			 p->config->name);
+		log_line(LOG_ERROR, p->object, "not reloaded, the old code goes on");
 		put_start_failed(p, &reason);
 		fail_line(&p->reloads, &reason);
 	}
@@ -200,40 +201,63 @@ void node_await_check(struct node_pool *p)
 
 static void told(const struct node_pool *p, const struct origin *o, const char *what)
 {
-	log_line(LOG_INFO, "pool", "%s: %s, told by %s", p->config->name, what,
-		 peer_label(o->books->peer));
+	log_line(LOG_INFO, p->object, "%s, told by %s", what, peer_label(o->books->peer));
 }
 
-static void resize(struct node_pool *p, const struct origin *o, unsigned size)
+/* The peer's name, for events. */
+static const char *teller(const struct origin *o)
+{
+	return dist_peer_name(peer_dist(o->books->peer));
+}
+
+static void resize(struct node_pool *p, const struct origin *o, unsigned least, unsigned most)
 {
 	struct reply_to to = reply_to_origin(o);
 	char what[64];
 
-	snprintf(what, sizeof what, "from %u to %u workers", pool_config(p->pool)->size, size);
+	if (least == most)
+		snprintf(what, sizeof what, "from %u to %u workers", pool_size(p->pool), most);
+	else
+		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
+			 most);
 	told(p, o, what);
-	node_pool_event(p, &(struct pool_event){ .type = POOL_RESIZE, .size = size });
+	if (node_hears(p))
+		node_event_pool_resized(p, least, most, teller(o));
+	node_pool_event(p, &(struct pool_event){
+				   .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
 }
 
 static void pause_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "paused");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_PAUSED, teller(o));
 	node_pool_event(p, &(struct pool_event){ .type = POOL_PAUSE });
 }
 
 static void resume_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "resumed");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_RESUMED, teller(o));
 	p->has_drained = false;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RESUME });
 	fail_line_atom(&p->drains, "resumed");
+}
+
+static void begin_drain(struct node_pool *p, const struct origin *o)
+{
+	told(p, o, "draining");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_DRAINING, teller(o));
 }
 
 static void drain(struct node_pool *p, const struct origin *o, const struct request *req)
 {
 	if (hold(p, o, req, &p->drains) == NULL && !o->cast)
 		return;
-	told(p, o, "draining");
+	begin_drain(p, o);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 }
 
@@ -304,7 +328,7 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 		await_ready(p, o, req, false);
 		break;
 	case VERB_RESIZE:
-		resize(p, o, (unsigned)req->count);
+		resize(p, o, (unsigned)req->least, (unsigned)req->count);
 		break;
 	case VERB_PAUSE:
 	case VERB_RESUME:
@@ -365,7 +389,7 @@ static void all_drain(struct node *n, const struct origin *o, const struct reque
 	if (r != NULL)
 		r->of_node = true;
 	for (; p != NULL; p = node_pool_next(n, p)) {
-		told(p, o, "draining");
+		begin_drain(p, o);
 		node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 	}
 }

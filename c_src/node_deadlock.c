@@ -151,6 +151,8 @@ static void gather(struct node_pool *p, struct look *k)
 	}
 	if (k->slots < pool_config(p->pool)->size)
 		k->slots = pool_config(p->pool)->size;
+	if (k->slots < pool_config(p->pool)->size_max)
+		k->slots = pool_config(p->pool)->size_max;
 	k->slots *= k->each;
 	while ((pw = pool_worker_after(p->pool, pw)) != NULL) {
 		struct node_worker *w = node_worker_find(p, pw->id);

@@ -190,7 +190,7 @@ static void put_outcomes(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL) {
 		for (unsigned i = 0; i < ANSWER_KINDS; i++)
 			prom_uint(out, name, p->answers[i], "pool", node_pool_name(p), "outcome",
-				  node_answer_name(i), NULL);
+				  answer_kind_name(i), NULL);
 		prom_uint(out, name, totals(p)->outcome[OUTCOME_ABANDONED], "pool",
 			  node_pool_name(p), "outcome", "abandoned", NULL);
 	}

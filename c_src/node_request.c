@@ -27,6 +27,8 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 	else
 		answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
+	if (node_hears(p))
+		node_event_call_refused(p, o, kind);
 }
 
 static void refuse_fault(struct node_pool *p, const struct origin *o,
@@ -65,6 +67,8 @@ static void submit(struct node_pool *p, struct node_request *r, struct node_leas
 				 .session = node_session_record(r->session) };
 
 	r->session = NULL;
+	if (node_hears(p))
+		node_event_call_received(p, r);
 	node_pool_event(p, &ev);
 	node_deadlock_check(p);
 }
@@ -146,7 +150,7 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
 	    (req->verb == VERB_STREAM &&
 	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
-	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		no_memory(p, o);
@@ -174,7 +178,7 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	lease = node_lease_new(p, id);
 	r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
 	if (r == NULL || !node_session_admit(p, r, req) ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		if (lease != NULL)
@@ -186,25 +190,6 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	r->pool.lease_id = id;
 	r->lease = lease;
 	submit(p, r, lease);
-}
-
-/* Of all pools, or, of workers, of one. */
-static void answer_map(struct node *n, struct node_pool *p, const struct origin *o,
-		       enum request_verb verb)
-{
-	struct reply_to to = reply_to_origin(o);
-	size_t mark;
-	struct buf *out = answer_begin(&to, &mark);
-
-	if (out == NULL)
-		return;
-	term_put_tuple(out, 2);
-	term_put_atom(out, "ok");
-	if (verb == VERB_STATUS)
-		node_put_status(n, out);
-	else
-		node_put_workers(n, p, out);
-	answer_end(&to, mark);
 }
 
 static void give_away(struct node_pool *p, const struct origin *o, const struct request *req,
@@ -220,7 +205,7 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
-		   !node_request_hear_of_caller(o->books, r, o->env)) {
+		   !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		answer_error_atom(&to, "no_memory");
@@ -277,13 +262,12 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 	case VERB_END_SESSION:
 		node_end_session(p, o, req);
 		break;
-	case VERB_STATUS:
-	case VERB_WORKERS:
-		answer_map(p->node, of_node ? NULL : p, o, req->verb);
-		break;
 	case VERB_STOP:
 		answer_atom(&to, "ok");
 		node_stop(p->node, "told by a peer");
+		break;
+	default:
+		node_administer(p, o, req);
 		break;
 	}
 }
@@ -340,6 +324,9 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	}
 	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
+	if (env.kind == ENVELOPE_OTHER && target == TARGET_POOL &&
+	    node_lane_message(b, p, ev->payload.at))
+		return;
 	if (env.kind == ENVELOPE_OTHER || o.books == NULL || env.tag.len > UINT16_MAX) {
 		junk(b, p, ev);
 		return;
@@ -352,9 +339,23 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	} else if (target == TARGET_LEASE && !may_use(&o, lease, ev, req.verb)) {
 		term_put_atom(&reason, "not_owner");
 		node_request_refuse(p, &o, &reason, ANSWER_NOT_OWNER);
+	} else if (!node_may(b, req.verb, &reason)) {
+		node_request_refuse(p, &o, &reason, ANSWER_NOT_ALLOWED);
 	} else {
 		serve(p, &o, &req, target, lease);
 	}
+	buf_free(&reason);
+}
+
+void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request)
+{
+	struct buf reason = { 0 };
+	struct request req;
+
+	if (request_parse(request, TARGET_POOL, &p->defaults, &req, &reason) != 0)
+		node_request_refuse(p, o, &reason, ANSWER_BAD_REQUEST);
+	else
+		serve(p, o, &req, TARGET_POOL, NULL);
 	buf_free(&reason);
 }
 

@@ -48,9 +48,10 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_SESSION_BUSY] = "session_busy",
 	[ANSWER_NO_SESSION] = "no_session",
 	[ANSWER_DEADLOCK] = "deadlock",
+	[ANSWER_CANCELLED] = "cancelled",
 };
 
-const char *node_answer_name(enum answer_kind kind)
+const char *answer_kind_name(enum answer_kind kind)
 {
 	return answer_names[kind];
 }

@@ -93,6 +93,7 @@ static void on_closed(void *arg, struct worker *io)
 	struct node_worker *w = arg;
 	struct node_pool *p = w->pool;
 
+	node_log_printer_close(&w->printer);
 	HASH_DELETE(hh, p->workers, w);
 	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
@@ -103,6 +104,8 @@ static void on_closed(void *arg, struct worker *io)
 
 void node_worker_gone(struct node_worker *w)
 {
+	if (node_hears(w->pool)) /* there never was a process */
+		node_event_worker_exited(w, WHY_NONE);
 	w->exited = true;
 	worker_close(w->io);
 }
@@ -141,6 +144,8 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	worker_close(w->io);
 	log_exit(w, wanted);
 	node_metrics_exited(w, wanted);
+	if (node_hears(p))
+		node_event_worker_exited(w, pw != NULL ? pw->why : WHY_STOP);
 	if (!w->ready && !wanted) {
 		char head[96];
 
@@ -218,7 +223,7 @@ static void name_worker(struct node_worker *w)
 
 void node_worker_know_pid(struct node_worker *w, int os_pid)
 {
-	w->os_pid = os_pid;
+	w->os_pid = w->printer.os_pid = os_pid;
 	worker_set_pid(w->io, os_pid);
 	name_worker(w);
 }
@@ -290,14 +295,9 @@ static void on_line(void *arg, struct worker *io, bool is_stderr, const char *li
 	struct node_worker *w = arg;
 	const struct pool_worker *pw = w->gone ? NULL : pool_worker(w->pool->pool, w->id);
 	const struct pool_call *call = pw != NULL ? pool_worker_call(pw) : NULL;
-	const char *stream = is_stderr ? "stderr" : "stdout";
 
 	(void)io;
-	if (call != NULL)
-		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)call->id,
-			 stream, (int)len, line);
-	else
-		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
+	node_log_printed(&w->printer, call != NULL ? call->id : 0, is_stderr, line, len);
 }
 
 static const struct worker_callbacks worker_callbacks = {
@@ -350,6 +350,8 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	list_init(&w->sends);
 	list_init(&w->throttled);
 	name_worker(w);
+	node_log_printer_init(&w->printer, p, w->object);
+	w->printer.worker = id;
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	if (w->hh.tbl == NULL)
 		goto err0;
@@ -371,7 +373,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 	struct node_worker *w = make_worker(p, id, index, fds, &rc);
 
 	if (w == NULL) {
-		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		log_line(LOG_ERROR, p->object, "cannot start a worker: %s", uv_strerror(rc));
 		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
 		p->failed_ids[p->failed_count++] = id;
 		return;
@@ -402,11 +404,33 @@ static void reap_orphans(struct node_pool *p)
 	}
 }
 
-void node_reap(struct node *n)
+static struct node_worker *find_child(struct node *n, int os_pid)
 {
 	struct node_pool *p = NULL;
+	struct node_worker *w = NULL;
 
-	while ((p = node_pool_next(n, p)) != NULL)
-		reap_orphans(p);
-	children_reap_others();
+	while (w == NULL && (p = node_pool_next(n, p)) != NULL)
+		w = node_worker_find_pid(p, os_pid);
+	return w;
+}
+
+static bool is_worker(void *arg, int os_pid)
+{
+	return find_child(arg, os_pid) != NULL;
+}
+
+void node_reap(struct node *n)
+{
+	const struct node_worker *w;
+	struct node_pool *p;
+	int os_pid;
+
+	/* An orphan may end after it was looked at and before strangers are: it must not pass for one. */
+	do {
+		p = NULL;
+		while ((p = node_pool_next(n, p)) != NULL)
+			reap_orphans(p);
+		os_pid = children_reap_others(is_worker, n);
+		w = os_pid != 0 ? find_child(n, os_pid) : NULL;
+	} while (w != NULL && w->orphan);
 }

@@ -381,6 +381,15 @@ struct dist *peer_dist(struct peer *p)
 	return p->dist;
 }
 
+int peer_addresses(const struct peer *p, struct sockaddr_storage *ours,
+		   struct sockaddr_storage *theirs)
+{
+	int len = sizeof *ours, rc = uv_tcp_getsockname(&p->tcp, (struct sockaddr *)ours, &len);
+
+	len = sizeof *theirs;
+	return rc != 0 ? rc : uv_tcp_getpeername(&p->tcp, (struct sockaddr *)theirs, &len);
+}
+
 bool peer_closing(const struct peer *p)
 {
 	return p->closing;

@@ -10,6 +10,16 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
+static void take_config(struct pool *p, const struct pool_config *config)
+{
+	p->config = *config;
+	if (p->config.slots == 0)
+		p->config.slots = 1;
+	assert(p->config.slots <= POOL_SLOTS_MAX && config->jitter_percent <= 100);
+	if (p->slots_most < p->config.slots)
+		p->slots_most = p->config.slots;
+}
+
 struct pool *pool_new(const struct pool_config *config)
 {
 	struct pool *p = mem_zalloc(sizeof *p);
@@ -18,19 +28,20 @@ struct pool *pool_new(const struct pool_config *config)
 	if (p == NULL)
 		return NULL;
 	struct list *const others[] = {
-		&p->hungry, &p->nests,  &p->workers,  &p->gone,           &p->by_index,
-		&p->trials, &p->leases, &p->sessions, &p->unused,         &p->closes,
-		&p->opened, &p->done,   &p->ended,    &p->sessions_ended, &p->recycle,
+		&p->hungry, &p->nests,          &p->workers, &p->gone,   &p->by_index, &p->trials,
+		&p->leases, &p->sessions,       &p->unused,  &p->closes, &p->opened,   &p->done,
+		&p->ended,  &p->sessions_ended, &p->recycle, &p->by_age,
 	};
 
-	p->config = *config;
-	p->config.slots = config->slots > 0 ? config->slots : 1;
-	assert(p->config.slots <= POOL_SLOTS_MAX);
+	take_config(p, config);
+	p->size = config->size;
+	p->patience = 1;
+	p->spare_us = POOL_NEVER;
 	p->start_at_us = 0; /* the first step is due at once */
 	for (i = 0; i < COUNT(p->offered); i++)
 		list_init(&p->offered[i]);
 	for (i = 0; i < PRIORITIES; i++)
-		list_init(&p->queue[i]);
+		line_init(&p->queue[i]);
 	for (i = 0; i < POOL_ACTIONS; i++)
 		list_init(&p->act[i]);
 	for (i = 0; i < COUNT(others); i++)
@@ -86,6 +97,21 @@ static void worker_event(struct pool *p, const struct pool_event *ev)
 		worker_gone(p, w, ev->not_begun);
 }
 
+static void configure(struct pool *p, const struct pool_config *config)
+{
+	struct list *at, *next;
+
+	take_config(p, config);
+	breaker_configure(&p->breaker, &config->breaker, p->now_us);
+	list_each (at, next, &p->by_index) {
+		struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
+
+		if (w->state != WORKER_STARTING)
+			worker_limits(p, w);
+	}
+	workers_resize(p, config->size, config->size_max);
+}
+
 static void happen(struct pool *p, const struct pool_event *ev)
 {
 	switch (ev->type) {
@@ -94,6 +120,9 @@ static void happen(struct pool *p, const struct pool_event *ev)
 		break;
 	case POOL_ABANDON:
 		request_cut(p, ev->request, OUTCOME_ABANDONED, false);
+		break;
+	case POOL_CANCEL:
+		request_cut(p, ev->request, OUTCOME_CANCELLED, false);
 		break;
 	case POOL_CHECKIN:
 		lease_event(p, ev->lease_id, LEASE_CHECKED_IN);
@@ -126,7 +155,10 @@ static void happen(struct pool *p, const struct pool_event *ev)
 	case POOL_TICK:
 		break;
 	case POOL_RESIZE:
-		workers_resize(p, ev->size);
+		workers_resize(p, ev->size, ev->size_max);
+		break;
+	case POOL_CONFIGURE:
+		configure(p, ev->config);
 		break;
 	case POOL_PAUSE:
 		p->paused = !p->draining && !p->stopping;
@@ -135,7 +167,7 @@ static void happen(struct pool *p, const struct pool_event *ev)
 		p->paused = p->draining = false;
 		break;
 	case POOL_RECYCLE:
-		workers_recycle(p, ev->worker_id);
+		workers_recycle(p, ev->worker_id, ev->why != WHY_NONE ? ev->why : WHY_RECYCLE);
 		break;
 	case POOL_DRAIN:
 		p->draining = true;
@@ -161,11 +193,13 @@ void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 	slots_expire(p);
 	workers_expire(p);
 	sessions_expire(p);
+	health_expire(p);
 	workers_replace(p);
 	workers_start(p);
 	if (requests_hopeless(p))
 		requests_done(p, OUTCOME_CIRCUIT_OPEN);
 	serve_all(p);
+	range_adapt(p);
 	if (p->draining && !p->drain_told && p->queued + p->running + p->lease_count == 0) {
 		p->drain_told = true;
 		p->due |= BIT(POOL_DRAINED);
@@ -189,6 +223,7 @@ static bool next_of_workers(struct pool *p, struct pool_action *action)
 	list_remove(&w->act);
 	action->worker_id = w->id;
 	action->index = w->index;
+	action->why = w->why;
 	return true;
 }
 
@@ -278,6 +313,7 @@ static bool next_of_type(struct pool *p, struct pool_action *action)
 	case POOL_KILL:
 	case POOL_END:
 	case POOL_TERMINATE:
+	case POOL_ABORT:
 	case POOL_START:
 		return next_of_workers(p, action);
 	case POOL_RUN:

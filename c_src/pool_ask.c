@@ -19,6 +19,10 @@ uint64_t pool_next_tick(const struct pool *p)
 	at = earlier(&p->graces, at);
 	at = earlier(&p->timers, at);
 	at = earlier(&p->ttls, at);
+	at = earlier(&p->ages, at);
+	at = earlier(&p->healths, at);
+	at = range_grows_at(p) < at ? range_grows_at(p) : at;
+	at = range_shrinks_at(p) < at ? range_shrinks_at(p) : at;
 	if (!list_empty(&p->trials)) {
 		uint64_t end = list_entry(p->trials.next, struct pool_worker, trial)->ready_us +
 			       EARLY_DEATH_US;
@@ -42,6 +46,11 @@ const struct pool_config *pool_config(const struct pool *p)
 const struct pool_totals *pool_totals(const struct pool *p)
 {
 	return &p->totals;
+}
+
+unsigned pool_size(const struct pool *p)
+{
+	return p->size;
 }
 
 unsigned pool_count(const struct pool *p, enum worker_state state)
@@ -166,15 +175,11 @@ bool pool_all_wait(const struct pool *p)
 
 struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev)
 {
-	unsigned i = prev != NULL ? prev->priority : 0;
-	const struct list *at = prev != NULL ? prev->link.next : p->queue[0].next;
+	const struct list *at = prev != NULL ? &prev->by_age : &p->by_age;
 
-	while (at == &p->queue[i]) {
-		if (++i == PRIORITIES)
-			return NULL;
-		at = p->queue[i].next;
-	}
-	return list_entry(at, struct pool_request, link);
+	if (at->next == &p->by_age)
+		return NULL;
+	return list_entry(at->next, struct pool_request, by_age);
 }
 
 const struct breaker *pool_breaker(const struct pool *p)
@@ -227,8 +232,24 @@ const char *pool_outcome_name(enum pool_outcome outcome)
 					     "timeout_call", "overloaded",   "worker_exit",
 					     "circuit_open", "lease_closed", "draining",
 					     "session_lost", "session_busy", "deadlock",
-					     "refused" };
+					     "cancelled",    "refused" };
 
 	assert((unsigned)outcome < COUNT(names));
 	return names[outcome];
+}
+
+const char *pool_why_name(enum pool_why why)
+{
+	static const char *const names[] = {
+		[WHY_NONE] = "none",           [WHY_CALLER_GONE] = "caller_gone",
+		[WHY_TIMEOUT] = "timeout",     [WHY_UNRESPONSIVE] = "unresponsive",
+		[WHY_BROKEN] = "broken",       [WHY_NOT_READY] = "not_ready",
+		[WHY_KILLED] = "killed",       [WHY_RECYCLE] = "recycle",
+		[WHY_MAX_CALLS] = "max_calls", [WHY_MAX_AGE] = "max_age",
+		[WHY_MAX_RSS] = "max_rss",     [WHY_SURPLUS] = "surplus",
+		[WHY_STOP] = "stop",
+	};
+
+	assert((unsigned)why < COUNT(names));
+	return names[why];
 }

@@ -50,7 +50,7 @@ bool check_timer(const struct heap_node *timer, uint64_t at_us)
 
 /* What the walk has seen. */
 struct seen {
-	unsigned queued, running, waits, runs;
+	unsigned queued, running, waits, runs, turns;
 	size_t bytes;
 };
 
@@ -68,19 +68,22 @@ static void check_waiting(const struct pool_request *r, struct seen *seen)
 	seen->waits += r->timer.queued;
 }
 
-/* One line of those who may be served in any slot, or in any of one worker. */
-static void check_line(const struct list *line, unsigned priority, const struct pool_worker *of,
-		       struct seen *seen)
+/* One peer's part of a line. */
+static void check_turn(const struct pool *p, const struct pool_line *line,
+		       const struct pool_request *first, unsigned priority,
+		       const struct pool_worker *of, struct seen *seen)
 {
-	const struct list *at;
+	const struct pool_request *r = first;
 	uint64_t arrival = 0;
 
-	for (at = line->next; at != line; at = at->next) {
-		const struct pool_request *r = list_entry(at, struct pool_request, link);
+	do {
 		const struct pool_session *sn = r->session;
 
 		check_waiting(r, seen);
 		HOLDS(r->kind != POOL_LEASE_CALL && r->priority == priority, "request", r->id);
+		HOLDS(r->line == line && r->peer == first->peer, "line of request", r->id);
+		HOLDS((r == first) == !list_empty(&r->turn), "turn of request", r->id);
+		HOLDS(list_empty(&r->by_age) == (of != NULL), "age of request", r->id);
 		HOLDS(r->arrival > arrival, "order of request", r->id); /* 4 */
 		arrival = r->arrival;
 		if (of != NULL)
@@ -89,7 +92,35 @@ static void check_line(const struct list *line, unsigned priority, const struct 
 		else if (sn != NULL)
 			HOLDS(sn->first == r || (sn->worker != NULL && session_movable(r)),
 			      "request with a session", r->id);
+		r = list_entry(r->link.next, struct pool_request, link);
+	} while (r != first);
+	HOLDS(line_known(p, first), "turn of peer", first->peer);
+}
+
+/* One line of those who may be served in any slot, or in any of one worker. */
+static void check_line(const struct pool *p, const struct pool_line *line, unsigned priority,
+		       const struct pool_worker *of, struct seen *seen)
+{
+	const struct list *at;
+
+	for (at = line->turns.next; at != &line->turns; at = at->next) {
+		check_turn(p, line, list_entry(at, struct pool_request, turn), priority, of, seen);
+		seen->turns++;
 	}
+}
+
+static void check_ages(const struct pool *p, unsigned expected)
+{
+	const struct list *at;
+	uint64_t arrival = 0;
+
+	for (at = p->by_age.next; at != &p->by_age; at = at->next, expected--) {
+		const struct pool_request *r = list_entry(at, struct pool_request, by_age);
+
+		HOLDS(r->arrival > arrival, "age of request", r->id);
+		arrival = r->arrival;
+	}
+	HOLDS(expected == 0, "ages", expected);
 }
 
 /* Those who wait behind the first of their session, or for its end, are in no line. */
@@ -144,8 +175,9 @@ static void check_requests(const struct pool *p)
 	const struct list *at, *of;
 
 	for (unsigned i = 0; i < PRIORITIES; i++)
-		check_line(&p->queue[i], i, NULL, &seen);
-	for (unsigned i = 0; i < p->config.slots; i++)
+		check_line(p, &p->queue[i], i, NULL, &seen);
+	check_ages(p, seen.queued);
+	for (unsigned i = 0; i < p->slots_most; i++)
 		HOLDS(seen.queued == 0 || p->paused || list_empty(&p->offered[i]),
 		      "free slot for requests", seen.queued); /* 3 */
 	HOLDS(seen.queued == 0 || !requests_hopeless(p), "open circuit for requests", seen.queued);
@@ -166,7 +198,7 @@ static void check_requests(const struct pool *p)
 		const struct pool_worker *w = list_entry(of, struct pool_worker, all);
 
 		for (unsigned i = 0; i < PRIORITIES; i++)
-			check_line(&w->pinned[i], i, w, &seen);
+			check_line(p, &w->pinned[i], i, w, &seen);
 		for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
 			for (unsigned i = 0; i < s->depth; i++) {
 				if (s->call[i].request == NULL)
@@ -183,6 +215,7 @@ static void check_requests(const struct pool *p)
 		      r->id);
 		HOLDS(r->session == NULL && r->spare == NULL, "done", r->id);
 	}
+	HOLDS(seen.turns == line_count(p), "turns", seen.turns);
 	HOLDS(seen.queued == p->queued, "queued requests", seen.queued);
 	HOLDS(seen.running == p->running, "running requests", seen.running);
 	HOLDS(seen.bytes == p->queued_bytes, "queued bytes", seen.bytes);

@@ -100,7 +100,7 @@ void check_sessions(const struct pool *p)
 		unused += sn->users + sn->slots == 0;
 		ttls += sn->timer.queued;
 	}
-	HOLDS(known == p->session_count && known <= p->config.max_sessions, "sessions", known);
+	HOLDS(known == p->session_count && known <= p->sessions_most, "sessions", known);
 	for (at = p->unused.next; at != &p->unused; at = at->next) {
 		const struct pool_session *sn = list_entry(at, struct pool_session, order);
 

@@ -15,10 +15,10 @@ static void check_serving_slot(const struct pool *p, const struct pool_slot *s)
 {
 	const struct pool_worker *w = s->worker;
 	bool timer = s->timer.queued;
-	bool grace = pool_in(p, p->config.interrupt_grace_us) != POOL_NEVER;
 
 	HOLDS((s->probe_id != 0) == (s->state == WORKER_PROBING), "probe of worker", w->id);
 	HOLDS(s->ends == NULL || s->state == WORKER_PROBING, "end by worker", w->id);
+	HOLDS(!s->health || s->state == WORKER_PROBING, "probe of worker", w->id);
 	HOLDS((s->depth > 0) == (s->state == WORKER_BUSY), "calls of worker", w->id);
 	HOLDS((!s->interrupted && !s->closing) || s->state == WORKER_BUSY, "worker", w->id);
 	HOLDS(s->session == NULL || (s->state != WORKER_IDLE && s->ends == NULL), "session on",
@@ -35,7 +35,7 @@ static void check_serving_slot(const struct pool *p, const struct pool_slot *s)
 		      "busy worker", w->id);
 		break;
 	case WORKER_PROBING:
-		HOLDS(timer == grace, "probing worker", w->id);
+		HOLDS(!s->health || s->ends == NULL, "probing worker", w->id);
 		HOLDS((s->probe_id & PROBE_BIT) && s->probe_id - PROBE_BIT <= p->last_probe_id,
 		      "probing worker", w->id);
 		break;
@@ -74,7 +74,8 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 {
 	static const unsigned fits[WORKER_STATES] = {
 		[WORKER_STARTING] = BIT(POOL_START),
-		[WORKER_STOPPING] = BIT(POOL_END) | BIT(POOL_TERMINATE) | BIT(POOL_KILL),
+		[WORKER_STOPPING] =
+			BIT(POOL_END) | BIT(POOL_TERMINATE) | BIT(POOL_KILL) | BIT(POOL_ABORT),
 	};
 	bool timer = w->timer.queued, owned = false;
 
@@ -90,14 +91,12 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 	HOLDS(list_empty(&w->act) || (fits[w->state] & BIT(w->pending)), "action of", w->id);
 	switch (w->state) {
 	case WORKER_STARTING:
-		HOLDS(timer || pool_in(p, p->config.start_timeout_us) == POOL_NEVER, "starting",
-		      w->id);
 		break;
 	case WORKER_STOPPING:
-		HOLDS(w->stop_phase <= 2 && (!owned || w->stop_phase == 2), "stopping", w->id);
-		HOLDS(w->stop_phase < 2 ? timer || pool_in(p, p->config.stop_grace_us) == POOL_NEVER
-					: !timer || owned,
-		      "stopping worker", w->id);
+		HOLDS(w->stop_phase <= 2 && (!owned || w->dumping || w->stop_phase == 2),
+		      "stopping", w->id);
+		HOLDS(w->stop_phase < 2 || !timer || owned, "stopping worker", w->id);
+		HOLDS(!w->dumping || w->stop_phase == 1, "dumping worker", w->id);
 		break;
 	default:
 		HOLDS(!timer, "serving worker", w->id);
@@ -169,7 +168,7 @@ static void check_lists(const struct pool *p, unsigned serving)
 void check_workers(const struct pool *p)
 {
 	unsigned in[WORKER_STATES] = { 0 }, serving = 0, retiring = 0, timers = 0, graces = 0;
-	unsigned leaving = 0, turns = 0;
+	unsigned leaving = 0, turns = 0, healths = 0, ages = 0, checking = 0;
 	uint64_t last_id = 0;
 	const struct list *at;
 
@@ -184,6 +183,7 @@ void check_workers(const struct pool *p)
 		if (w->state == WORKER_STARTING || w->state == WORKER_STOPPING) {
 			HOLDS(!w->retiring && list_empty(&w->sessions), "worker", w->id);
 			HOLDS(!w->recycled || w->state == WORKER_STARTING, "worker", w->id);
+			HOLDS(!w->health.queued && !w->age.queued, "watch of worker", w->id);
 			HOLDS(list_empty(&w->recycle), "turn of worker", w->id);
 			in[w->state]++;
 		} else {
@@ -191,29 +191,37 @@ void check_workers(const struct pool *p)
 			retiring += w->retiring;
 			leaving += w->retiring && w->recycled;
 			turns += !list_empty(&w->recycle);
+			HOLDS(!w->recycled || w->why != WHY_NONE, "reason of worker", w->id);
 			HOLDS((w->recycled && !w->retiring) == !list_empty(&w->recycle), "turn of",
 			      w->id);
 			for (unsigned i = WORKER_IDLE; i <= WORKER_PROBING; i++)
 				in[i] += w->in[i];
 		}
 		timers += w->timer.queued;
-		for (unsigned i = 0; i < w->slots; i++)
+		healths += w->health.queued;
+		ages += w->age.queued;
+		for (unsigned i = 0; i < w->slots; i++) {
 			graces += w->slot[i].timer.queued;
+			checking += w->slot[i].health;
+		}
 	}
 	for (unsigned i = 0; i < WORKER_STATES; i++)
 		HOLDS(in[i] == p->count[i], worker_state_name(i), in[i]); /* 1 */
 	HOLDS(serving == p->serving && retiring == p->retiring, "serving workers", serving);
 	HOLDS(leaving == p->leaving, "leaving workers", leaving);
-	HOLDS(retiring == leaving || serving - retiring >= p->config.size, "retiring workers",
-	      retiring);
-	HOLDS(turns == 0 || serving - retiring <= p->config.size, "turns of workers", turns);
+	HOLDS(retiring == leaving || serving - retiring >= p->size, "retiring workers", retiring);
+	HOLDS(turns == 0 || serving - retiring <= p->size, "turns of workers", turns);
 	check_heap(&p->timers, timers, "timers");
 	check_heap(&p->graces, graces, "graces");
+	check_heap(&p->healths, healths, "healths");
+	check_heap(&p->ages, ages, "ages");
+	HOLDS(checking == p->checking, "slots probed for health", checking);
+	HOLDS(p->size >= p->config.size && p->size <= range_max(p), "size", p->size);
 	check_lists(p, serving);
 	/* Whoever is missing is due: now that the step is over, only the breaker or memory may delay. */
 	HOLDS(p->stopping || workers_there(p) >= workers_wanted(p) ||
 		      p->start_at_us != POOL_NEVER || p->breaker.probing,
-	      "missing workers, size", p->config.size);
+	      "missing workers, size", p->size);
 }
 
 void check_leases(const struct pool *p)

@@ -11,12 +11,12 @@
 /* Calls may be long: so many old workers, at most, are on their way out beside as many new ones. */
 static bool has_turn(const struct pool *p)
 {
-	return !list_empty(&p->recycle) && p->leaving < p->config.size;
+	return !list_empty(&p->recycle) && p->leaving < p->size;
 }
 
 unsigned workers_wanted(const struct pool *p)
 {
-	return p->config.size + has_turn(p);
+	return p->size + has_turn(p);
 }
 
 void worker_line_up(struct pool *p, struct pool_worker *w)
@@ -25,18 +25,19 @@ void worker_line_up(struct pool *p, struct pool_worker *w)
 		list_append(&p->recycle, &w->recycle);
 }
 
-static void recycle(struct pool *p, struct pool_worker *w)
+void worker_recycle(struct pool *p, struct pool_worker *w, enum pool_why why)
 {
 	if (w->recycled || w->state == WORKER_STOPPING)
 		return;
 	w->recycled = true;
+	w->why = why;
 	if (w->retiring)
 		p->leaving++; /* it was surplus: nobody keeps it now */
 	else if (w->state != WORKER_STARTING)
 		worker_line_up(p, w);
 }
 
-void workers_recycle(struct pool *p, uint64_t worker_id)
+void workers_recycle(struct pool *p, uint64_t worker_id, enum pool_why why)
 {
 	struct pool_worker *w = worker_find(p, worker_id);
 	struct list *at;
@@ -44,17 +45,17 @@ void workers_recycle(struct pool *p, uint64_t worker_id)
 	if (worker_id == 0) {
 		breaker_hurry(&p->breaker); /* there is something new to start with */
 		for (at = p->workers.next; at != &p->workers; at = at->next)
-			recycle(p, list_entry(at, struct pool_worker, all));
+			worker_recycle(p, list_entry(at, struct pool_worker, all), why);
 	} else if (w == NULL) {
 		p->totals.late++;
 	} else if (w->state != WORKER_STARTING) { /* which is as new as can be */
-		recycle(p, w);
+		worker_recycle(p, w, why);
 	}
 }
 
 void workers_replace(struct pool *p)
 {
-	while (!list_empty(&p->recycle) && p->serving - p->retiring > p->config.size) {
+	while (!list_empty(&p->recycle) && p->serving - p->retiring > p->size) {
 		struct pool_worker *w = list_entry(p->recycle.next, struct pool_worker, recycle);
 
 		list_remove(&w->recycle);

@@ -30,6 +30,7 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
 
 	assert(legal[r->state] & BIT(to));
+	line_take(p, r, false);
 	list_remove(&r->link);
 	if (r->state == REQUEST_QUEUED) {
 		p->queued--;
@@ -114,38 +115,33 @@ void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 
 /* ---- queues ---- */
 
-static struct pool_request *waiting(struct list *at)
+/* Where it is to wait; NULL: in no line, but behind the first of its session, or until that has ended. */
+static struct pool_line *line_of(struct pool *p, const struct pool_request *r)
 {
-	return list_entry(at, struct pool_request, link);
-}
+	const struct pool_session *sn = r->session;
 
-/* In order of arrival: mostly last; who waits again is rather in front. */
-static void queue(struct list *line, struct pool_request *r)
-{
-	struct list *at = line;
-
-	if (!list_empty(line) && waiting(line->prev)->arrival > r->arrival)
-		for (at = line->next; waiting(at)->arrival < r->arrival;)
-			at = at->next;
-	list_insert_before(&r->link, at);
+	if (sn == NULL || sn->first == r)
+		return &p->queue[r->priority];
+	if (sn->worker == NULL || sn->ending)
+		return NULL;
+	return session_movable(r) ? &p->queue[r->priority] : &sn->worker->pinned[r->priority];
 }
 
 void request_line_up(struct pool *p, struct pool_request *r)
 {
+	struct pool_line *line = line_of(p, r);
 	const struct pool_session *sn = r->session;
-	struct pool_worker *w = sn != NULL ? sn->worker : NULL;
+	struct pool_worker *w;
 
-	list_remove(&r->link);
-	if (sn == NULL || sn->first == r) {
-		queue(&p->queue[r->priority], r);
-		return;
+	if (line != r->line) {
+		line_take(p, r, false);
+		if (line != NULL)
+			line_put(p, line, r);
 	}
-	if (w == NULL || sn->ending)
-		return; /* behind the first, or until it has ended */
-	if (session_movable(r)) {
-		queue(&p->queue[r->priority], r);
-	} else {
-		queue(&w->pinned[r->priority], r);
+	if (line == NULL || sn == NULL || sn->first == r)
+		return;
+	w = sn->worker;
+	if (!line_is_queue(p, line)) {
 		list_remove(&w->hungry);
 		list_append(&p->hungry, &w->hungry);
 	}
@@ -224,6 +220,8 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 	r->arrival = ++p->totals.received;
 	r->lease = ev->lease;
 	list_init(&r->link);
+	list_init(&r->turn);
+	list_init(&r->by_age);
 	if (r->session_key != NULL) {
 		assert(r->kind != POOL_LEASE_CALL);
 		r->spare = ev->session;

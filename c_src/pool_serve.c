@@ -1,19 +1,26 @@
 /* pool_serve.c - who is served next, and where.
  *
- * A slot that comes free goes to whoever came first, by priority and arrival, of those who may go
+ * A slot that comes free goes to whoever is next, by priority and turns (pool_line.c), of those who may go
  * anywhere (the queues) and of those who wait for its worker (its pinned requests). With one slot each,
- * the worker used last is used next: its caches are warm, and the others can be swapped out; with more,
- * the one with the fewest calls. A session that begins goes to the worker with the fewest sessions. */
+ * the worker used last is used next (ORDER_FIFO: the one used longest ago); with more, that of those with
+ * the fewest calls. A session that begins goes to the worker with the fewest sessions. */
 #include "pool_private.h"
 
 #include <assert.h>
 
+/* One further in a line of workers, in the order in which they are offered. */
+static const struct list *further(const struct pool *p, const struct list *at)
+{
+	return p->config.order == ORDER_FIFO ? at->next : at->prev;
+}
+
 /* The worker that is offered first; NULL: nobody has a free slot. */
 static struct pool_worker *best(const struct pool *p)
 {
-	for (unsigned load = 0; load < p->config.slots; load++)
+	for (unsigned load = 0; load < p->slots_most; load++)
 		if (!list_empty(&p->offered[load]))
-			return list_entry(p->offered[load].prev, struct pool_worker, offered);
+			return list_entry(further(p, &p->offered[load]), struct pool_worker,
+					  offered);
 	return NULL;
 }
 
@@ -23,10 +30,10 @@ static struct pool_slot *emptiest(const struct pool *p, const struct pool_worker
 {
 	struct pool_worker *found = NULL;
 
-	for (unsigned load = 0; load < p->config.slots; load++) {
+	for (unsigned load = 0; load < p->slots_most; load++) {
 		const struct list *line = &p->offered[load], *at;
 
-		for (at = line->prev; at != line; at = at->prev) {
+		for (at = further(p, line); at != line; at = further(p, at)) {
 			struct pool_worker *w = list_entry(at, struct pool_worker, offered);
 
 			if (except != NULL && w == except && except->in[WORKER_IDLE] == 1)
@@ -92,6 +99,7 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 
 void serve(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
+	line_take(p, r, s->depth == 0); /* inside of another it takes nobody's turn */
 	if (r->session != NULL)
 		session_enter(p, r, s);
 	if (r->kind == POOL_CHECKOUT)
@@ -100,12 +108,13 @@ void serve(struct pool *p, struct pool_request *r, struct pool_slot *s)
 		request_run(p, r, s);
 }
 
-struct pool_request *serve_first(const struct list *queues)
+struct pool_request *serve_first(const struct pool_line *lines)
 {
-	for (unsigned i = 0; i < PRIORITIES; i++)
-		if (!list_empty(&queues[i]))
-			return list_entry(queues[i].next, struct pool_request, link);
-	return NULL;
+	struct pool_request *r = NULL;
+
+	for (unsigned i = 0; i < PRIORITIES && r == NULL; i++)
+		r = line_first(&lines[i]);
+	return r;
 }
 
 /* Whether `a` is served before `b`, which may be NULL. */
@@ -132,6 +141,18 @@ static struct pool_request *first_pinned(struct pool *p)
 			first = r;
 	}
 	return first;
+}
+
+/* Whether the pinned one comes before the other, whose turn it is among those that may go anywhere. When
+ * they are of different peers, these take turns, too: neither may keep the other out of a worker. */
+static bool pinned_first(const struct pool_request *pinned, const struct pool_request *other)
+{
+	struct pool_worker *w = pinned->session->worker;
+
+	if (other == NULL || pinned->priority != other->priority || pinned->peer == other->peer)
+		return before(pinned, other);
+	w->pinned_last = !w->pinned_last;
+	return w->pinned_last;
 }
 
 /* Who can run inside of the call that waits in the slot. */
@@ -171,7 +192,7 @@ void serve_all(struct pool *p)
 		struct pool_request *r = best(p) != NULL ? serve_first(p->queue) : NULL,
 				    *pinned = first_pinned(p);
 
-		if (pinned != NULL && before(pinned, r))
+		if (pinned != NULL && pinned_first(pinned, r))
 			r = pinned;
 		if (r == NULL)
 			return;

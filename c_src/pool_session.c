@@ -133,7 +133,7 @@ bool session_room(const struct pool *p, const struct pool_session **evicted)
 	*evicted = NULL;
 	if (p->session_count < p->config.max_sessions)
 		return true;
-	if (!list_empty(&p->unused))
+	if (!list_empty(&p->unused) && p->session_count == p->config.max_sessions)
 		*evicted = list_entry(p->unused.next, struct pool_session, order);
 	return *evicted != NULL && p->config.max_sessions > 0;
 }

@@ -22,7 +22,7 @@ void session_end(struct pool *p, struct pool_session *sn, enum pool_session_end 
 	else
 		sn->ending = true;
 	list_each (at, next, &sn->waiting) /* they wait until it has ended */
-		list_remove(&list_entry(at, struct pool_request, by_session)->link);
+		line_take(p, list_entry(at, struct pool_request, by_session), false);
 	session_settle(p, sn);
 }
 
@@ -40,7 +40,7 @@ static bool tell(struct pool *p, struct pool_session *sn)
 	list_each (at, next, &sn->waiting) {
 		struct pool_request *r = list_entry(at, struct pool_request, by_session);
 
-		list_remove(&r->link); /* hints: behind the first of them */
+		line_take(p, r, false); /* hints: behind the first of them */
 		if (r->session_mode == SESSION_HINT)
 			continue;
 		request_done(p, r, OUTCOME_SESSION_LOST);
@@ -155,6 +155,14 @@ void sessions_expire(struct pool *p)
 
 		session_end(p, sn, sn->lost ? SESSION_LOST : SESSION_EXPIRED);
 	}
+	/* There may be fewer than there were. */
+	while (p->session_count > p->config.max_sessions && !list_empty(&p->unused)) {
+		p->totals.sessions_evicted++;
+		session_end(p, list_entry(p->unused.next, struct pool_session, order),
+			    SESSION_EVICTED);
+	}
+	p->sessions_most = p->session_count > p->config.max_sessions ? p->session_count
+								     : p->config.max_sessions;
 }
 
 void sessions_stop(struct pool *p)

@@ -9,14 +9,14 @@
 
 bool worker_surplus(struct pool *p, struct pool_worker *w)
 {
-	if (!w->retiring && list_empty(&p->recycle) && p->serving - p->retiring > p->config.size) {
+	if (!w->retiring && list_empty(&p->recycle) && p->serving - p->retiring > p->size) {
 		w->retiring = true;
 		p->retiring++;
 		worker_offer(p, w);
 	}
 	if (!w->retiring || w->in[WORKER_IDLE] < w->slots)
 		return false;
-	worker_leave(p, w, POOL_END);
+	worker_leave(p, w, POOL_END, w->recycled ? w->why : WHY_SURPLUS);
 	return true;
 }
 
@@ -56,7 +56,7 @@ static struct pool_worker *worker_new(struct pool *p)
 	list_init(&w->sessions);
 	list_init(&w->ends);
 	for (unsigned i = 0; i < PRIORITIES; i++)
-		list_init(&w->pinned[i]);
+		line_init(&w->pinned[i]);
 	list_append(&p->workers, &w->all);
 	chain = &p->worker_hash[pool_chain(w->id)];
 	w->hash_next = *chain;
@@ -73,7 +73,7 @@ static struct pool_worker *worker_new(struct pool *p)
 static void keep(struct pool *p)
 {
 	for (struct list *at = p->by_index.next;
-	     p->retiring > p->leaving && p->serving - p->retiring < p->config.size; at = at->next) {
+	     p->retiring > p->leaving && p->serving - p->retiring < p->size; at = at->next) {
 		struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
 
 		if (!w->retiring || w->recycled)
@@ -110,21 +110,27 @@ void workers_start(struct pool *p)
 	}
 }
 
-void workers_resize(struct pool *p, unsigned size)
+void workers_resize(struct pool *p, unsigned size, unsigned size_max)
 {
 	p->config.size = size;
+	p->config.size_max = size_max;
+	if (p->size < size)
+		p->size = size;
+	if (p->size > range_max(p))
+		p->size = range_max(p);
+	p->spare_us = POOL_NEVER; /* from now on */
 	workers_replace(p);
 	/* Idle ones leave at once, those without sessions first, and of these those with the highest
 	 * index; who serves leaves when it comes free. */
 	for (unsigned with_sessions = 0; with_sessions <= 1; with_sessions++) {
 		struct list *at = p->by_index.prev;
 
-		while (at != &p->by_index && p->serving - p->retiring > size) {
+		while (at != &p->by_index && p->serving - p->retiring > p->size) {
 			struct pool_worker *w = list_entry(at, struct pool_worker, by_index);
 
 			at = at->prev;
 			if (w->state == WORKER_IDLE && (with_sessions || w->session_count == 0))
-				worker_leave(p, w, POOL_END);
+				worker_leave(p, w, POOL_END, WHY_SURPLUS);
 		}
 	}
 }
@@ -144,8 +150,8 @@ void workers_stop(struct pool *p)
 				lease_end(p, s->lease, LEASE_WORKER_GONE, OUTCOME_DRAINING);
 		}
 		if (w->state == WORKER_STARTING || w->state == WORKER_BUSY)
-			worker_leave(p, w, POOL_KILL);
+			worker_leave(p, w, POOL_KILL, WHY_STOP);
 		else if (w->state != WORKER_STOPPING)
-			worker_leave(p, w, POOL_END);
+			worker_leave(p, w, POOL_END, WHY_STOP);
 	}
 }

@@ -93,10 +93,13 @@ void slot_free(struct pool *p, struct pool_slot *s)
 {
 	struct pool_worker *w = s->worker;
 
+	bool checked = s->health;
+
 	assert(s->depth == 0);
 	s->probe_id = 0;
 	s->ends = NULL;
-	s->interrupted = s->closing = s->timed_out = false;
+	s->interrupted = s->closing = s->timed_out = s->health = false;
+	p->checking -= checked;
 	heap_remove(&p->graces, &s->timer);
 	if (s->lease != NULL) {
 		slot_move(p, s, WORKER_LEASED);
@@ -104,6 +107,13 @@ void slot_free(struct pool *p, struct pool_slot *s)
 		return;
 	}
 	slot_move(p, s, WORKER_IDLE);
+	if (checked) { /* nobody has used it: it stands where it was, among those idle longest */
+		if (!list_empty(&w->offered)) {
+			list_remove(&w->offered);
+			list_prepend(&p->offered[w->slots - w->in[WORKER_IDLE]], &w->offered);
+		}
+		worker_watch(p, w);
+	}
 	if (worker_surplus(p, w))
 		return;
 	if (s->session != NULL)
@@ -111,11 +121,10 @@ void slot_free(struct pool *p, struct pool_slot *s)
 	worker_ends(p, w);
 }
 
-/* Sends it something that PONG answers. */
-static void probe(struct pool *p, struct pool_slot *s, enum pool_action_type type)
+void slot_probe(struct pool *p, struct pool_slot *s, enum pool_action_type type, uint64_t grace_us)
 {
 	s->probe_id = PROBE_BIT | ++p->last_probe_id;
-	heap_set(&p->graces, &s->timer, pool_in(p, p->config.interrupt_grace_us));
+	heap_set(&p->graces, &s->timer, pool_in(p, grace_us));
 	slot_move(p, s, WORKER_PROBING);
 	slot_act(p, s, type);
 }
@@ -128,7 +137,7 @@ void worker_ends(struct pool *p, struct pool_worker *w)
 		s->ends = list_entry(w->ends.next, struct pool_session, order);
 		list_remove(&s->ends->order);
 		s->ends->told = true;
-		probe(p, s, POOL_END_SESSION);
+		slot_probe(p, s, POOL_END_SESSION, p->config.interrupt_grace_us);
 	}
 }
 
@@ -161,6 +170,7 @@ static void answered(struct pool *p, struct pool_slot *s, struct pool_call *c)
 	s->worker->calls++;
 	p->early_deaths = 0;
 	worker_proved(p, s->worker);
+	worker_counted(p, s->worker);
 	if (!c->inner && s->depth > 1) { /* what is left has done nothing wrong */
 		heap_remove(&p->graces, &s->timer);
 		s->closing = s->timed_out = false;
@@ -174,7 +184,7 @@ static void answered(struct pool *p, struct pool_slot *s, struct pool_call *c)
 		slot_look(p, s);
 	} else if (s->interrupted) {
 		s->interrupted = s->closing = false;
-		probe(p, s, POOL_PROBE);
+		slot_probe(p, s, POOL_PROBE, p->config.interrupt_grace_us);
 	} else {
 		slot_free(p, s);
 	}
@@ -251,13 +261,13 @@ void worker_waits(struct pool *p, struct pool_worker *w, uint64_t call_id, bool 
 
 /* Kills the worker for what its slot does; who had that on lease has it no more. Its other calls and
  * leases hear of it with the worker's exit. */
-static void put_down(struct pool *p, struct pool_slot *s, bool timed_out)
+static void put_down(struct pool *p, struct pool_slot *s, bool timed_out, enum pool_why why)
 {
 	assert(s->depth == 0 || s->call[0].request == NULL);
 	if (s->lease != NULL)
 		lease_end(p, s->lease, timed_out ? LEASE_TIMEOUT : LEASE_WORKER_GONE,
 			  OUTCOME_LEASE_CLOSED);
-	worker_leave(p, s->worker, POOL_KILL);
+	worker_leave(p, s->worker, why == WHY_CALLER_GONE ? POOL_KILL : POOL_ABORT, why);
 }
 
 void call_close(struct pool *p, struct pool_slot *s, struct pool_call *c)
@@ -287,7 +297,10 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 		if (!r->closing)
 			call_close(p, s, c);
 	} else if (r->closing || r->abandon == ABANDON_KILL) {
-		put_down(p, s, timed_out);
+		put_down(p, s, timed_out,
+			 r->closing  ? WHY_UNRESPONSIVE
+			 : timed_out ? WHY_TIMEOUT
+				     : WHY_CALLER_GONE);
 	} else if (r->abandon == ABANDON_INTERRUPT) {
 		s->interrupted = true;
 		s->timed_out = timed_out;
@@ -302,7 +315,8 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 
 void slot_quiet(struct pool *p, struct pool_slot *s)
 {
-	s->interrupted = s->closing = s->timed_out = false;
+	p->checking -= s->health;
+	s->interrupted = s->closing = s->timed_out = s->health = false;
 	s->probe_id = 0;
 	s->ends = NULL;
 	heap_remove(&p->graces, &s->timer);
@@ -316,6 +330,6 @@ void slots_expire(struct pool *p)
 	while (heap_due(&p->graces, p->now_us)) {
 		struct pool_slot *s = heap_entry(heap_min(&p->graces), struct pool_slot, timer);
 
-		put_down(p, s, s->timed_out);
+		put_down(p, s, s->timed_out, WHY_UNRESPONSIVE);
 	}
 }

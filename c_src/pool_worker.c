@@ -107,6 +107,7 @@ static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
 	static const enum pool_action_type acts[] = { POOL_END, POOL_TERMINATE, POOL_KILL };
 
 	w->stop_phase = phase;
+	w->dumping = false;
 	if (phase == PHASE_SIGKILL)
 		p->totals.kills++;
 	/* After SIGKILL there is nothing left to do but to tell its owners, if its exit is not
@@ -115,6 +116,15 @@ static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
 		 phase < PHASE_SIGKILL || owned(w) ? pool_in(p, p->config.stop_grace_us)
 						   : POOL_NEVER);
 	worker_act(p, w, acts[phase]);
+}
+
+/* It hangs. If it says where it dies of that; if not, it is killed. */
+static void dump(struct pool *p, struct pool_worker *w)
+{
+	w->stop_phase = PHASE_SIGTERM;
+	w->dumping = true;
+	heap_set(&p->timers, &w->timer, pool_in(p, p->config.dump_grace_us));
+	worker_act(p, w, POOL_ABORT);
 }
 
 void worker_disowned(struct pool *p, struct pool_worker *w)
@@ -138,6 +148,7 @@ static void withdraw(struct pool *p, struct pool_worker *w)
 	list_remove(&w->by_index);
 	list_remove(&w->hungry);
 	worker_replaced(p, w);
+	worker_unwatch(p, w);
 	p->retiring -= w->retiring;
 	w->retiring = false;
 	sessions_lost(p, w);
@@ -151,12 +162,18 @@ static void withdraw(struct pool *p, struct pool_worker *w)
 	}
 }
 
-void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how)
+void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how,
+		  enum pool_why why)
 {
 	worker_proved(p, w);
 	worker_move(p, w, WORKER_STOPPING);
 	withdraw(p, w);
-	stop_phase(p, w, how == POOL_KILL ? PHASE_SIGKILL : PHASE_ASKED);
+	w->why = why;
+	p->totals.left[why]++;
+	if (how == POOL_ABORT && p->config.dump_grace_us > 0)
+		dump(p, w);
+	else
+		stop_phase(p, w, how == POOL_END ? PHASE_ASKED : PHASE_SIGKILL);
 }
 
 static void start_failed(struct pool *p, const struct pool_worker *w)
@@ -212,7 +229,7 @@ void worker_broken(struct pool *p, struct pool_worker *w)
 	judge(p, w);
 	/* Its calls and its leases hear of it with its exit, which tells more: how it died, and its
 	 * last words. */
-	worker_leave(p, w, POOL_KILL);
+	worker_leave(p, w, POOL_KILL, WHY_BROKEN);
 }
 
 void worker_kill(struct pool *p, struct pool_worker *w)
@@ -221,7 +238,7 @@ void worker_kill(struct pool *p, struct pool_worker *w)
 		breaker_cancelled(&p->breaker,
 				  w->started_us); /* nobody knows what it was good for */
 	if (w->state != WORKER_STOPPING)
-		worker_leave(p, w, POOL_KILL);
+		worker_leave(p, w, POOL_KILL, WHY_KILLED);
 	else if (w->stop_phase < PHASE_SIGKILL)
 		stop_phase(p, w, PHASE_SIGKILL);
 }
@@ -272,6 +289,7 @@ void worker_ready(struct pool *p, struct pool_worker *w)
 		breaker_ok(&p->breaker);
 	heap_remove(&p->timers, &w->timer);
 	worker_move(p, w, WORKER_IDLE);
+	worker_limits(p, w);
 	worker_line_up(p, w);
 	/* Those that still start are surplus before those that can serve. */
 	worker_surplus(p, w);
@@ -282,7 +300,7 @@ static void expire(struct pool *p, struct pool_worker *w)
 	heap_remove(&p->timers, &w->timer);
 	if (w->state == WORKER_STARTING) {
 		start_failed(p, w);
-		worker_leave(p, w, POOL_KILL);
+		worker_leave(p, w, POOL_ABORT, WHY_NOT_READY);
 	} else if (w->stop_phase < PHASE_SIGKILL) {
 		stop_phase(p, w, w->stop_phase + 1);
 	} else {

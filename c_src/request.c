@@ -108,7 +108,7 @@ static int unknown(struct buf *reason, const uint8_t *name)
 /* ---- options ---- */
 
 /* The name of a module or a function: an atom or a UTF-8 binary, not empty. */
-static bool take_name(const uint8_t *t, struct span *text)
+bool request_take_name(const uint8_t *t, struct span *text)
 {
 	if (!term_binary(t, text) && !term_atom(t, text, NULL))
 		return false;
@@ -138,8 +138,8 @@ static bool take_mfa(const uint8_t *e, struct request *out)
 	out->module_term = e;
 	out->function_term = term_skip(e);
 	out->args = term_skip(out->function_term);
-	return take_name(out->module_term, &out->module) &&
-	       take_name(out->function_term, &out->function) && is_proper_list(out->args);
+	return request_take_name(out->module_term, &out->module) &&
+	       request_take_name(out->function_term, &out->function) && is_proper_list(out->args);
 }
 
 bool request_parse_mfa(const uint8_t *term, struct request *out)
@@ -191,7 +191,8 @@ static int parse_checkout(const uint8_t *e, uint32_t arity, struct request *out,
 
 	if (term_tuple(e, &pair, &session) && pair == 2 && term_is_atom(session, "session")) {
 		if (!request_take_session(term_skip(session), out))
-			return request_bad(reason, "{session, Id}, Id a term of at most 1024 bytes");
+			return request_bad(reason,
+					   "{session, Id}, Id a term of at most 1024 bytes");
 	} else if (!term_is_atom(e, "anonymous")) {
 		term_put_tuple(reason, 2);
 		term_put_atom(reason, "invalid_checkout_type");
@@ -217,92 +218,95 @@ static int parse_give_away(const uint8_t *e, uint32_t arity, struct request *out
 	return term_pid(e, &out->to) ? 0 : request_bad(reason, "{give_away, Pid}");
 }
 
-static int parse_ping(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
-{
-	if (arity == 1)
-		return 0;
-	out->verb = VERB_PING_WORKER;
-	return term_is_atom(e, "worker") ? 0 : request_bad(reason, "ping or {ping, worker}");
-}
-
-static int parse_await(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
-{
-	int64_t n;
-
-	if (arity == 1)
-		return 0;
-	if (!term_int(e, &n) || n < 0)
-		return request_bad(reason, "await_ready or {await_ready, N}, N a non-negative integer");
-	out->has_count = true;
-	out->count = (uint64_t)n;
-	return 0;
-}
-
-static int parse_resize(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
-{
-	int64_t n;
-
-	(void)arity;
-	if (!term_int(e, &n) || n < 1 || n > REQUEST_SIZE_MAX)
-		return request_bad(reason, "{resize, N}, N from 1 to 1024");
-	out->count = (uint64_t)n;
-	return 0;
-}
-
-static int parse_worker(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason)
-{
-	int64_t id;
-
-	(void)arity;
-	if (!term_int(e, &id) || id < 0)
-		return request_bad(reason,
-				   out->verb == VERB_KILL
-					   ? "{kill, Worker}, Worker the id of one, an integer"
-					   : "{recycle, Worker}, Worker the id of one, an integer");
-	out->count = (uint64_t)id;
-	return 0;
-}
-
-/* `e` is the first element after the name, NULL if there is none. Arity 1 is the bare atom. */
-typedef int (*parser)(const uint8_t *e, uint32_t arity, struct request *out, struct buf *reason);
-
 static const struct row {
 	const char *name, *expected;
+	enum request_role role; /* who may say it */
 	enum request_verb verb;
 	unsigned targets;
 	uint32_t min_arity, max_arity;
-	parser parse; /* NULL: nothing more to it */
+	request_parser parse; /* NULL: nothing more to it */
 } rows[] = {
 	{ "call", "{call, Module, Function, Args} or {call, Module, Function, Args, Opts}",
-	  VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	  ROLE_USE, VERB_CALL, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
 	{ "stream", "{stream, Module, Function, Args} or {stream, Module, Function, Args, Opts}",
-	  VERB_STREAM, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
-	{ "batch", "{batch, Calls} or {batch, Calls, Opts}", VERB_BATCH, TARGET_POOL | TARGET_LEASE, 2,
-	  3, parse_batch },
-	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", VERB_CHECKOUT, TARGET_POOL, 2,
-	  3, parse_checkout },
-	{ "checkin", "checkin", VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
-	{ "give_away", "{give_away, Pid}", VERB_GIVE_AWAY, TARGET_LEASE, 2, 2, parse_give_away },
-	{ "ping", "ping or {ping, worker}", VERB_PING, TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1,
-	  2, parse_ping },
-	{ "ping", "ping", VERB_PING, TARGET_STREAM, 1, 1, NULL },
-	{ "await_ready", "await_ready or {await_ready, N}", VERB_AWAIT_READY,
-	  TARGET_NODE | TARGET_POOL, 1, 2, parse_await },
-	{ "status", "status", VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "workers", "workers", VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "sessions", "sessions", VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "end_session", "{end_session, Id}", VERB_END_SESSION, TARGET_POOL, 2, 2,
-	  parse_end_session },
-	{ "resize", "{resize, N}", VERB_RESIZE, TARGET_NODE | TARGET_POOL, 2, 2, parse_resize },
-	{ "pause", "pause", VERB_PAUSE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "resume", "resume", VERB_RESUME, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "drain", "drain", VERB_DRAIN, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "reload", "reload", VERB_RELOAD, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
-	{ "recycle", "{recycle, Worker}", VERB_RECYCLE, TARGET_NODE | TARGET_POOL, 2, 2,
-	  parse_worker },
-	{ "kill", "{kill, Worker}", VERB_KILL, TARGET_NODE | TARGET_POOL, 2, 2, parse_worker },
-	{ "stop", "stop", VERB_STOP, TARGET_NODE, 1, 1, NULL },
+	  ROLE_USE, VERB_STREAM, TARGET_POOL | TARGET_LEASE, 4, 5, parse_call },
+	{ "batch", "{batch, Calls} or {batch, Calls, Opts}", ROLE_USE, VERB_BATCH,
+	  TARGET_POOL | TARGET_LEASE, 2, 3, parse_batch },
+	{ "checkout", "{checkout, Type} or {checkout, Type, Opts}", ROLE_USE, VERB_CHECKOUT,
+	  TARGET_POOL, 2, 3, parse_checkout },
+	{ "checkin", "checkin", ROLE_USE, VERB_CHECKIN, TARGET_LEASE, 1, 1, NULL },
+	{ "give_away", "{give_away, Pid}", ROLE_USE, VERB_GIVE_AWAY, TARGET_LEASE, 2, 2,
+	  parse_give_away },
+	{ "ping", "ping or {ping, worker}", ROLE_USE, VERB_PING,
+	  TARGET_NODE | TARGET_POOL | TARGET_LEASE, 1, 2, request_parse_ping },
+	{ "ping", "ping", ROLE_USE, VERB_PING, TARGET_STREAM, 1, 1, NULL },
+	{ "await_ready", "await_ready or {await_ready, N}", ROLE_USE, VERB_AWAIT_READY,
+	  TARGET_NODE | TARGET_POOL, 1, 2, request_parse_await },
+	{ "status", "status", ROLE_WATCH, VERB_STATUS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "workers", "workers", ROLE_WATCH, VERB_WORKERS, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "sessions", "sessions", ROLE_WATCH, VERB_SESSIONS, TARGET_NODE | TARGET_POOL, 1, 1,
+	  NULL },
+	{ "end_session", "{end_session, Id}", ROLE_USE, VERB_END_SESSION, TARGET_NODE | TARGET_POOL,
+	  2, 2, parse_end_session },
+	{ "pools", "pools", ROLE_WATCH, VERB_POOLS, TARGET_NODE, 1, 1, NULL },
+	{ "peers", "peers", ROLE_WATCH, VERB_PEERS, TARGET_NODE, 1, 1, NULL },
+	{ "requests", "requests or {requests, Max}", ROLE_WATCH, VERB_REQUESTS,
+	  TARGET_NODE | TARGET_POOL, 1, 2, request_parse_requests },
+	{ "cancel", "{cancel, Id}", ROLE_ADMIN, VERB_CANCEL, TARGET_NODE | TARGET_POOL, 2, 2,
+	  request_parse_cancel },
+	{ "config", "config", ROLE_WATCH, VERB_CONFIG, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "set", "{set, Option, Value}", ROLE_ADMIN, VERB_SET, TARGET_NODE | TARGET_POOL, 3, 3,
+	  request_parse_set },
+	{ "subscribe", "{subscribe, Topics}", ROLE_WATCH, VERB_SUBSCRIBE, TARGET_NODE | TARGET_POOL,
+	  2, 2, request_parse_subscribe },
+	{ "unsubscribe", "unsubscribe", ROLE_WATCH, VERB_UNSUBSCRIBE, TARGET_NODE | TARGET_POOL, 1,
+	  1, NULL },
+	{ "resize", "{resize, N} or {resize, {Min, Max}}", ROLE_ADMIN, VERB_RESIZE,
+	  TARGET_NODE | TARGET_POOL, 2, 2, request_parse_resize },
+	{ "pause", "pause", ROLE_ADMIN, VERB_PAUSE, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "resume", "resume", ROLE_ADMIN, VERB_RESUME, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "drain", "drain", ROLE_ADMIN, VERB_DRAIN, TARGET_NODE | TARGET_POOL, 1, 1, NULL },
+	{ "reload", "reload or {reload, config}", ROLE_ADMIN, VERB_RELOAD, TARGET_NODE, 1, 2,
+	  request_parse_reload },
+	{ "reload", "reload", ROLE_ADMIN, VERB_RELOAD, TARGET_POOL, 1, 1, NULL },
+	{ "recycle", "{recycle, Worker}", ROLE_ADMIN, VERB_RECYCLE, TARGET_NODE | TARGET_POOL, 2, 2,
+	  request_parse_worker },
+	{ "kill", "{kill, Worker}", ROLE_ADMIN, VERB_KILL, TARGET_NODE | TARGET_POOL, 2, 2,
+	  request_parse_worker },
+	{ "stop", "stop", ROLE_ADMIN, VERB_STOP, TARGET_NODE, 1, 1, NULL },
 };
+
+static const struct row *row_of(enum request_verb verb)
+{
+	verb = verb == VERB_PING_WORKER     ? VERB_PING
+	       : verb == VERB_RELOAD_CONFIG ? VERB_RELOAD
+					    : verb;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (rows[i].verb == verb)
+			return &rows[i];
+	return NULL;
+}
+
+const char *request_verb_name(enum request_verb verb)
+{
+	const struct row *row = row_of(verb);
+
+	return row != NULL ? row->name : "";
+}
+
+enum request_role request_verb_role(enum request_verb verb)
+{
+	const struct row *row = row_of(verb);
+
+	return row != NULL ? row->role : ROLE_ADMIN;
+}
+
+const char *request_role_name(enum request_role role)
+{
+	static const char *const names[] = { "use", "watch", "admin" };
+
+	return names[role];
+}
 
 static void set_defaults(const struct request_defaults *defaults, struct request *out)
 {
@@ -334,6 +338,7 @@ int request_parse(const uint8_t *term, enum request_target target,
 	uint32_t arity = 1;
 
 	set_defaults(defaults, out);
+	out->target = target;
 	if (term_kind(term) == TERM_TUPLE && (!term_tuple(term, &arity, &name) || arity == 0))
 		return request_bad(reason, "an atom, or a tuple that begins with one");
 	if (term_kind(name) != TERM_ATOM)

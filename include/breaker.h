@@ -53,6 +53,8 @@ enum breaker_state breaker_state(const struct breaker *b);
 void breaker_cancelled(struct breaker *b, uint64_t started_us);
 /* What the starts failed for may have been mended: the next one need not wait. */
 void breaker_hurry(struct breaker *b);
+/* Other bounds, from now on; a back-off that is under way gets no longer than it could be by them. */
+void breaker_configure(struct breaker *b, const struct breaker_config *config, uint64_t now_us);
 const char *breaker_state_name(enum breaker_state state); /* closed, open, half_open */
 
 #endif

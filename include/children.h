@@ -12,7 +12,8 @@ void children_add(int pid);
 void children_remove(int pid);
 bool children_has(int pid);
 
-/* Waits for every other child that has ended. Does not block. */
-void children_reap_others(void);
+/* Waits for every other child that has ended, until it meets one that is `known`: that is left as it is, and
+ * its pid returned. 0: there are no more. Does not block. */
+int children_reap_others(bool (*known)(void *arg, int pid), void *arg);
 
 #endif

@@ -11,6 +11,7 @@
  *   node_lease.c    leases: grant, give_away, end
  *   node_stream.c   streams: opened, asked, cancelled, ended
  *   node_stream_flow.c  streams: items and credit
+ *   node_lane.c     lanes: many calls in one message
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
  *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
@@ -26,8 +27,15 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_notify.c   what the service manager hears
+ *   node_roles.c    who may say what
+ *   node_requests.c requests, peers and pools, written; requests cancelled
+ *   node_config.c   the configuration: shown, set, read again
+ *   node_events.c   who hears of events and log lines
  *   node_failures.c what went wrong of late
  *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
+ *   node_event_call.c, node_event_state.c  what they hear of
+ *   node_logs.c     what workers print
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
  * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
@@ -43,10 +51,13 @@
 
 #include "config.h"
 #include "epmd.h"
+#include "event.h"
 #include "forkserver.h"
 #include "guard.h"
 #include "list.h"
 #include "metrics.h"
+#include "log.h"
+#include "log_rate.h"
 #include "node.h"
 #include "peer.h"
 #include "pool.h"
@@ -57,11 +68,12 @@
 
 #include <uv.h>
 
-#define NODE_PID_ID   1u    /* the node's own pid, the sender of answers and monitors */
-#define NODE_FIRST_ID 1000u /* of requests, leases, workers, watches: one counter, never reused */
-#define MONITORS_MAX  (1u << 20) /* of one peer on us */
-#define SMALL_FRAME   1024       /* frames up to here live in their request */
-#define DETAIL_MAX    4096       /* bytes of the cause of a failed start */
+#define NODE_PID_ID     1u    /* the node's own pid, the sender of answers and monitors */
+#define NODE_FIRST_ID   1000u /* of requests, leases, workers, watches: one counter, never reused */
+#define MONITORS_MAX    (1u << 20) /* of one peer on us */
+#define SMALL_FRAME     1024       /* frames up to here live in their request */
+#define DETAIL_MAX      4096       /* bytes of the cause of a failed start */
+#define SUBSCRIBERS_MAX 256
 
 /* How requests were answered, beyond the pool's own outcomes; the keys in status' totals. */
 enum answer_kind {
@@ -85,6 +97,7 @@ enum answer_kind {
 	ANSWER_SESSION_BUSY,
 	ANSWER_NO_SESSION,
 	ANSWER_DEADLOCK,
+	ANSWER_CANCELLED,
 	ANSWER_KINDS
 };
 
@@ -99,8 +112,11 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
-	bool dialled; /* we opened the connection */
-	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
+	bool dialled;                                         /* we opened the connection */
+	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
+	uint32_t uid;                                         /* KNOWN */
+	uint64_t up_us;
+	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
 	struct list requests;     /* struct node_request, by_peer: callers that live there */
@@ -112,6 +128,7 @@ struct books {
 	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
 	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
 	bool leader_asked, leader_known;
+	struct node_lane *lanes; /* by pid */
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -128,17 +145,38 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION };
+enum watch_kind {
+	WATCH_CALLER,
+	WATCH_OWNER,
+	WATCH_HEIR,
+	WATCH_SESSION,
+	WATCH_SUBSCRIBER,
+	WATCH_LANE
+};
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION) */
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
+	 * subscriber (SUBSCRIBER), node_lane (LANE) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
 	struct local_pid pid;
 	uint64_t from; /* the id of our pid that monitors */
+};
+
+/* A process of a peer that asks for many. */
+struct lane_call;
+struct node_lane {
+	UT_hash_handle hh; /* by pid, in books.lanes */
+	struct books *books;
+	struct local_pid pid;
+	struct watch *watch;
+	struct lane_call *calls; /* by Id */
+	struct buf answers;      /* {Id, Answer}, not yet sent */
+	uint32_t count;          /* of them */
+	struct list dirty_link;  /* in node.dirty_lanes */
 };
 
 /* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
@@ -173,7 +211,10 @@ struct node_request {
 	struct node_session
 		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
-	struct node_rpc *rpc; /* REPLY_RPC: the process that runs it */
+	enum answer_kind answer; /* what it was answered with, if it was */
+	bool in_lane;            /* it came in one */
+	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
+	struct node_rpc *rpc;    /* REPLY_RPC: the process that runs it */
 	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
 	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
 	uint64_t sent_us; /* PING_WORKER */
@@ -186,7 +227,8 @@ struct node_request {
 	 * one after the other, are the function), the tag of progress, the session's id; then its key,
 	 * which pool.session_key points at */
 	uint16_t module_len, progress_len, session_len;
-	uint32_t function_len;
+	uint32_t function_len, trace_at; /* trace_at: where the trace context is, of */
+	uint16_t trace_len;
 	uint8_t data[];
 };
 
@@ -218,6 +260,7 @@ struct node_lease {
 	struct pool_lease pool;
 	struct node_holding h;
 	struct node_pool *owner_pool;
+	uint64_t granted_us;
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
@@ -239,6 +282,16 @@ struct node_link {
 	struct local_pid pid;
 };
 
+/* Who prints lines: node_logs.c. */
+struct log_printer {
+	struct node_pool *pool;
+	const char *object;
+	uint64_t worker; /* 0: it is none */
+	int os_pid;
+	struct log_rate rate;
+	struct list lossy; /* in node_events.lossy: lines were dropped, and that is to be told */
+};
+
 /* A process that workers are forked from. */
 struct node_forkserver {
 	struct node_pool *pool;
@@ -247,6 +300,8 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	struct log_printer printer;
+	char object[96]; /* for log lines */
 };
 
 /* One worker process. */
@@ -267,7 +322,8 @@ struct node_worker {
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
-	char object[96];             /* for log lines */
+	char object[96]; /* for log lines */
+	struct log_printer printer;
 	char error[256];             /* last error of a call, for `workers` */
 	struct callback *callbacks;  /* by the worker's ids of them */
 	struct callback_call *calls; /* those that have callbacks */
@@ -312,6 +368,7 @@ struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
 	const struct config_pool *config;
+	char object[96]; /* for log lines */
 	struct pool *pool;
 	struct pool_config limits;
 	struct request_defaults defaults;
@@ -337,15 +394,34 @@ struct node_pool {
 	bool pumping;
 	uint64_t failed_ids
 		[4096]; /* starts that failed or were forgotten within a step, told after it; */
-	unsigned failed_count;  /* a pool has at most 1025 workers to kill and as many to start */
-	bool drained;           /* POOL_DRAINED was seen in this pump */
-	bool has_drained;       /* and not resumed since */
+	unsigned failed_count; /* a pool has at most 1025 workers to kill and as many to start */
+	bool drained;          /* POOL_DRAINED was seen in this pump */
+	bool has_drained;      /* and not resumed since */
+	unsigned heard;        /* REQUEST_TOPIC_*: what somebody hears of this pool */
+	struct pool_seen {
+		unsigned size;
+		uint64_t grown, shrunk, sessions_lost;
+		enum breaker_state breaker;
+	} seen;                 /* when somebody hears of it: as it was told last */
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
+};
+
+/* Who hears of events and log lines, and what they have not been sent yet: node_events.c. */
+struct node_events {
+	struct list subscribers; /* struct subscriber */
+	unsigned count;
+	struct buf pending, spare; /* messages, each behind a head */
+	size_t begun;              /* the one that is being written */
+	struct node_pool *begun_pool;
+	unsigned begun_topic;
+	bool flushing;
+	struct list lossy; /* struct log_printer */
+	uv_timer_t timer;  /* while there are such */
 };
 
 enum node_stage { NODE_STARTING, NODE_RUNNING, NODE_DRAINING, NODE_STOPPING, NODE_CLOSING };
@@ -359,6 +435,7 @@ struct node {
 	uv_pipe_t stdin_pipe;
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
+	uv_timer_t notify_timer; /* active only where a service manager listens */
 	struct epmd *epmd;
 	struct metrics *metrics; /* NULL: not asked for */
 	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
@@ -369,7 +446,8 @@ struct node {
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;
-	struct list books, dirty;
+	struct list books, dirty, dirty_lanes;
+	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
 	uv_timer_t connect_timer;
@@ -387,6 +465,8 @@ struct node {
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
 	struct buf session_key; /* of the request that is being admitted */
+	struct node_events events;
+	unsigned heard; /* REQUEST_TOPIC_*: what somebody hears of all pools and of the node */
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
@@ -433,6 +513,8 @@ struct origin;
 /* Admits a parsed CALL, BATCH, STREAM or PING_WORKER to the pool, or answers what is wrong with it. */
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease);
+/* One request to a pool, parsed and served; what is wrong with it is answered. */
+void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request);
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind); /* with the Reason in `reason` */
 void node_request_oversize(struct books *b, const struct dist_event *ev);
@@ -447,6 +529,7 @@ struct origin {
 	struct local_pid caller;
 	bool cast;
 	enum reply_form form;
+	struct node_lane *lane; /* it came in */
 	/* REPLY_RPC, REPLY_REX */
 	struct node_rpc *rpc;
 	struct rpc_mfa {
@@ -459,8 +542,7 @@ int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 void node_ping_frame(struct node *n, uint64_t id);
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
 				       const struct request *req, uint64_t id, bool has_frame);
-bool node_request_hear_of_caller(struct books *b, struct node_request *r,
-				 const struct envelope *env);
+bool node_request_hear_of_caller(const struct origin *o, struct node_request *r);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
@@ -468,6 +550,7 @@ struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
+struct span node_request_trace(const struct node_request *r); /* text; empty: none */
 
 /* node_control.c */
 /* AWAIT_READY, RESIZE, PAUSE, RESUME, DRAIN, RELOAD, RECYCLE, KILL. */
@@ -480,7 +563,8 @@ void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is read
 
 /* node_reply.c, node_answer.c: where an answer goes, and answers */
 struct reply_to {
-	struct books *books; /* NULL: nowhere */
+	struct books *books;    /* NULL: nowhere */
+	struct node_lane *lane; /* whose answer it is, with the Id as its tag; NULL: none's */
 	struct local_pid caller;
 	struct span tag, alias;
 };
@@ -490,9 +574,12 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobo
 bool answer_end(const struct reply_to *to, size_t mark);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+void answer_bad(const struct reply_to *to, const char *expected); /* {bad_request, Expected} */
 struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
+/* It has been answered, with that; the only place where answers of the pool are counted. */
+void answer_count(struct node_pool *p, struct node_request *r, enum answer_kind kind);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
 enum answer_kind answer_fault_kind(enum transcode_fault fault);
 void answer_put_worker_exit(struct buf *out, const struct node_worker *w);
@@ -560,6 +647,18 @@ void node_stream_message(struct books *b, const struct dist_event *ev, struct no
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
 
+/* node_lane.c */
+bool node_lane_message(struct books *b, struct node_pool *p,
+		       const uint8_t *message); /* false: none */
+/* Its lane will say when the caller is gone. False: no memory. */
+bool node_lane_hear(struct node_lane *l, struct node_request *r);
+void node_lane_forget(struct node_request *r);                /* it is about to be freed */
+struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
+struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
+bool node_lane_end(struct node_lane *l);
+void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
+void node_lanes_flush(struct node *n);    /* before the loop blocks */
+
 /* node_session.c */
 /* Whether the request may have the session and the owner that it names; else the Reason. */
 bool node_session_may(struct node_pool *p, const struct request *req,
@@ -580,6 +679,8 @@ void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
 void node_session_owner_down(struct node_session *s);
 /* A call of it runs, or a lease in it was granted. NULL: nothing. */
 void node_session_begins(struct pool_session *s);
+/* Those that were lost since they were asked for last, to those who hear of events. */
+void node_sessions_tell_lost(struct node_pool *p);
 /* The next session that has begun when its owner was dead, to be ended; NULL: none. */
 struct pool_session *node_session_next_orphan(struct node_pool *p);
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
@@ -702,10 +803,16 @@ int node_forkserver_reload(struct node_pool *p);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
 
+/* node_notify.c */
+void node_notify_init(struct node *n);
+void node_notify_ready(struct node *n); /* published, or reloaded */
+void node_notify_reloading(struct node *n);
+void node_notify_stopping(struct node *n);
+
 /* node_status.c */
+const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
-const char *node_answer_name(enum answer_kind kind); /* its key in status' totals */
 const char *node_pool_state(const struct node_pool *p);
 unsigned node_peer_count(const struct node *n);
 uint64_t node_monitor_count(const struct node *n);
@@ -715,5 +822,89 @@ uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
 int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
 void node_metrics_close(struct node *n);
 void node_metrics_exited(struct node_worker *w, bool wanted);
+
+/* node_roles.c */
+enum request_role node_role(struct books *b);
+/* Whether the peer may say that; else the Reason, {forbidden, Verb, Role}, and a line in the log. */
+bool node_may(struct books *b, enum request_verb verb, struct buf *reason);
+/* The local user who opened the connection, in a static buffer; NULL: nobody asks, or it is not known. */
+const char *node_user(struct books *b);
+
+/* node_requests.c */
+/* What operators ask that has no room of its own above: STATUS, WORKERS, CANCEL, REQUESTS, PEERS, POOLS; and
+ * it hands on what the next two rooms answer. */
+void node_administer(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
+void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+
+/* node_events.c */
+void node_subscription(struct node_pool *p, const struct origin *o, const struct request *req);
+void node_subscriber_down(void *subscriber); /* it is gone */
+/* A message to all who hear that topic of that pool (NULL: of the node): begin, one term, end. At any time;
+ * one at a time. */
+struct buf *node_message_begin(struct node *n, struct node_pool *p, unsigned topic);
+void node_message_end(struct node *n);
+uint64_t node_system_time_us(void);
+void node_events_flush(struct node *n);      /* outside of pool steps and of what is being sent */
+void node_events_flush_some(struct node *n); /* if there is much, and it can be done now */
+void node_events_drained(struct books *b);   /* its peer has read */
+void node_events_pool_gone(struct node_pool *p);
+void node_events_init(struct node *n);
+void node_events_close(struct node *n); /* ends all subscriptions; the timer closes */
+
+/* Whether somebody hears of the pool's events: to be asked before any of the following is called. */
+static inline bool node_hears(const struct node_pool *p)
+{
+	return (p->heard & REQUEST_TOPIC_EVENTS) != 0;
+}
+
+/* node_event_call.c */
+struct stream_sums {
+	uint64_t items, bytes, opened_us;
+};
+void node_event_call_received(struct node_pool *p, const struct node_request *r);
+void node_event_call_refused(struct node_pool *p, const struct origin *o, enum answer_kind kind);
+void node_event_call_start(struct node_pool *p, const struct node_request *r,
+			   const struct node_worker *worker);
+void node_event_call_stop(struct node_pool *p, const struct node_request *r);
+void node_event_lease_granted(struct node_pool *p, const struct node_request *r);
+void node_event_lease_ended(const struct node_lease *l);
+void node_event_stream_opened(struct node_pool *p, const struct node_request *r,
+			      const struct term_pid *pid);
+void node_event_stream_ended(struct node_pool *p, const struct node_request *r,
+			     const struct term_pid *pid, const struct stream_sums *sums);
+void node_event_session_started(struct node_pool *p, struct span id, uint64_t worker);
+void node_event_session_ended(struct node_pool *p, struct span id, uint64_t worker, uint64_t calls,
+			      const char *reason);
+void node_event_session_lost(struct node_pool *p, struct span id, uint64_t worker, uint64_t calls);
+
+/* node_event_state.c */
+void node_event_worker_started(struct node_pool *p, uint64_t id, unsigned index);
+void node_event_worker_ready(const struct node_worker *worker);
+void node_event_worker_replaced(const struct node_worker *worker, enum pool_why why);
+void node_event_worker_exited(const struct node_worker *worker, enum pool_why why);
+void node_event_pool(struct node_pool *p, enum event e, const char *by);
+void node_event_pool_resized(struct node_pool *p, unsigned least, unsigned most, const char *by);
+void node_event_pool_reloaded(struct node_pool *p, bool ok);
+void node_event_pool_seen(struct node_pool *p);    /* somebody hears of it from now on */
+void node_event_pool_changed(struct node_pool *p); /* perhaps: after a step */
+/* These ask for themselves. `by`: a peer's name; NULL: nobody. */
+void node_event_peer_up(const struct books *b);
+void node_event_peer_down(const struct books *b, const char *why);
+void node_event_config_changed(struct node *n, unsigned changes, struct span difference,
+			       const char *by);
+void node_event_stopping(struct node *n, const char *why);
+
+/* node_logs.c */
+void node_log_own(void *node, enum log_level level, const char *object, const char *text,
+		  size_t len); /* a log_tap */
+void node_log_printer_init(struct log_printer *printer, struct node_pool *p, const char *object);
+void node_log_printer_close(struct log_printer *printer);
+/* A line that it has printed, in that call (0: not known). */
+void node_log_printed(struct log_printer *printer, uint64_t call, bool is_stderr, const char *line,
+		      size_t len);
+void node_logs_init(struct node *n);
+void node_logs_close(struct node *n);
 
 #endif

@@ -60,6 +60,14 @@ size_t peer_unsent(const struct peer *p);
  * never from inside this call. A later wish replaces an earlier one; a connection that closes forgets it. */
 void peer_tell_drained(struct peer *p, size_t bytes);
 
+/* The two ends of the connection. 0, or a negative errno. */
+struct sockaddr_storage;
+int peer_addresses(const struct peer *p, struct sockaddr_storage *ours,
+		   struct sockaddr_storage *theirs) __attribute__((warn_unused_result));
+/* peer_user.c: the local user who made the socket at the other end, of a connection over loopback. 0, or a
+ * negative errno: it is not of this machine, or not to be found out. */
+int peer_user(const struct peer *p, uint32_t *uid) __attribute__((warn_unused_result));
+
 bool peer_closing(const struct peer *p);
 uint64_t peer_id(const struct peer *p);
 

@@ -35,10 +35,13 @@
  * no difference. When a worker is killed for what one slot does, its other calls and leases hear of it
  * with POOL_WORKER_GONE, as with a death (`retry` applies), or stop_grace later.
  *
+ * Turns: peers of one priority take turns, each with its requests in the order of their arrival. A slot for
+ * which pinned requests (below) and others wait goes, within one priority, to whoever of one peer came first,
+ * and by turns if they are of different peers.
+ *
  * Sessions: a session lives in one worker (in its process), from the first request that names it until
  * it is ended, evicted, expired, or lost with its worker. Its requests are pinned: they wait for a slot
- * of that worker, in the order of priority and arrival, without holding up others; a slot that comes
- * free takes whoever came first of its pinned and of all others.
+ * of that worker, by priority and turns, without holding up others.
  *     strict     waits for its worker
  *     hint       takes another worker when its own has no free slot; the session then ends where it was
  *     fail_fast  SESSION_BUSY at once when its worker has no free slot
@@ -65,229 +68,51 @@
  * out. Nobody's call is cut; sessions that live there are lost with it. If the replacement cannot start,
  * the old one goes on serving. Whoever shrinks the pool meanwhile takes those whose turn comes first.
  *
+ * A worker is replaced when it was asked for, when it has answered max_calls, max_age after its HELLO, or
+ * when the node finds it too large; it may serve beyond its limit while its replacement starts.
+ *
+ * Sizes: there are `size` workers, and up to size_max while requests wait. One more is wanted when the
+ * request of no particular worker that came first has waited grow_after (at once, where there is no worker at
+ * all) and no start is under way or due already: a new worker would not help one who is pinned, and the next
+ * one is started when this one is there. One less is wanted when for idle_ttl there was always a worker with
+ * nothing to do; the one idle longest leaves. A worker that holds sessions does not leave for that. A pool
+ * that had to grow again soon after that waits twice as long the next time, up to SHRINK_PATIENCE times, so
+ * that a load that comes and goes does not start and stop workers as it does.
+ *
+ * Health: a worker that was idle for health_interval is probed in one of its slots; no answer within
+ * health_timeout, and it is killed. health_interval is up to a quarter shorter for some, so that they are not
+ * all probed at once. Who hangs (no answer to a probe, an interrupt or a close in time, or to a call) is
+ * told to say where, if dump_grace is set, and killed after that.
+ *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
 #ifndef KRAIT_POOL_H
 #define KRAIT_POOL_H
 
 #include "breaker.h"
-#include "heap.h"
 #include "histogram.h"
-#include "list.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#define POOL_NEVER UINT64_MAX
-
-enum worker_state {
-	WORKER_STARTING,
-	WORKER_IDLE,
-	WORKER_LEASED, /* held by a lease, no call running */
-	WORKER_BUSY,   /* a call is running, of a lease or not */
-	WORKER_PROBING,
-	WORKER_STOPPING, /* told or forced to end; serves nobody */
-	WORKER_GONE,
-	WORKER_STATES
-};
-
-enum pool_abandon { ABANDON_KILL, ABANDON_INTERRUPT, ABANDON_FINISH };
-
-enum pool_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITIES };
-
-enum pool_kind {
-	POOL_CALL,       /* one call on any free worker */
-	POOL_CHECKOUT,   /* wants a lease */
-	POOL_LEASE_CALL, /* a call on the worker of a lease */
-};
-
-enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST };
-
-#define POOL_NEST_MAX  16
-#define POOL_SLOTS_MAX 64
-
-/* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
-enum pool_outcome {
-	OUTCOME_OK,        /* the worker answered (call), or the lease is granted (checkout) */
-	OUTCOME_ABANDONED, /* the caller is gone: nobody is answered */
-	OUTCOME_TIMEOUT_QUEUE,
-	OUTCOME_TIMEOUT_CALL,
-	OUTCOME_OVERLOADED,
-	OUTCOME_WORKER_EXIT, /* the worker ended in the call, retries used up */
-	OUTCOME_CIRCUIT_OPEN,
-	OUTCOME_LEASE_CLOSED,
-	OUTCOME_DRAINING,
-	OUTCOME_SESSION_LOST,
-	OUTCOME_SESSION_BUSY,
-	OUTCOME_DEADLOCK, /* no worker could ever serve it: the node found out (POOL_REFUSE) */
-	OUTCOME_REFUSED,  /* never queued: a bad request; the node has said what was wrong */
-	OUTCOMES
-};
-
-/* One request, embedded in the node's own. Fields above the line are set by the node before
- * POOL_SUBMIT; the rest is the pool's, zeroed by the node. */
-struct pool_request {
-	uint64_t id;
-	enum pool_kind kind;
-	enum pool_priority priority;
-	unsigned retry;             /* how often it may run again after a worker's death */
-	uint64_t deadline_us;       /* absolute, of the whole request */
-	uint64_t queue_deadline_us; /* absolute, of the wait */
-	size_t bytes;               /* its payload, for queue_bytes_limit */
-	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
-	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
-	bool stream;               /* CALL, LEASE_CALL: what it returns is iterated */
-	enum pool_session_mode session_mode;
-	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
-	size_t session_key_len;
-	/* ---- the pool's ---- */
-	enum request_state {
-		REQUEST_NEW,
-		REQUEST_QUEUED,
-		REQUEST_RUNNING,
-		REQUEST_STREAMING, /* it has been opened: counts as running */
-		REQUEST_DONE
-	} state;
-	bool closing;                 /* streaming, and POOL_CLOSE was said */
-	struct pool_session *session; /* which it belongs to */
-	struct pool_session *spare;   /* a fresh record that it brought along */
-	enum pool_outcome outcome;
-	uint64_t arrival;       /* its number in the order of arrival */
-	struct list link;       /* in a queue, a lease's queue, or the opened or the done list */
-	struct list by_session; /* in its session's, while it waits */
-	struct heap_node timer;
-	struct pool_slot *slot;   /* while running */
-	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
-	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
-	uint64_t arrived_us, started_us, done_us;
-};
-
-/* One lease. The node allocates it with the checkout (so that a grant cannot fail) and gets it back
- * with POOL_LEASE_ENDED, or with the checkout's POOL_DONE when that is not OUTCOME_OK. */
-struct pool_lease {
-	uint64_t id;
-	/* ---- the pool's ---- */
-	struct pool_slot *slot; /* NULL before and after */
-	uint64_t worker_id;     /* likewise, but kept when it has ended */
-	struct list waiting;    /* its calls that wait for the running one, in order */
-	struct list link;       /* in the pool's leases, or in the ended list */
-	struct pool_lease *hash_next;
-	enum pool_lease_end {
-		LEASE_CHECKED_IN,
-		LEASE_OWNER_GONE,
-		LEASE_WORKER_GONE,
-		LEASE_TIMEOUT
-	} end;
-};
-
-/* One session. The node allocates it for the first request that names it, with room for the key, and
- * gets it back with POOL_SESSION_ENDED: once for each that it gave. */
-struct pool_session {
-	uint64_t token;     /* its id towards the worker; never reused */
-	uint64_t ttl_us;    /* ends when it was idle for so long; POOL_NEVER: never */
-	const uint8_t *key; /* the session's name as the node compares it: bytes of a term */
-	size_t key_len;
-	/* ---- the pool's ---- */
-	struct pool_worker *worker; /* NULL: none yet, or lost */
-	uint64_t worker_id;         /* where it is or was */
-	uint64_t calls;             /* begun */
-	unsigned users;             /* requests that wait for it or run in it */
-	unsigned slots;             /* that run calls of it, or are leased in it */
-	bool known;                 /* pool_session_find() finds it */
-	bool lost;                  /* its worker is gone, and nobody has heard of it yet */
-	bool ending; /* it ends when its calls are done; `told`: POOL_END_SESSION was said */
-	bool told;
-	uint64_t idle_since_us; /* nobody has used it since */
-	enum pool_session_end {
-		SESSION_ENDED,   /* POOL_SESSION_END, or a stop */
-		SESSION_EVICTED, /* the longest idle, when there were max_sessions */
-		SESSION_EXPIRED,
-		SESSION_LOST,   /* with its worker, and that was told or nobody asked in time */
-		SESSION_UNUSED, /* no request of it ever ran, or the record was not needed */
-		SESSION_MOVED,  /* hint: it lives on elsewhere, with another record */
-	} end;
-	struct heap_node timer;
-	struct list waiting;        /* its requests that wait, by priority and arrival */
-	struct pool_request *first; /* of those, when it has no worker: the others are behind it */
-	struct list link, by_worker;
-	struct list order; /* among those that nobody uses, or of its worker's that are to end */
-	uint32_t hash;
-	struct pool_session *hash_next;
-};
-
-/* One call of a slot. */
-struct pool_call {
-	uint64_t id;
-	struct pool_request *request; /* NULL: nobody waits for it any more */
-	bool inner;                   /* begun inside of another */
-	bool waits;                   /* for a process of a peer */
-	bool close_due;               /* POOL_CLOSE is to be said */
-};
-
-/* One place for calls in a worker, read-only outside the pool. */
-struct pool_slot {
-	struct pool_worker *worker;
-	enum worker_state state; /* STARTING, STOPPING, GONE as the worker is */
-	unsigned depth;          /* calls under way: one, or a stack of re-entrant ones */
-	uint64_t probe_id;       /* of a PING or END_SESSION under way; 0: none */
-	struct pool_lease *lease;
-	struct pool_session *session; /* of its calls or its lease, until it is free */
-	struct pool_session *ends;    /* the one that the worker is told to end */
-	bool interrupted;             /* its first call was told to stop */
-	bool closing;                 /* its first call is a stream that nobody wants any more */
-	bool timed_out;               /* either, because the call's time was up */
-	uint64_t since_us;            /* when it came into its state */
-	struct heap_node timer;       /* grace of an interrupt, a probe, a close */
-	/* an action that is due, and its place in the list of those */
-	unsigned pending;
-	struct list act, closes, nests;
-	struct pool_call call[POOL_NEST_MAX]; /* the first, and those inside of it */
-};
-
-/* One worker, read-only outside the pool. */
-struct pool_worker {
-	uint64_t id; /* never reused */
-	/* The lowest that was free at its start: unique among those not stopping, and below the size
-	 * but for workers that are or were replaced while others left */
-	unsigned index;
-	/* STARTING, STOPPING, GONE; or what its slots are: BUSY if one of them is, or else PROBING,
-	 * LEASED, IDLE */
-	enum worker_state state;
-	struct heap_node timer; /* start deadline, grace of a stop */
-	unsigned stop_phase;    /* stopping: 0 asked, 1 SIGTERM, 2 SIGKILL */
-	bool retiring;          /* takes nobody any more, and leaves when all its slots are free */
-	bool recycled; /* to be replaced: when it is ready, when its turn comes, or retiring for that */
-	struct list recycle;                     /* in the list of those whose turn comes */
-	uint64_t started_us, ready_us, since_us; /* since: when it came into its state */
-	uint64_t calls;                          /* answered */
-	uint64_t last_call_id;                   /* the call that it was sent last */
-	/* its sessions, those of them that it must be told to end, and the requests that wait for one */
-	struct list sessions, ends, pinned[PRIORITIES];
-	unsigned session_count, pinned_count;
-	/* an action that is due, and its place in the list of those */
-	unsigned pending;
-	struct list act;
-	struct list all;      /* in the list of all, by id; or of those that are gone */
-	struct list by_index; /* in the list of those that are not stopping, by index */
-	struct list trial;    /* ready, but whether its start was a success is not clear yet */
-	struct list offered;  /* has a free slot: in the list of those with as many others */
-	struct list hungry;   /* has a free slot and pinned requests */
-	struct pool_worker *hash_next;
-	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
-	unsigned slots;
-	struct pool_slot slot[];
-};
+#include "pool_objects.h"
 
 struct pool_config {
-	unsigned size;
+	unsigned size;          /* workers, at least */
+	unsigned size_max;      /* and at most; less than size: as many as that */
+	uint64_t grow_after_us; /* one more when somebody has waited for so long */
+	uint64_t idle_ttl_us;   /* one less when there was an idle one for so long; 0: never */
+	enum pool_order order;
 	unsigned queue_limit;      /* requests that may wait (leases' own queues included) */
 	size_t queue_bytes_limit;  /* payload that may wait; one request is always admitted */
 	uint64_t start_timeout_us; /* from POOL_START to POOL_WORKER_READY */
 	uint64_t interrupt_grace_us;
 	uint64_t stop_grace_us; /* between the politenesses of a stop */
-	unsigned slots;         /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
-	unsigned max_sessions;  /* 0: none allowed */
+	uint64_t
+		dump_grace_us; /* between POOL_ABORT and POOL_KILL of one that hangs; 0: no POOL_ABORT */
+	uint64_t health_interval_us; /* idle so long, a worker is probed; 0: never */
+	uint64_t health_timeout_us;  /* from the probe to its answer */
+	uint64_t max_calls;          /* answered by a worker before it is replaced; 0: any number */
+	uint64_t max_age_us;         /* since its HELLO, likewise; 0: any */
+	unsigned jitter_percent;     /* each worker has limits of its own, so much more or less */
+	unsigned slots;        /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
+	unsigned max_sessions; /* 0: none allowed */
 	struct breaker_config breaker;
 };
 
@@ -295,7 +120,9 @@ enum pool_event_type {
 	POOL_SUBMIT, /* request; lease, for a CHECKOUT; session: a fresh record, if the request has a
 	                session that pool_session_find() does not find, or its mode is hint. What is
 	                not needed comes back with POOL_SESSION_ENDED, SESSION_UNUSED */
-	POOL_ABANDON,      /* request: its caller is gone. The request is queued or running */
+	POOL_ABANDON, /* request: its caller is gone. The request is queued or running */
+	POOL_CANCEL, /* request: its caller, who lives, is to hear OUTCOME_CANCELLED, at once; its call is
+	                handled as `abandon` says */
 	POOL_CHECKIN,      /* lease_id: the owner gives it back */
 	POOL_LEASE_DOWN,   /* lease_id: its owner is gone, or it was sent an exit signal */
 	POOL_WORKER_READY, /* worker_id: HELLO */
@@ -317,13 +144,17 @@ enum pool_event_type {
 	POOL_WORKER_BROKEN, /* worker_id: it broke the protocol or closed its channel: kill it. Its call and
 	                       its lease hear of it with POOL_WORKER_GONE, or stop_grace later */
 	POOL_TICK,          /* time has passed: deadlines */
-	POOL_RESIZE, /* size. Shrinking: idle workers leave at once, others when they come free;
-	                       those that still start are surplus before those that can serve */
+	POOL_RESIZE, /* size, size_max (0: size). Shrinking: idle workers leave at once, others when they
+	                come free; those that still start are surplus before those that can serve */
+	POOL_CONFIGURE, /* config: in force from now on. What was admitted stays; timers that run keep
+	                their time; slots are those of workers that start later; the sizes as by
+	                POOL_RESIZE; too many sessions end when nobody uses them */
 	POOL_PAUSE, /* calls queue; leases, and calls inside of calls that wait, go on. Nothing happens
 	                to a pool that drains */
 	POOL_RESUME, /* neither paused nor draining any more */
 	POOL_RECYCLE, /* worker_id, or 0: all, those included that still start, and a start that waits
-	                for its back-off happens at once. See `Recycling` */
+	                for its back-off happens at once. `why`: WHY_RECYCLE (or NONE), or WHY_MAX_RSS.
+	                See `Recycling` */
 	POOL_KILL_WORKER, /* worker_id: at once; what it runs hears WORKER_EXIT */
 	POOL_DRAIN, /* no new requests, and not paused any more; POOL_DRAINED when nothing is queued,
 	                running or leased */
@@ -342,8 +173,10 @@ struct pool_event {
 	bool waits;
 	bool not_begun; /* WORKER_GONE: it ended without having read the call that it was sent last,
 	                   so that runs on another, whatever its `retry` */
-	unsigned size;
-	uint64_t random; /* any 64 random bits, for the jitter of back-off */
+	unsigned size, size_max;
+	const struct pool_config *config; /* copied */
+	enum pool_why why;
+	uint64_t random; /* any 64 random bits, for the jitter of back-off, probes and limits */
 };
 
 /* In the order in which those of one step are told: ends, so that a replacement finds room; then who waits
@@ -352,6 +185,7 @@ enum pool_action_type {
 	POOL_KILL,      /* SIGKILL to worker_id's group */
 	POOL_END,       /* close worker_id's channel: please leave */
 	POOL_TERMINATE, /* SIGTERM to its group */
+	POOL_ABORT, /* SIGABRT to worker_id: it hangs; let it say where. POOL_KILL comes dump_grace later */
 	POOL_INTERRUPT, /* SIGINT to worker_id; with slots: cancel call_id */
 	POOL_CLOSE,     /* send CLOSE for call_id to worker_id */
 	POOL_DONE,   /* request: `outcome`; a CHECKOUT with OUTCOME_OK has its lease on worker_id */
@@ -371,6 +205,7 @@ struct pool_action {
 	uint64_t
 		call_id; /* RUN, DONE: the request's id; PROBE: what PONG must say; INTERRUPT: the call */
 	unsigned index;
+	enum pool_why why; /* KILL, END, TERMINATE, ABORT */
 	struct pool_request *request;
 	struct pool_lease *lease;
 	struct pool_session *session;
@@ -383,7 +218,9 @@ struct pool_totals {
 	uint64_t retries;
 	uint64_t starts, start_failures, exits, kills, interrupts;
 	uint64_t sessions_started, sessions_lost, sessions_evicted;
-	uint64_t late; /* events for what was already gone */
+	uint64_t probes, grown, shrunk; /* probes: for health */
+	uint64_t left[WHYS];            /* workers that were told to go, by why */
+	uint64_t late;                  /* events for what was already gone */
 };
 
 struct pool;
@@ -410,6 +247,8 @@ void pool_count_refused(struct pool *p);
 /* Questions. */
 const struct pool_config *pool_config(const struct pool *p);
 const struct pool_totals *pool_totals(const struct pool *p);
+unsigned
+pool_size(const struct pool *p); /* how many workers there are to be now: size to size_max */
 unsigned pool_count(const struct pool *p, enum worker_state state);
 unsigned pool_ready(const struct pool *p);   /* idle, leased, busy, probing */
 unsigned pool_queued(const struct pool *p);  /* requests, leases' own queues included */
@@ -428,7 +267,7 @@ struct pool_session *pool_session_after(const struct pool *p, const struct pool_
 unsigned pool_sessions(const struct pool *p);
 /* Whether every slot of every worker runs a call that waits (POOL_WORKER_WAITS), and none starts. */
 bool pool_all_wait(const struct pool *p);
-/* Walks the queued requests of no particular worker, in the order in which they will be served. */
+/* Walks the queued requests of no particular worker, in the order of their arrival. */
 struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev);
 /* Walks the living workers (not GONE), by id: the one after `prev`, NULL: the first, and at the end. */
 struct pool_worker *pool_worker_after(const struct pool *p, const struct pool_worker *prev);
@@ -446,6 +285,7 @@ const struct histogram *pool_start_us(const struct pool *p); /* start of a worke
 void pool_check(const struct pool *p);
 
 const char *worker_state_name(enum worker_state state);
+const char *pool_why_name(enum pool_why why);             /* as events and `workers` tell it */
 const char *pool_outcome_name(enum pool_outcome outcome); /* the key in status' totals */
 
 #endif

@@ -3,6 +3,7 @@
  *   pool.c           one step, one action
  *   pool_ask.c       the questions
  *   pool_request.c   requests: admission, queues, deadlines, their end
+ *   pool_line.c      those who wait for the same: turns of peers
  *   pool_serve.c     who is served next, and where: hand-out
  *   pool_session.c   sessions: where each lives, who waits for it
  *   pool_session_end.c   how they end, and are lost
@@ -10,12 +11,15 @@
  *   pool_slot.c      slots: slot_move(), calls and their answers, what becomes of orphaned ones
  *   pool_worker.c    workers: worker_move(), HELLO, deaths, stops
  *   pool_size.c      how many workers: starts, sizes
+ *   pool_range.c     a range of sizes: when it grows and shrinks
+ *   pool_health.c    probes of idle workers, limits of age and calls
  *   pool_recycle.c   workers that are replaced on purpose
  *   pool_check*.c    the invariants
  *
  * A step goes through its phases in this order (pool_step()), which settles every race the same way:
  * the event, then queued requests whose time is up, running ones, slots' and workers' timers, sessions
- * that expire, starts, refusals because the circuit is open, hand-out of free slots. So an answer that
+ * that expire, workers that are due for a probe or of their age, starts, refusals because the circuit is open,
+ * hand-out of free slots, and sizes that grow or shrink. So an answer that
  * arrives with the deadline still counts, and nothing is handed out to a request that has expired. */
 #ifndef KRAIT_POOL_PRIVATE_H
 #define KRAIT_POOL_PRIVATE_H
@@ -25,6 +29,8 @@
 /* Chains of a fixed table: no allocation that could fail. Ids are counted, so they spread evenly; a
  * pool of 1000 workers has chains of 4. */
 #define POOL_HASH 256
+/* The first waiting request of each peer in each line: of as many as there are peers that wait. */
+#define POOL_TURN_HASH 1024
 /* Sessions have names, and there may be tens of thousands. */
 #define POOL_SESSION_HASH 1024
 
@@ -35,6 +41,8 @@
 #define EARLY_DEATH_US 100000
 /* So many such deaths in a row, and each further one counts as a failed start. */
 #define EARLY_DEATHS_MAX 16
+/* A pool that shrank too early waits for up to so many times idle_ttl before it shrinks again. */
+#define SHRINK_PATIENCE 16
 /* No memory for a worker's record: time until it is tried again. */
 #define NO_MEMORY_RETRY_US 100000
 
@@ -47,6 +55,17 @@ struct pool {
 	uint64_t now_us, random; /* of the step under way */
 	bool draining, stopping, paused;
 	bool drain_told; /* POOL_DRAINED was decided for the last POOL_DRAIN */
+
+	unsigned size;      /* how many workers there are to be now */
+	unsigned patience;  /* how many times idle_ttl it takes to shrink */
+	bool shrunk;        /* since it grew last; */
+	uint64_t shrunk_us; /* when, last */
+	uint64_t
+		spare_us; /* there was always a worker with nothing to do since; POOL_NEVER: none is */
+	unsigned checking;   /* slots that are probed for health */
+	unsigned slots_most; /* that any worker has or had */
+	unsigned
+		sessions_most; /* that there may be: max_sessions, and those that were there before it fell */
 
 	unsigned count[WORKER_STATES]; /* of slots; STARTING, STOPPING, GONE: of workers */
 	unsigned serving, retiring;    /* workers */
@@ -67,7 +86,9 @@ struct pool {
 	uint64_t no_memory_until_us; /* no start before */
 	unsigned early_deaths;       /* in a row */
 
-	struct list queue[PRIORITIES]; /* requests of no particular worker */
+	struct pool_line queue[PRIORITIES]; /* requests of no particular worker */
+	struct list by_age;                 /* these, by arrival */
+	struct pool_request *firsts[POOL_TURN_HASH];
 	unsigned queued, running;
 	size_t queued_bytes;
 
@@ -80,10 +101,11 @@ struct pool {
 	unsigned session_count;
 	struct pool_session *session_hash[POOL_SESSION_HASH];
 
-	struct heap waits, runs; /* deadlines of queued and running requests */
-	struct heap graces;      /* of slots */
-	struct heap timers;      /* of workers */
-	struct heap ttls;        /* of sessions that nobody uses */
+	struct heap waits, runs;   /* deadlines of queued and running requests */
+	struct heap graces;        /* of slots */
+	struct heap timers;        /* of workers that start or stop */
+	struct heap healths, ages; /* of workers that serve: the next look, the end of their time */
+	struct heap ttls;          /* of sessions that nobody uses */
 
 	struct list act[POOL_ACTIONS];     /* workers and slots with an action due, by its type */
 	struct list closes;                /* slots with calls whose POOL_CLOSE is due */
@@ -141,6 +163,22 @@ void requests_done(struct pool *p, enum pool_outcome outcome);
 /* The circuit is open and nobody is there to serve: waiting makes no sense. */
 bool requests_hopeless(const struct pool *p);
 
+/* ---- pool_line.c ---- */
+
+void line_init(struct pool_line *line);
+/* One of those for requests of no particular worker. */
+bool line_is_queue(const struct pool *p, const struct pool_line *line);
+void line_put(struct pool *p, struct pool_line *line, struct pool_request *r);
+/* Out of its line, if it is in one. `served`: the next turn is another peer's. */
+void line_take(struct pool *p, struct pool_request *r, bool served);
+/* Whose turn it is; NULL: nobody waits. */
+struct pool_request *line_first(const struct pool_line *line);
+/* For pool_check(): whether the table has it as the first of its peer; how many it has. */
+bool line_known(const struct pool *p, const struct pool_request *r);
+unsigned line_count(const struct pool *p);
+/* Of those in the queues the one that came first; NULL: nobody waits there. */
+struct pool_request *line_oldest(const struct pool *p);
+
 /* ---- pool_serve.c ---- */
 
 /* Where the request could run at once; NULL: nowhere. `on`: its lease, `sn`: its session. */
@@ -149,7 +187,7 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 /* The request, new or queued, begins to be served there. */
 void serve(struct pool *p, struct pool_request *r, struct pool_slot *s);
 /* The next in line of those that may go anywhere, NULL when nobody waits. */
-struct pool_request *serve_first(const struct list *queues);
+struct pool_request *serve_first(const struct pool_line *lines);
 /* Gives free slots to those who wait. */
 void serve_all(struct pool *p);
 
@@ -238,6 +276,8 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 /* Nothing of it is due any more: its worker is leaving. */
 void slot_quiet(struct pool *p, struct pool_slot *s);
 void slots_expire(struct pool *p);
+/* Sends it something that PONG answers within `grace_us`, or it is put down. */
+void slot_probe(struct pool *p, struct pool_slot *s, enum pool_action_type type, uint64_t grace_us);
 
 void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id);
 void worker_opened(struct pool *p, struct pool_worker *w, uint64_t call_id);
@@ -256,8 +296,9 @@ void worker_move(struct pool *p, struct pool_worker *w, enum worker_state to);
 void worker_offer(struct pool *p, struct pool_worker *w);
 /* A slot of it has come free: true, if it leaves the pool for that, which is too large. */
 bool worker_surplus(struct pool *p, struct pool_worker *w);
-/* The worker begins to stop: POOL_END or POOL_KILL. */
-void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how);
+/* The worker begins to stop: POOL_END, POOL_KILL, or POOL_ABORT (which is POOL_KILL without a dump_grace). */
+void worker_leave(struct pool *p, struct pool_worker *w, enum pool_action_type how,
+		  enum pool_why why);
 /* It has lost a request or a lease (the field is NULL already). */
 void worker_disowned(struct pool *p, struct pool_worker *w);
 /* It has answered: its start was a success. */
@@ -275,12 +316,33 @@ void workers_reap(struct pool *p);
 /* ---- pool_size.c ---- */
 
 void workers_start(struct pool *p);
-void workers_resize(struct pool *p, unsigned size);
+void workers_resize(struct pool *p, unsigned size, unsigned size_max);
 void workers_stop(struct pool *p);
+
+/* ---- pool_range.c ---- */
+
+unsigned range_max(const struct pool *p);
+/* When one more worker is wanted, or one less; POOL_NEVER: not as things are. */
+uint64_t range_grows_at(const struct pool *p);
+uint64_t range_shrinks_at(const struct pool *p);
+/* Grows or shrinks as far as that is due; after hand-out. */
+void range_adapt(struct pool *p);
+
+/* ---- pool_health.c ---- */
+
+/* It serves now, or the configuration is new: limits of its own. */
+void worker_limits(struct pool *p, struct pool_worker *w);
+/* It is looked at when it may have been idle for its interval. */
+void worker_watch(struct pool *p, struct pool_worker *w);
+void worker_unwatch(struct pool *p, struct pool_worker *w);
+/* It has answered one more. */
+void worker_counted(struct pool *p, struct pool_worker *w);
+void health_expire(struct pool *p);
 
 /* ---- pool_recycle.c ---- */
 
-void workers_recycle(struct pool *p, uint64_t worker_id);
+void worker_recycle(struct pool *p, struct pool_worker *w, enum pool_why why);
+void workers_recycle(struct pool *p, uint64_t worker_id, enum pool_why why);
 /* It serves now: its turn comes, if it is to be replaced. */
 void worker_line_up(struct pool *p, struct pool_worker *w);
 /* Those whose turn comes leave, as far as there are more workers than wanted. */

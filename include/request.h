@@ -14,14 +14,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REQUEST_INFINITY  UINT64_MAX
-#define REQUEST_NAME_MAX  1024 /* bytes of M and of F */
-#define REQUEST_RETRY_MAX 100
+#define REQUEST_INFINITY   UINT64_MAX
+#define REQUEST_NAME_MAX   1024 /* bytes of M and of F */
+#define REQUEST_RETRY_MAX  100
 #define REQUEST_DEMAND_MAX 1000000
-#define REQUEST_DEMAND 16       /* items of a stream before the first ask, unless told otherwise */
-#define REQUEST_TERM_MAX  1024  /* bytes of a session's id, and of the tag of progress */
-#define REQUEST_BATCH_MAX 10000 /* calls in one batch */
-#define REQUEST_SIZE_MAX  1024  /* workers of a pool */
+#define REQUEST_DEMAND     16    /* items of a stream before the first ask, unless told otherwise */
+#define REQUEST_TERM_MAX   1024  /* bytes of a session's id, and of the tag of progress */
+#define REQUEST_BATCH_MAX  10000 /* calls in one batch */
+#define REQUEST_SIZE_MAX   1024  /* workers of a pool */
+#define REQUEST_LIST_MAX   1000  /* requests that `requests` tells of */
+
+/* What can be subscribed to; bits. */
+#define REQUEST_TOPIC_LOG    1u
+#define REQUEST_TOPIC_EVENTS 2u
 
 /* The outside of a message. */
 enum envelope_kind {
@@ -69,9 +74,26 @@ enum request_verb {
 	VERB_RESUME,
 	VERB_DRAIN,
 	VERB_RELOAD,
+	VERB_RELOAD_CONFIG, /* {reload, config} */
 	VERB_RECYCLE,
 	VERB_KILL,
+	VERB_CANCEL,
+	VERB_REQUESTS,
+	VERB_PEERS,
+	VERB_POOLS,
+	VERB_CONFIG,
+	VERB_SET,
+	VERB_SUBSCRIBE,
+	VERB_UNSUBSCRIBE,
 	VERB_STOP,
+	REQUEST_VERBS
+};
+
+/* Who may say a verb; each includes the former. */
+enum request_role {
+	ROLE_USE,   /* calls, leases, streams, sessions */
+	ROLE_WATCH, /* what there is and what happens */
+	ROLE_ADMIN  /* what changes something for others */
 };
 
 struct request_defaults {
@@ -83,15 +105,16 @@ struct request_defaults {
 /* One request. Spans and terms point into the message. */
 struct request {
 	enum request_verb verb;
+	enum request_target target; /* what it was said to */
 	/* CALL, STREAM */
 	struct span module, function;               /* text */
 	const uint8_t *module_term, *function_term; /* as the caller gave them */
 	const uint8_t *args;                        /* a term, not looked at */
 	const uint8_t *kwargs;                      /* a map term, or NULL */
 	struct span traceparent;                    /* text; len 0: none */
-	const uint8_t *progress;                    /* a term, the tag of progress; NULL: none wanted */
-	uint32_t demand;                            /* STREAM */
-	const uint8_t *calls; /* BATCH: a proper list of {M, F, Args}, each checked */
+	const uint8_t *progress; /* a term, the tag of progress; NULL: none wanted */
+	uint32_t demand;         /* STREAM */
+	const uint8_t *calls;    /* BATCH: a proper list of {M, F, Args}, each checked */
 	/* CALL, STREAM, BATCH, CHECKOUT; END_SESSION: its id */
 	const uint8_t *session; /* a term of at most REQUEST_TERM_MAX bytes, or NULL */
 	enum pool_session_mode session_mode;
@@ -103,9 +126,16 @@ struct request {
 	bool strings_utf8;
 	/* GIVE_AWAY */
 	struct term_pid to;
-	/* AWAIT_READY, RESIZE: how many workers; RECYCLE, KILL: which */
+	/* AWAIT_READY, RESIZE: how many workers (RESIZE: at most); RECYCLE, KILL: which; CANCEL: which
+	 * request; REQUESTS: how many at most */
 	bool has_count;
 	uint64_t count;
+	uint64_t least; /* RESIZE: the least number of workers, at most `count` */
+	/* SET */
+	struct span option;   /* text */
+	const uint8_t *value; /* a term, not looked at */
+	/* SUBSCRIBE: REQUEST_TOPIC_... */
+	unsigned topics;
 };
 
 /* Parses a checked request that was said to `target`. 0; or -EINVAL with the Reason appended to
@@ -113,6 +143,11 @@ struct request {
 int request_parse(const uint8_t *term, enum request_target target,
 		  const struct request_defaults *defaults, struct request *out, struct buf *reason)
 	__attribute__((warn_unused_result));
+
+/* How the verb is called in a request. */
+const char *request_verb_name(enum request_verb verb);
+enum request_role request_verb_role(enum request_verb verb);
+const char *request_role_name(enum request_role role);
 
 /* One {M, F, Args} of a batch: the terms and, in `out`, module, function and args. */
 bool request_parse_mfa(const uint8_t *term, struct request *out);

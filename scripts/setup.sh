@@ -21,14 +21,15 @@ exec </dev/null
 # elixir                            brings the OTP applications it needs: crypto, inets, parsetools, ...
 # python3-msgpack                   all that a worker needs beyond the standard library
 demo="gcc libc6-dev make pkg-config
-	libuv1-dev libmsgpack-dev libssl-dev uthash-dev libmicrohttpd-dev
+	libuv1-dev libmsgpack-dev libssl-dev uthash-dev libconfuse-dev libmicrohttpd-dev
 	erlang-base erlang-dev elixir
 	python3 python3-msgpack"
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
 # python3-numpy            tensors; Krait does without
 # chromium-headless-shell  shows the status page to its tests; fonts-dejavu-core is what it writes with
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
-test="check rebar3 python3-pytest python3-hypothesis python3-numpy
+# iproute2                 hosts that are none: network namespaces for the tests of clusters
+test="check iproute2 rebar3 python3-pytest python3-hypothesis python3-numpy
 	chromium-headless-shell fonts-dejavu-core"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"

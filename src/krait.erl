@@ -27,7 +27,9 @@
 -export([batch/2, batch/3, stream/3, stream/4, stream/5, ask/2, cancel/1]).
 -export([sessions/1, end_session/2]).
 -export([checkout/1, checkout/2, checkout/3, checkin/1, give_away/2, with_lease/2, with_lease/3]).
+-export([use_lease/2]).
 -export([ping/1, ping_worker/1, await_ready/1, await_ready/2, await_ready/3, status/1, workers/1]).
+-export([request/3]).
 -export([resize/2, pause/1, resume/1, drain/1, drain/2, reload/1, recycle/2, kill/2]).
 -export_type([pool/0, instance/0, lease/0, stream/0, name/0, call_options/0, reason/0]).
 
@@ -67,6 +69,8 @@
                 | {start_failed, term()}
                 | {no_worker, non_neg_integer()} | resumed
                 | paused | draining
+                | {no_request, non_neg_integer()} | cancelled
+                | {forbidden, atom(), atom()} | {bad_config, binary()} | {restart_needed, atom()}
                 | {nodedown, node()} | noproc.
 
 %% How much longer than the node's own deadline a call waits: the way there and back, and a node that
@@ -82,16 +86,13 @@
 %% @doc Runs a node as an external program that stops with its owner.
 %%
 %% Returns once the node is published (`await_ready => true': once its workers are ready too).
-%% Options are a map or a list. Those of the node's command line, with underscores: `pool', `size',
-%% `slots', `rpc', `session_mode', `session_ttl', `max_sessions', `preload', `expose', `allow',
-%% `python', `pythonpath', `start_method', `abandon', `interrupt_grace',
-%% `call_timeout', `queue_timeout', `queue_limit', `queue_bytes', `start_timeout', `stop_grace',
-%% `stop_timeout', `breaker_threshold', `backoff_base', `backoff_max', `start_burst',
-%% `starts_per_second', `strings', `max_depth', `max_request_bytes', `max_result_bytes',
-%% `net_ticktime', `handshake_timeout', `max_peers', `max_output_bytes', `log_level',
-%% `metrics', `metrics_host', `listen', `port', `cookie_file'. And:
+%% Options are a map or a list. Those of the node's command line, with underscores
+%% ({@link krait_options_table}; `size' may be `{Least, Most}', and `--env' is `worker_env'). And:
 %% <ul>
 %% <li>`name': the node's name, with or without host; by default a new one on this BEAM's host</li>
+%% <li>`pools': a map or a list of `{Name, Options}', for several pools in one node. Options of pools that
+%% stand beside it are those of each pool that does not say otherwise. Calls that name the instance go to
+%% `default', or to the first</li>
 %% <li>`register': an atom under which the instance is registered locally</li>
 %% <li>`timeout': how long the start may take, in ms (30000)</li>
 %% <li>`await_ready': `true', `false' (default) or ms: wait until the workers are ready</li>
@@ -155,11 +156,11 @@ pool(Instance) ->
 %% 0), or any node, by its name or one of its pools, which drains and exits after the answer.
 -spec stop(pool()) -> ok | {error, reason() | {node_exit, non_neg_integer()}}.
 stop({_, Node}) ->
-    request({krait, Node}, stop, infinity);
+    ask({krait, Node}, stop, infinity);
 stop(Pool) ->
     case is_instance(Pool) of
         true -> local(fun() -> krait_node:stop(Pool) end);
-        false when is_atom(Pool) -> request({krait, Pool}, stop, infinity);
+        false when is_atom(Pool) -> ask({krait, Pool}, stop, infinity);
         false -> {error, noproc}
     end.
 
@@ -173,7 +174,7 @@ call(Pool, M, F) ->
 %% @equiv call(Pool, M, F, Args, #{})
 -spec call(pool(), name(), name(), list()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args) ->
-    on(Pool, {call, M, F, Args}, infinity).
+    by_lane(Pool, {call, M, F, Args}, infinity).
 
 %% @doc Calls the Python function `F' of module `M' on a free worker, or on the worker of a lease.
 %%
@@ -181,7 +182,7 @@ call(Pool, M, F, Args) ->
 %% so that the node's own error is normally the one that is heard.
 -spec call(pool(), name(), name(), list(), call_options()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args, Opts) ->
-    on(Pool, {call, M, F, Args, Opts}, wait(Opts)).
+    by_lane(Pool, {call, M, F, Args, Opts}, wait(Opts)).
 
 %% @equiv cast(Pool, M, F, [], #{})
 -spec cast(pool(), name(), name()) -> ok | {error, noproc}.
@@ -209,7 +210,7 @@ batch(Pool, Calls) ->
 -spec batch(pool(), [{name(), name(), list()}], call_options()) ->
           {ok, [{ok, term()} | {error, reason()}]} | {error, reason()}.
 batch(Pool, Calls, Opts) ->
-    on(Pool, {batch, Calls, Opts}, wait(Opts)).
+    by_lane(Pool, {batch, Calls, Opts}, wait(Opts)).
 
 %% --- streams --------------------------------------------------------------------------------------
 
@@ -298,18 +299,21 @@ with_lease(Pool, Fun) ->
           {ok, Result} | {error, reason()}.
 with_lease(Pool, Fun, Opts) when is_function(Fun, 1) ->
     case checkout(Pool, anonymous, Opts) of
-        {ok, Lease} ->
-            Monitor = erlang:monitor(process, Lease),
-            try Fun(Lease) of
-                Result -> returned(Result, checkin(Lease), Monitor)
-            catch
-                Class:Reason:Stack ->
-                    _ = checkin(Lease),
-                    _ = erlang:demonitor(Monitor, [flush]),
-                    erlang:raise(Class, Reason, Stack)
-            end;
-        {error, _} = Error ->
-            Error
+        {ok, Lease} -> use_lease(Lease, Fun);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc As {@link with_lease/3}, with a lease that the calling process owns already.
+-spec use_lease(lease(), fun((lease()) -> Result)) -> {ok, Result} | {error, reason()}.
+use_lease(Lease, Fun) when is_function(Fun, 1) ->
+    Monitor = erlang:monitor(process, Lease),
+    try Fun(Lease) of
+        Result -> returned(Result, checkin(Lease), Monitor)
+    catch
+        Class:Reason:Stack ->
+            _ = checkin(Lease),
+            _ = erlang:demonitor(Monitor, [flush]),
+            erlang:raise(Class, Reason, Stack)
     end.
 
 -spec returned(Result, ok | {error, reason()}, reference()) -> {ok, Result} | {error, reason()}.
@@ -368,8 +372,9 @@ workers(Pool) ->
 
 %% --- control --------------------------------------------------------------------------------------
 
-%% @doc Sets how many workers there are, 1 to 1024. Who is too many leaves when it is free.
--spec resize(pool(), pos_integer()) -> ok | {error, reason()}.
+%% @doc Sets how many workers there are, 1 to 1024, or `{Min, Max}'. Who is too many leaves when it is
+%% free.
+-spec resize(pool(), pos_integer() | {pos_integer(), pos_integer()}) -> ok | {error, reason()}.
 resize(Pool, Size) ->
     on(Pool, {resize, Size}, infinity).
 
@@ -411,12 +416,26 @@ recycle(Pool, Worker) ->
 kill(Pool, Worker) ->
     on(Pool, {kill, Worker}, infinity).
 
+%% @doc Any other request, as the protocol has it: what {@link krait_admin} is made of.
+-spec request(pool(), term(), timeout()) -> term().
+request(Pool, Request, Timeout) ->
+    on(Pool, Request, Timeout).
+
 %% --- the way there --------------------------------------------------------------------------------
 
 -spec on(pool(), term(), timeout()) -> term().
 on(Pool, Request, Timeout) ->
     case resolve(Pool) of
-        {ok, To} -> request(To, Request, Timeout);
+        {ok, To} -> ask(To, Request, Timeout);
+        {error, _} = Error -> Error
+    end.
+
+%% What many ask at the same time: through a lane, where there may be one. A lease has one caller.
+-spec by_lane(pool(), term(), timeout()) -> term().
+by_lane(Pool, Request, Timeout) ->
+    case resolve(Pool) of
+        {ok, {_, _} = To} -> ask(fun krait_lane:call/3, To, Request, Timeout);
+        {ok, Lease} -> ask(Lease, Request, Timeout);
         {error, _} = Error -> Error
     end.
 
@@ -448,9 +467,14 @@ local(Fun) ->
     catch exit:{_, {gen_server, call, _}} -> {error, noproc}
     end.
 
--spec request({atom(), node()} | pid(), term(), timeout()) -> term().
-request(To, Request, Timeout) ->
-    try gen_server:call(To, Request, Timeout)
+-spec ask({atom(), node()} | pid(), term(), timeout()) -> term().
+ask(To, Request, Timeout) ->
+    ask(fun gen_server:call/3, To, Request, Timeout).
+
+-spec ask(fun((Address, term(), timeout()) -> term()), Address, term(), timeout()) -> term()
+              when Address :: {atom(), node()} | pid().
+ask(Call, To, Request, Timeout) ->
+    try Call(To, Request, Timeout)
     catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
     end.
 

@@ -158,7 +158,7 @@ await_workers(_, Timer, #state{config = #{await_ready := false}} = State) ->
     cancel(Timer),
     {ok, State};
 await_workers(Parent, Timer, #state{config = Config} = State) ->
-    #{await_ready := Wait, pool := Pool, node := Node} = Config,
+    #{await_ready := Wait, node := Node} = Config,
     %% The option `timeout' bounds the node's start; a number for await_ready bounds the rest anew.
     Timer2 = case Wait of
                  infinity -> Timer;
@@ -168,7 +168,7 @@ await_workers(Parent, Timer, #state{config = Config} = State) ->
     %% registered name may already call.
     Self = self(),
     Asked = make_ref(),
-    _ = spawn_link(fun() -> Self ! {Asked, krait:await_ready({Pool, Node})} end),
+    _ = spawn_link(fun() -> Self ! {Asked, krait:await_ready({krait, Node})} end),
     await_answer(Parent, Timer2, Asked, State).
 
 -spec await_answer(pid(), reference() | infinity, reference(), #state{}) ->

@@ -1,7 +1,8 @@
 %%% @doc What {@link krait:start_link/1} takes: one table, checked once, turned into a command line.
 %%%
-%%% An option of the node has one row in `table/0': its key, its type and its flag. The rest (`name'
-%%% and what only the supervising process needs) is in `parse/1'. A wrong value is refused with what
+%%% An option of the node has one row in {@link krait_options_table}: its key, its type and its flag. The
+%%% rest (`name' and what only the supervising process needs) is in `parse/1'. Options of pools that stand
+%%% beside `pools' are those of each pool that does not say otherwise. A wrong value is refused with what
 %%% was expected and what was got, before anything is started.
 -module(krait_options).
 
@@ -21,6 +22,8 @@
                     shutdown := pos_integer(),
                     log := krait_log:sink()}.
 
+-type type() :: krait_options_table:type().
+
 -type error() :: not_distributed
                | {bad_option, Key :: term(), Expected :: binary(), Got :: term()}.
 
@@ -29,63 +32,19 @@
 -define(STOP_TIMEOUT, 10_000).
 -define(STOP_GRACE, 1_000).
 
-%% Rows of what the node itself understands.
--spec table() -> [{atom(), type(), string()}].
-table() ->
-    [{pool,              name,           "--pool"},
-     {size,              {from, 1},      "--size"},
-     {slots,             {between, 1, 64},                          "--slots"},
-     {rpc,               flag,           "--rpc"},
-     {session_mode,      {one_of, [strict, hint, fail_fast]},       "--session-mode"},
-     {session_ttl,       {timeout, 1},   "--session-ttl"},
-     {max_sessions,      {from, 0},      "--max-sessions"},
-     {preload,           names,          "--preload"},
-     {expose,            exposed,        "--expose"},
-     {allow,             names,          "--allow"},
-     {python,            text,           "--python"},
-     {pythonpath,        directories,    "--pythonpath"},
-     {start_method,      {one_of, [fork, spawn]},                   "--start-method"},
-     {abandon,           {one_of, [kill, interrupt, finish]},       "--abandon"},
-     {interrupt_grace,   {from, 1},      "--interrupt-grace"},
-     {call_timeout,      {timeout, 1},   "--call-timeout"},
-     {queue_timeout,     {timeout, 0},   "--queue-timeout"},
-     {queue_limit,       {from, 0},      "--queue-limit"},
-     {queue_bytes,       {from, 0},      "--queue-bytes"},
-     {start_timeout,     {from, 1},      "--start-timeout"},
-     {stop_grace,        {from, 1},      "--stop-grace"},
-     {stop_timeout,      {from, 0},      "--stop-timeout"},
-     {breaker_threshold, {from, 1},      "--breaker-threshold"},
-     {backoff_base,      {from, 1},      "--backoff-base"},
-     {backoff_max,       {from, 1},      "--backoff-max"},
-     {start_burst,       {from, 1},      "--start-burst"},
-     {starts_per_second, {from, 1},      "--starts-per-second"},
-     {strings,           {one_of, [utf8, bytes]},                   "--strings"},
-     {max_depth,         {from, 1},      "--max-depth"},
-     {max_request_bytes, {from, 1},      "--max-request-bytes"},
-     {max_result_bytes,  {from, 1},      "--max-result-bytes"},
-     {net_ticktime,      {from, 1},      "--net-ticktime"},
-     {handshake_timeout, {from, 10},     "--handshake-timeout"},
-     {max_peers,         {from, 1},      "--max-peers"},
-     {max_output_bytes,  {from, 1},      "--max-output-bytes"},
-     {log_level,         {one_of, [error, warning, info, debug]},   "--log-level"},
-     {metrics,           text,           "--metrics"},
-     {metrics_host,      names,          "--metrics-host"},
-     {listen,            text,           "--listen"},
-     {port,              {between, 0, 65535},                       "--port"},
-     {cookie_file,       text,           "--cookie-file"}].
-
--type type() :: flag | name | names | text | directories | exposed | {timeout, 0 | 1}
-              | {from, integer()} | {between, integer(), integer()} | {one_of, [atom()]}.
-
 %% What the supervising process takes for itself.
 -spec own_keys() -> [atom()].
 own_keys() ->
-    [name, register, timeout, await_ready, shutdown, log, bin, env, id].
+    [name, pools, register, timeout, await_ready, shutdown, log, bin, env, id].
 
 %% @doc Every key that {@link krait:start_link/1} understands.
 -spec keys() -> [atom()].
 keys() ->
-    own_keys() ++ [Key || {Key, _, _} <- table()].
+    own_keys() ++ [pool | [Key || {Key, _, _} <- rows()]].
+
+-spec rows() -> [krait_options_table:row()].
+rows() ->
+    krait_options_table:node() ++ krait_options_table:pool().
 
 %% @doc Checks the options and says how the node is to be run.
 -spec parse(options()) -> {ok, config()} | {error, error()}.
@@ -95,10 +54,12 @@ parse(Options) when is_map(Options) ->
         [throw({bad_option, Key, one_of(keys()), Value})
          || {Key, Value} <- maps:to_list(Options), not lists:member(Key, keys())],
         Node = node_name(maps:get(name, Options, undefined)),
-        Flags = lists:append([flags(Row, Options) || Row <- table()]),
+        Flags = lists:append([flags(Row, Options) || Row <- krait_options_table:node()]),
+        Pools = pools(Options),
         {ok, #{node => Node,
-               pool => pool(maps:get(pool, Options, default)),
-               argv => ["--name", atom_to_binary(Node), "--stop-on-eof" | Flags],
+               pool => main_pool([Name || {Name, _} <- Pools]),
+               argv => ["--name", atom_to_binary(Node), "--stop-on-eof" | Flags]
+                       ++ lists:append([pool_flags(Pool) || Pool <- Pools]),
                env => environment(Options),
                bin => own(bin, text, Options, default),
                register => own(register, atom, Options, undefined),
@@ -171,8 +132,18 @@ flags({Key, Type, Flag}, Options) ->
 -spec values(atom(), type(), term()) -> [binary()].
 values(_, {from, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
 values(_, {between, Min, Max}, N) when is_integer(N), N >= Min, N =< Max -> [integer_to_binary(N)];
+values(Key, size, Size) ->
+    case Size of
+        N when is_integer(N), N >= 1 -> [integer_to_binary(N)];
+        {Min, Max} when is_integer(Min), is_integer(Max), Min >= 1, Max >= Min ->
+            [iolist_to_binary(io_lib:format("~b..~b", [Min, Max]))];
+        #{first := Min, last := Max} -> values(Key, size, {Min, Max}); % a Range of Elixir
+        _ -> refuse(Key, size, Size)
+    end;
 values(_, {timeout, _}, infinity) -> [<<"infinity">>];
 values(_, {timeout, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
+values(_, {limit, _}, infinity) -> [<<"infinity">>];
+values(_, {limit, Min}, N) when is_integer(N), N >= Min -> [integer_to_binary(N)];
 values(Key, {one_of, Atoms} = Type, Value) when is_atom(Value) ->
     lists:member(Value, Atoms) orelse refuse(Key, Type, Value),
     [atom_to_binary(Value)];
@@ -187,6 +158,11 @@ values(Key, Type, Value) when Type =:= names; Type =:= directories ->
         {ok, []} -> [];
         {ok, Texts} -> [iolist_to_binary(lists:join(Separator, Texts))];
         error -> refuse(Key, Type, Value)
+    end;
+values(Key, pairs, Value) ->
+    try [<<(unicode:characters_to_binary(K))/binary, "=", (unicode:characters_to_binary(V))/binary>>
+         || {K, V} <- [environment_pair(Pair) || Pair <- pairs(Value)]]
+    catch error:_ -> refuse(Key, pairs, Value)
     end;
 values(Key, exposed, Value) ->
     case exposed(Value) of
@@ -307,8 +283,53 @@ environment_pair({Key, Value}) ->
     V = unicode:characters_to_list(unicode:characters_to_binary(Value)),
     {unicode:characters_to_list(K), V}.
 
+%% Those that are named, each with its options; else the one.
+-spec pools(map()) -> [{atom() | none, map()}].
+pools(#{pools := _, pool := Name}) ->
+    throw({bad_option, pool, <<"none beside the option pools">>, Name});
+pools(#{pools := Pools} = Options) ->
+    try [{pool(Name), pool_options(Given)} || {Name, Given} <- pairs(Pools)] of
+        [] -> refuse(pools, pools, Pools);
+        Named -> [{Name, maps:merge(Options, Given)} || {Name, Given} <- Named]
+    catch
+        error:_ -> refuse(pools, pools, Pools)
+    end;
+pools(#{pool := Name} = Options) ->
+    try [{pool(Name), Options}]
+    catch error:_ -> refuse(pool, name, Name)
+    end;
+pools(Options) ->
+    [{none, Options}].
+
+-spec pairs(term()) -> [{term(), term()}].
+pairs(Map) when is_map(Map) -> maps:to_list(Map);
+pairs(List) -> [begin {_, _} = Pair end || Pair <- List].
+
+-spec pool_options(map() | [{atom(), term()} | atom()]) -> map().
+pool_options(Options) when is_list(Options) -> pool_options(proplists:to_map(Options));
+pool_options(Options) ->
+    Keys = [Key || {Key, _, _} <- krait_options_table:pool()],
+    [throw({bad_option, Key, one_of(Keys), Value})
+     || {Key, Value} <- maps:to_list(Options), not lists:member(Key, Keys)],
+    Options.
+
+-spec pool_flags({atom() | none, map()}) -> [string() | binary()].
+pool_flags({none, Options}) ->
+    lists:append([flags(Row, Options) || Row <- krait_options_table:pool()]);
+pool_flags({Name, Options}) ->
+    ["--pool", atom_to_binary(Name) | pool_flags({none, Options})].
+
+%% Where calls go that name the instance alone: as those that name the node do.
+-spec main_pool([atom() | none]) -> atom().
+main_pool([none]) -> default;
+main_pool([Name | _] = Names) ->
+    case lists:member(default, Names) of
+        true -> default;
+        false -> Name
+    end.
+
 -spec pool(term()) -> atom().
-pool(Pool) when is_atom(Pool) -> Pool;
+pool(Pool) when is_atom(Pool), Pool =/= none -> Pool;
 pool(Pool) ->
     {ok, Text} = text(Pool),
     binary_to_atom(Text).
@@ -343,8 +364,13 @@ expected({from, Min}) -> iolist_to_binary(io_lib:format("an integer of at least 
 expected({between, Min, Max}) ->
     iolist_to_binary(io_lib:format("an integer from ~b to ~b", [Min, Max]));
 expected({one_of, Atoms}) -> one_of(Atoms);
+expected({limit, Min}) ->
+    iolist_to_binary(io_lib:format("an integer of at least ~b, or infinity", [Min]));
 expected({timeout, 0}) -> <<"milliseconds (a non-negative integer) or infinity">>;
 expected({timeout, 1}) -> <<"milliseconds (a positive integer) or infinity">>;
+expected(size) -> <<"an integer of at least 1, or {Least, Most}">>;
+expected(pairs) -> <<"a list or map of {Name, Value}">>;
+expected(pools) -> <<"a list or map of {Name, Options}, at least one">>;
 expected(flag) -> <<"true or false">>;
 expected(await) -> <<"true, false, milliseconds (a non-negative integer) or infinity">>;
 expected(names) -> <<"a list of names (atoms, binaries or strings)">>;

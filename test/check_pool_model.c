@@ -54,6 +54,7 @@ static uint64_t one_of(const uint64_t *values, unsigned n)
 static unsigned weight[DEEDS];
 static bool calm; /* a life in which most goes well */
 static uint64_t pace, last_request, last_lease;
+static uint64_t peers;
 static uint64_t sessions, names; /* how many requests of ten have one; how many there are */
 
 static struct m_request *some_request(void)
@@ -116,6 +117,7 @@ static struct event some_submit(enum deed deed)
 		.deed = deed,
 		.id = ++last_request,
 		.priority = (unsigned)below(PRIORITIES),
+		.peer = (unsigned)below(peers),
 		.retry = below(2) ? 0 : (unsigned)below(4),
 		.until_call = some_deadline(),
 		.until_queue = some_deadline(),
@@ -153,6 +155,47 @@ static struct event some_worker_event(enum deed deed, unsigned states)
 	return e;
 }
 
+static struct pool_config some_config(void)
+{
+	struct pool_config config = {
+		.size = (unsigned)below(9),
+		.size_max = below(2) ? 0 : (unsigned)below(12),
+		.grow_after_us = ONE_OF(0, 1, 4001, 400001, POOL_NEVER),
+		.idle_ttl_us = ONE_OF(0, 1, 4001, 100001, 1000001, POOL_NEVER),
+		.order = below(3) == 0 ? ORDER_FIFO : ORDER_LIFO,
+		.health_interval_us = ONE_OF(0, 0, 1, 4001, 400001, POOL_NEVER),
+		.health_timeout_us = ONE_OF(0, 4001, 400001, POOL_NEVER),
+		.max_calls = ONE_OF(0, 0, 1, 3, 20, POOL_NEVER),
+		.max_age_us = ONE_OF(0, 0, 1, 4001, 400001, 4000001, POOL_NEVER),
+		.jitter_percent = (unsigned)ONE_OF(0, 10, 50, 100),
+		.queue_limit = (unsigned)ONE_OF(0, 1, 2, 5, 50, 200),
+		.queue_bytes_limit = ONE_OF(0, 100, 10000, 1000000),
+		.start_timeout_us = 4 * ONE_OF(1, 1000, 100000, 2000000) + 1,
+		.interrupt_grace_us = ONE_OF(0, 4002, 400002, POOL_NEVER),
+		.stop_grace_us = ONE_OF(0, 4003, 400003, POOL_NEVER),
+		.dump_grace_us = ONE_OF(0, 0, 4002, 400002, POOL_NEVER),
+		.slots = (unsigned)ONE_OF(0, 1, 1, 2, 4),
+		.max_sessions = (unsigned)ONE_OF(0, 1, 3, 10, 10, 100),
+		.breaker = {
+			.threshold = (unsigned)(1 + below(5)),
+			.backoff_base_us = ONE_OF(0, 1000, 50000),
+			.backoff_max_us = ONE_OF(50000, 1000000),
+			.burst = (unsigned)ONE_OF(1, 5, 100),
+			.per_second = (unsigned)ONE_OF(1, 20, 1000),
+		},
+	};
+
+	if (calm) { /* starts succeed, and most are admitted */
+		config.size = 1 + (unsigned)below(4);
+		config.queue_limit = 100;
+		config.queue_bytes_limit = 10000000;
+		config.start_timeout_us = 4 * 2000000 + 1;
+		config.breaker.burst = config.breaker.per_second = 1000;
+		config.breaker.threshold = 5;
+	}
+	return config;
+}
+
 static struct event some_event(enum deed deed)
 {
 	static const unsigned any_state = ~0u;
@@ -165,6 +208,7 @@ static struct event some_event(enum deed deed)
 	case LEASE_CALL:
 		return some_submit(deed);
 	case ABANDON:
+	case CANCEL:
 		e.id = (r = some_request()) != NULL ? r->id : 0;
 		return e;
 	case CHECKIN:
@@ -193,9 +237,18 @@ static struct event some_event(enum deed deed)
 		return some_worker_event(deed,
 					 below(calm ? 20 : 2) ? 1u << WORKER_STOPPING : any_state);
 	case BROKEN:
+	case KILL:
 		return some_worker_event(deed, any_state);
+	case RECYCLE:
+		e = some_worker_event(deed, any_state);
+		e.why = below(2) ? WHY_NONE : WHY_MAX_RSS;
+		return e;
 	case RESIZE:
 		e.size = (unsigned)below(9);
+		e.size_max = below(2) ? 0 : (unsigned)below(12);
+		return e;
+	case CONFIGURE:
+		e.config = some_config();
 		return e;
 	case OUT_OF_MEMORY:
 		e.fail_after = (long)below(3);
@@ -266,9 +319,11 @@ static void some_mood(void)
 		[GONE] = 12,         [BROKEN] = 3,        [TICK] = 10,        [RESIZE] = 1,
 		[REFUSED] = 1,       [OUT_OF_MEMORY] = 1, [OPENED] = 8,       [WAITS] = 10,
 		[WAITS_NO_MORE] = 3, [EXTEND] = 2,        [CLOSE_STREAM] = 3, [REFUSE] = 1,
-		[END_SESSION] = 2,
+		[END_SESSION] = 2,   [CANCEL] = 2,        [CONFIGURE] = 1,    [PAUSE] = 1,
+		[RESUME] = 3,        [RECYCLE] = 2,       [RECYCLE_ALL] = 1,  [KILL] = 1,
 	};
 
+	peers = ONE_OF(1, 2, 5, 50);
 	sessions = ONE_OF(0, 1, 5, 9);
 	names = ONE_OF(1, 3, 12, 40);
 	pace = calm ? 10 : ONE_OF(10, 500, 5000, 50000);
@@ -289,38 +344,9 @@ static void some_mood(void)
 		weight[ANSWER] = (unsigned)ONE_OF(20, 100, 100);
 		weight[CHECKOUT] = weight[CHECKIN] = weight[LEASE_CALL] = 4;
 		weight[ABANDON] = 1;
+		weight[PAUSE] = weight[RECYCLE] = weight[RECYCLE_ALL] = weight[KILL] = 0;
+		weight[CONFIGURE] = 0;
 	}
-}
-
-static struct pool_config some_config(void)
-{
-	struct pool_config config = {
-		.size = (unsigned)below(9),
-		.queue_limit = (unsigned)ONE_OF(0, 1, 2, 5, 50, 200),
-		.queue_bytes_limit = ONE_OF(0, 100, 10000, 1000000),
-		.start_timeout_us = 4 * ONE_OF(1, 1000, 100000, 2000000) + 1,
-		.interrupt_grace_us = ONE_OF(0, 4002, 400002, POOL_NEVER),
-		.stop_grace_us = ONE_OF(0, 4003, 400003, POOL_NEVER),
-		.slots = (unsigned)ONE_OF(0, 1, 1, 2, 4),
-		.max_sessions = (unsigned)ONE_OF(0, 1, 3, 10, 10, 100),
-		.breaker = {
-			.threshold = (unsigned)(1 + below(5)),
-			.backoff_base_us = ONE_OF(0, 1000, 50000),
-			.backoff_max_us = ONE_OF(50000, 1000000),
-			.burst = (unsigned)ONE_OF(1, 5, 100),
-			.per_second = (unsigned)ONE_OF(1, 20, 1000),
-		},
-	};
-
-	if (calm) { /* starts succeed, and most are admitted */
-		config.size = 1 + (unsigned)below(4);
-		config.queue_limit = 100;
-		config.queue_bytes_limit = 10000000;
-		config.start_timeout_us = 4 * 2000000 + 1;
-		config.breaker.burst = config.breaker.per_second = 1000;
-		config.breaker.threshold = 5;
-	}
-	return config;
 }
 
 static void live(uint64_t life)
@@ -431,7 +457,7 @@ static void cut(struct script *best)
 	}
 }
 
-#define EVENT_WAYS 15
+#define EVENT_WAYS 17
 
 /* An event with less about it: one of the ways to say less. */
 static void simplify(struct event *e, unsigned way, const struct event *before)
@@ -488,12 +514,18 @@ static void simplify(struct event *e, unsigned way, const struct event *before)
 	case 14:
 		e->stream = false;
 		break;
+	case 15:
+		e->peer = 0;
+		break;
+	case 16:
+		e->size_max = 0;
+		break;
 	default:
 		break;
 	}
 }
 
-#define CONFIG_WAYS 10
+#define CONFIG_WAYS 15
 
 static void simplify_config(struct pool_config *c, unsigned way)
 {
@@ -527,6 +559,21 @@ static void simplify_config(struct pool_config *c, unsigned way)
 		break;
 	case 9:
 		c->max_sessions = 100;
+		break;
+	case 10:
+		c->size_max = 0;
+		break;
+	case 11:
+		c->health_interval_us = 0;
+		break;
+	case 12:
+		c->max_calls = c->max_age_us = 0;
+		break;
+	case 13:
+		c->dump_grace_us = 0;
+		break;
+	case 14:
+		c->order = ORDER_LIFO;
 		break;
 	default:
 		break;
@@ -602,6 +649,10 @@ static void nothing_was_left_out(void)
 		ck_assert_msg(tally->acts[i] > 0, "never action %u", i);
 	for (unsigned i = 0; i <= LEASE_TIMEOUT; i++)
 		ck_assert_msg(tally->ends[i] > 0, "no lease ended by %u", i);
+	for (unsigned i = WHY_NONE + 1; i < WHYS; i++)
+		ck_assert_msg(tally->left[i] > 0, "no worker left by %s", pool_why_name(i));
+	ck_assert(tally->replaced > 0 && tally->turns > 0 && tally->contested > 0);
+	ck_assert(tally->probes > 0 && tally->grown > 0 && tally->shrunk > 0);
 	ck_assert(tally->retries > 0 && tally->late > 0 && tally->opened > 0 &&
 		  tally->no_memory > 0);
 	ck_assert(tally->trials > 0 && tally->given_up > 0);
@@ -631,6 +682,10 @@ START_TEST(the_pool_does_what_the_model_says)
 	       " inner calls, %" PRIu64 " deep, %" PRIu64 " times all waited",
 	       tally->retries, tally->late, tally->opened, tally->trials, tally->given_up,
 	       tally->nested, tally->deepest, tally->all_wait);
+	printf(", %" PRIu64 " replaced, %" PRIu64 " turns taken, %" PRIu64 " contested, %" PRIu64
+	       " probed, %" PRIu64 " times grown, %" PRIu64 " shrunk",
+	       tally->replaced, tally->turns, tally->contested, tally->probes, tally->grown,
+	       tally->shrunk);
 	printf(", sessions:");
 	for (unsigned i = 0; i <= SESSION_MOVED; i++)
 		printf(" %" PRIu64, tally->session_ends[i]);

@@ -90,6 +90,24 @@ static const struct good {
 	{ "reload", TARGET_NODE, VERB_RELOAD },
 	{ "{recycle, 7}", TARGET_POOL, VERB_RECYCLE },
 	{ "{kill, 0}", TARGET_NODE, VERB_KILL },
+	{ "{end_session, a}", TARGET_NODE, VERB_END_SESSION },
+	{ "{resize, {1, 1024}}", TARGET_POOL, VERB_RESIZE },
+	{ "{resize, {3, 3}}", TARGET_NODE, VERB_RESIZE },
+	{ "{reload, config}", TARGET_NODE, VERB_RELOAD_CONFIG },
+	{ "pools", TARGET_NODE, VERB_POOLS },
+	{ "peers", TARGET_NODE, VERB_PEERS },
+	{ "requests", TARGET_NODE, VERB_REQUESTS },
+	{ "{requests, 1}", TARGET_POOL, VERB_REQUESTS },
+	{ "{requests, 1000}", TARGET_NODE, VERB_REQUESTS },
+	{ "{cancel, 0}", TARGET_NODE, VERB_CANCEL },
+	{ "{cancel, 77}", TARGET_POOL, VERB_CANCEL },
+	{ "config", TARGET_NODE, VERB_CONFIG },
+	{ "{set, size, 4}", TARGET_POOL, VERB_SET },
+	{ "{set, log_level, debug}", TARGET_NODE, VERB_SET },
+	{ "{subscribe, log}", TARGET_NODE, VERB_SUBSCRIBE },
+	{ "{subscribe, [log, events]}", TARGET_POOL, VERB_SUBSCRIBE },
+	{ "{subscribe, all}", TARGET_NODE, VERB_SUBSCRIBE },
+	{ "unsubscribe", TARGET_NODE, VERB_UNSUBSCRIBE },
 };
 
 START_TEST(a_request_is_understood_where_it_may_be_said)
@@ -183,7 +201,6 @@ static const struct bad {
 	{ "{checkout, {session, a}, [{session, a}]}", TARGET_POOL,
 	  "{bad_option, session, <<a term of at most 1024 bytes, once" },
 	{ "{end_session}", TARGET_POOL, "{bad_request, <<{end_session, Id}" },
-	{ "{end_session, a}", TARGET_NODE, "{unknown_request, end_session" },
 	{ "{sessions, a}", TARGET_POOL, "{bad_request, <<sessions" },
 	{ "{batch, []}", TARGET_POOL, "{bad_request, <<{batch, Calls} or {batch, Calls, Opts}:" },
 	{ "{batch, [{math, sqrt}]}", TARGET_POOL, "{bad_request, <<{batch, Calls} or" },
@@ -207,9 +224,12 @@ static const struct bad {
 	{ "{ping, node}", TARGET_POOL, "{bad_request, <<ping or {ping, worker}" },
 	{ "{await_ready, many}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
 	{ "{await_ready, -1}", TARGET_POOL, "{bad_request, <<await_ready or {await_ready, N}" },
-	{ "{resize, 0}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
-	{ "{resize, 1025}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
-	{ "{resize, all}", TARGET_POOL, "{bad_request, <<{resize, N}, N from 1 to 1024" },
+	{ "{resize, 0}", TARGET_POOL,
+	  "{bad_request, <<{resize, N} or {resize, {Min, Max}}, from 1 to 1024" },
+	{ "{resize, 1025}", TARGET_POOL,
+	  "{bad_request, <<{resize, N} or {resize, {Min, Max}}, from 1 to 1024" },
+	{ "{resize, all}", TARGET_POOL,
+	  "{bad_request, <<{resize, N} or {resize, {Min, Max}}, from 1 to 1024" },
 	{ "resize", TARGET_POOL, "{bad_request, <<{resize, N}" },
 	{ "{pause, 1}", TARGET_POOL, "{bad_request, <<pause" },
 	{ "drain", TARGET_LEASE, "{unknown_request, drain" },
@@ -218,6 +238,27 @@ static const struct bad {
 	  "{bad_request, <<{recycle, Worker}, Worker the id of one" },
 	{ "{kill, me}", TARGET_POOL, "{bad_request, <<{kill, Worker}, Worker the id of one" },
 	{ "kill", TARGET_POOL, "{bad_request, <<{kill, Worker}" },
+	{ "{resize, {0, 4}}", TARGET_POOL, "{bad_request, <<{resize, N} or {resize, {Min, Max}}" },
+	{ "{resize, {4, 3}}", TARGET_POOL, "{bad_request, <<{resize, N} or {resize, {Min, Max}}" },
+	{ "{resize, {4, 1025}}", TARGET_POOL, "{bad_request, <<{resize, N} or" },
+	{ "{resize, {4, 5, 6}}", TARGET_POOL, "{bad_request, <<{resize, N} or" },
+	{ "{reload, code}", TARGET_NODE, "{bad_request, <<reload or {reload, config}" },
+	{ "{reload, config}", TARGET_POOL, "{bad_request, <<reload>>" },
+	{ "pools", TARGET_POOL, "{unknown_request, pools" },
+	{ "{peers, 1}", TARGET_NODE, "{bad_request, <<peers" },
+	{ "{requests, 0}", TARGET_NODE, "{bad_request, <<requests or {requests, Max}, Max from" },
+	{ "{requests, 1001}", TARGET_NODE, "{bad_request, <<requests or {requests, Max}, Max" },
+	{ "{cancel, -1}", TARGET_NODE, "{bad_request, <<{cancel, Id}, Id the id of a request" },
+	{ "{cancel, all}", TARGET_NODE, "{bad_request, <<{cancel, Id}, Id the id of a request" },
+	{ "cancel", TARGET_POOL, "{bad_request, <<{cancel, Id}" },
+	{ "{config, a}", TARGET_POOL, "{bad_request, <<config" },
+	{ "{set, size}", TARGET_POOL, "{bad_request, <<{set, Option, Value}" },
+	{ "{set, 7, 8}", TARGET_POOL, "{bad_request, <<{set, Option, Value}: Option an atom or" },
+	{ "{subscribe, news}", TARGET_NODE, "{bad_request, <<{subscribe, Topics}: log, events" },
+	{ "{subscribe, []}", TARGET_NODE, "{bad_request, <<{subscribe, Topics}: log, events" },
+	{ "{subscribe, [log, 1]}", TARGET_NODE, "{bad_request, <<{subscribe, Topics}: log" },
+	{ "subscribe", TARGET_NODE, "{bad_request, <<{subscribe, Topics}" },
+	{ "pause", TARGET_LEASE, "{unknown_request, pause" },
 };
 
 START_TEST(a_wrong_request_is_told_what_was_expected)
@@ -236,6 +277,74 @@ START_TEST(a_wrong_request_is_told_what_was_expected)
 		      "%s: %s instead of %s...", row->text, text, row->reason);
 	buf_free(&reason);
 	free(term);
+}
+END_TEST
+
+START_TEST(every_verb_has_the_name_that_it_is_asked_by)
+{
+	for (unsigned verb = 0; verb < REQUEST_VERBS; verb++)
+		ck_assert_msg(request_verb_name((enum request_verb)verb)[0] != '\0', "verb %u",
+			      verb);
+	ck_assert_str_eq(request_verb_name(VERB_PING_WORKER), "ping");
+	ck_assert_str_eq(request_verb_name(VERB_RELOAD_CONFIG), "reload");
+	ck_assert_str_eq(request_verb_name(VERB_SET), "set");
+}
+END_TEST
+
+START_TEST(what_operators_say_is_kept)
+{
+	static const struct {
+		const char *text;
+		uint64_t count, least;
+		unsigned topics;
+	} rows[] = {
+		{ "{resize, 5}", 5, 5, 0 },
+		{ "{resize, {2, 8}}", 8, 2, 0 },
+		{ "requests", REQUEST_LIST_MAX, 0, 0 },
+		{ "{requests, 12}", 12, 0, 0 },
+		{ "{cancel, 4711}", 4711, 0, 0 },
+		{ "{subscribe, log}", 0, 0, REQUEST_TOPIC_LOG },
+		{ "{subscribe, [events]}", 0, 0, REQUEST_TOPIC_EVENTS },
+		{ "{subscribe, all}", 0, 0, REQUEST_TOPIC_LOG | REQUEST_TOPIC_EVENTS },
+		{ "{subscribe, [log, events]}", 0, 0, REQUEST_TOPIC_LOG | REQUEST_TOPIC_EVENTS },
+	};
+	struct buf reason = { 0 };
+	struct request req;
+	uint8_t *term;
+	size_t len;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		term = given_term(rows[i].text, &len);
+		ck_assert_int_eq(request_parse(term, TARGET_NODE, &defaults, &req, &reason), 0);
+		ck_assert_msg(req.count == rows[i].count, "%s", rows[i].text);
+		ck_assert_msg(req.least == rows[i].least, "%s", rows[i].text);
+		ck_assert_msg(req.topics == rows[i].topics, "%s", rows[i].text);
+		ck_assert_int_eq(req.target, TARGET_NODE);
+		free(term);
+	}
+	term = given_term("{set, call_timeout, {a, 1}}", &len);
+	ck_assert_int_eq(request_parse(term, TARGET_POOL, &defaults, &req, &reason), 0);
+	ck_assert_uint_eq(req.option.len, strlen("call_timeout"));
+	ck_assert_mem_eq(req.option.at, "call_timeout", req.option.len);
+	ck_assert_int_eq(term_kind(req.value), TERM_TUPLE);
+	ck_assert_int_eq(req.target, TARGET_POOL);
+	free(term);
+}
+END_TEST
+
+START_TEST(topics_are_a_proper_list)
+{
+	struct buf term = { 0 }, reason = { 0 };
+	struct request req;
+
+	term_put_tuple(&term, 2);
+	term_put_atom(&term, "subscribe");
+	term_put_list(&term, 1);
+	term_put_atom(&term, "log");
+	term_put_atom(&term, "log"); /* where [] should be */
+	ck_assert_int_eq(request_parse(term.data, TARGET_NODE, &defaults, &req, &reason), -EINVAL);
+	buf_free(&reason);
+	buf_free(&term);
 }
 END_TEST
 
@@ -522,6 +631,9 @@ int main(void)
 			    sizeof goods / sizeof goods[0]);
 	tcase_add_loop_test(c, a_wrong_request_is_told_what_was_expected, 0,
 			    sizeof bads / sizeof bads[0]);
+	tcase_add_test(c, every_verb_has_the_name_that_it_is_asked_by);
+	tcase_add_test(c, what_operators_say_is_kept);
+	tcase_add_test(c, topics_are_a_proper_list);
 	tcase_add_test(c, a_plain_call_is_two_atoms_and_a_list);
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);

@@ -149,6 +149,13 @@ void peer_tell_drained(struct peer *p, size_t bytes)
 	(void)bytes;
 }
 
+int peer_user(const struct peer *p, uint32_t *uid)
+{
+	(void)p;
+	(void)uid;
+	return -ENOENT;
+}
+
 bool peer_closing(const struct peer *p)
 {
 	return p->closing;
@@ -589,7 +596,10 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.pools);
 	list_init(&node.books);
 	list_init(&node.dirty);
+	list_init(&node.strays);
+	list_init(&node.dirty_lanes);
 	node_callbacks_init(&node);
+	node_events_init(&node);
 	node_connect_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
@@ -646,6 +656,7 @@ static inline void then_all_is_given_back(void)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
+	node_events_close(&node);
 	uv_close((uv_handle_t *)&the_pool->timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->deadlock_timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->reload_timer, NULL);

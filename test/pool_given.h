@@ -134,6 +134,9 @@ static inline void perform(const struct pool_action *a)
 	case POOL_TERMINATE:
 		say("TERMINATE %a", a->worker_id, 0, "");
 		break;
+	case POOL_ABORT:
+		say("ABORT %a", a->worker_id, 0, "");
+		break;
 	case POOL_KILL:
 		say("KILL %a", a->worker_id, 0, "");
 		break;
@@ -325,6 +328,19 @@ static inline void abandon(uint64_t id)
 	step((struct pool_event){ .type = POOL_ABANDON, .request = requests[id] });
 }
 
+static inline void cancel(uint64_t id)
+{
+	ck_assert_ptr_nonnull(requests[id]);
+	step((struct pool_event){ .type = POOL_CANCEL, .request = requests[id] });
+}
+
+/* A call of that peer. */
+static inline void call_of_peer(uint64_t peer, uint64_t id)
+{
+	the_next.peer = peer;
+	call(id);
+}
+
 static inline void checkin(uint64_t lease_id)
 {
 	step((struct pool_event){ .type = POOL_CHECKIN, .lease_id = lease_id });
@@ -390,6 +406,12 @@ static inline void tick(void)
 static inline void resize(unsigned size)
 {
 	step((struct pool_event){ .type = POOL_RESIZE, .size = size });
+}
+
+/* What `config` says now is in force. */
+static inline void configure(void)
+{
+	step((struct pool_event){ .type = POOL_CONFIGURE, .config = &config });
 }
 
 static inline void drain(void)

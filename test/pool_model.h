@@ -56,9 +56,19 @@ struct m_request {
 	enum pool_kind kind;
 	enum pool_session_mode mode;
 	unsigned priority, retry;
+	uint64_t peer, arrived;
+	bool in_line;
+	uint64_t line; /* in that of a worker, by its id; 0: of those that may go anywhere */
 	size_t bytes;
 	enum pool_abandon abandon;
 	struct pool_request *real;
+};
+
+/* A peer of which somebody is in a line: who has the lowest number is next. */
+struct m_turn {
+	bool exists;
+	uint64_t line, peer, number;
+	unsigned priority;
 };
 
 struct m_call {
@@ -71,14 +81,18 @@ struct m_slot {
 	struct m_call calls[POOL_NEST_MAX];
 	unsigned depth;
 	uint64_t probe, lease_id, session, ends;
-	bool interrupted, closing, timed_out;
+	bool interrupted, closing, timed_out, health;
 	struct m_timer timer;
 };
 
 struct m_worker {
-	bool exists, retiring, trial;
+	bool exists, retiring, trial, recycled, pinned_last;
+	uint64_t lined_up; /* when it was lined up to be replaced; 0: it was not */
+	uint64_t since, max_calls, interval;
+	struct m_timer health, age;
 	uint64_t id, started, ready_at, touched, calls, last_call;
 	unsigned index, phase, n_slots;
+	enum pool_why why;
 	enum worker_state state; /* STARTING, STOPPING, or IDLE: it serves */
 	struct m_timer timer;
 	struct m_slot slots[MANY_SLOTS];
@@ -120,13 +134,19 @@ static struct {
 	struct m_worker workers[MANY];
 	struct m_lease leases[MANY];
 	struct m_session sessions[MANY];
+	struct m_turn turns[MANY];
 	struct m_act acts[MANY * 4];
 	unsigned n_acts, top; /* nothing is at that place of an array, or further back */
 	uint64_t orders, counter, last_worker, last_probe, no_memory_until, start_at, random;
 	unsigned early;
-	bool draining, stopping, drain_due, must_drain;
+	uint64_t cold; /* goes down: workers that nobody has used */
+	unsigned size, patience;
+	bool shrunk;
+	uint64_t shrunk_at, spare_since; /* POOL_NEVER: none has nothing to do */
+	bool draining, stopping, paused, drain_due, must_drain;
 	long fail_after;
 	struct pool_totals totals;
+	uint64_t replaced, taken_turns, contested;
 	uint64_t waits, calls, ready, trials, given_up, nested, deepest;
 } m;
 
@@ -269,6 +289,38 @@ static unsigned m_retiring(void)
 	return n;
 }
 
+/* Those of them that are being replaced. */
+static unsigned m_leaving(void)
+{
+	struct m_worker *w;
+	unsigned n = 0;
+
+	EACH(w, m.workers)
+	n += w->retiring && w->recycled;
+	return n;
+}
+
+/* Who is to be replaced next; NULL: nobody. */
+static struct m_worker *m_first_lined_up(void)
+{
+	struct m_worker *w, *first = NULL;
+
+	EACH(w, m.workers)
+	if (w->lined_up != 0 && (first == NULL || w->lined_up < first->lined_up))
+		first = w;
+	return first;
+}
+
+static unsigned m_wanted(void)
+{
+	return m.size + (m_first_lined_up() != NULL && m_leaving() < m.size);
+}
+
+static unsigned m_there(void)
+{
+	return m_ready() - m_leaving() + m_count(WORKER_STARTING);
+}
+
 static unsigned m_requests(bool running, size_t *bytes)
 {
 	struct m_request *r;
@@ -374,12 +426,48 @@ static bool m_before(const struct m_request *a, const struct m_request *b)
 	return a->order < b->order;
 }
 
+static struct m_turn *m_turn(uint64_t line, unsigned priority, uint64_t peer)
+{
+	struct m_turn *turn;
+
+	EACH(turn, m.turns)
+	if (turn->line == line && turn->priority == priority && turn->peer == peer)
+		return turn;
+	return NULL;
+}
+
+/* Whose turn it is in a line: of the first peer the first. */
+static struct m_request *m_first_in(uint64_t line)
+{
+	struct m_request *r, *first = NULL;
+	uint64_t is, least = 0;
+
+	EACH(r, m.requests)
+	{
+		if (!r->in_line || r->line != line)
+			continue;
+		is = m_turn(line, r->priority, r->peer)->number;
+		if (first == NULL || r->priority < first->priority ||
+		    (r->priority == first->priority &&
+		     (is < least || (is == least && r->order < first->order)))) {
+			first = r;
+			least = is;
+		}
+	}
+	return first;
+}
+
 static struct m_request *m_first_anywhere(void)
+{
+	return m_first_in(0);
+}
+
+static struct m_request *m_oldest_anywhere(void)
 {
 	struct m_request *r, *first = NULL;
 
 	EACH(r, m.requests)
-	if (m_line(r) == ANYWHERE && m_before(r, first))
+	if (m_line(r) == ANYWHERE && (first == NULL || r->order < first->order))
 		first = r;
 	return first;
 }
@@ -418,7 +506,7 @@ static struct m_slot *m_free_slot(struct m_worker *w)
 	return NULL;
 }
 
-/* With one slot each: the one used last; with more: the one with the fewest calls. With `by_sessions`:
+/* With one slot each: the one used last, or longest ago; with more: the one with the fewest calls. With `by_sessions`:
  * the one with the fewest sessions; `except` will have one slot less. */
 static struct m_worker *m_best(bool by_sessions, const struct m_worker *except)
 {
@@ -428,7 +516,9 @@ static struct m_worker *m_best(bool by_sessions, const struct m_worker *except)
 	EACH(w, m.workers)
 	{
 		uint64_t is[3] = { by_sessions ? m_sessions_of(w) : 0,
-				   w->n_slots - m_in(w, WORKER_IDLE), POOL_NEVER - w->touched };
+				   w->n_slots - m_in(w, WORKER_IDLE),
+				   m.config.order == ORDER_FIFO ? w->touched
+								: POOL_NEVER - w->touched };
 
 		if (m_free_slot(w) == NULL || (w == except && m_in(w, WORKER_IDLE) == 1))
 			continue;
@@ -442,14 +532,14 @@ static struct m_worker *m_best(bool by_sessions, const struct m_worker *except)
 	return best;
 }
 
-/* Who waits for that worker in particular. */
+/* Of those who wait for one worker in particular, whose turn it is there, the first. */
 static struct m_request *m_first_pinned(void)
 {
 	struct m_request *r, *first = NULL;
+	struct m_worker *w;
 
-	EACH(r, m.requests)
-	if (m_line(r) == PINNED && m_free_slot(m_worker(m_session(r->session)->worker_id)) &&
-	    m_before(r, first))
+	EACH(w, m.workers)
+	if (m_free_slot(w) != NULL && (r = m_first_in(w->id)) != NULL && m_before(r, first))
 		first = r;
 	return first;
 }
@@ -509,7 +599,7 @@ static bool m_all_wait(void)
 				    !s->calls[s->depth - 1].waits))
 			return false;
 	}
-	return m_ready() > 0 && m_ready() >= m.config.size;
+	return m_ready() > 0 && m_ready() - m_leaving() >= m_wanted();
 }
 
 #endif

@@ -19,6 +19,7 @@ enum deed {
 	CHECKOUT,
 	LEASE_CALL,
 	ABANDON,
+	CANCEL,
 	CHECKIN,
 	LEASE_DOWN,
 	READY,
@@ -34,6 +35,12 @@ enum deed {
 	END_SESSION,
 	TICK,
 	RESIZE,
+	CONFIGURE,
+	PAUSE,
+	RESUME,
+	RECYCLE,
+	RECYCLE_ALL,
+	KILL,
 	DRAIN,
 	STOP,
 	REFUSED,
@@ -49,13 +56,15 @@ struct event {
 	uint64_t id; /* of the request or lease; of the worker unless `of_index` */
 	uint64_t lease_id, call_id, until_call, until_queue;
 	size_t bytes;
-	unsigned priority, retry, abandon, size;
+	unsigned priority, retry, abandon, size, size_max, peer;
+	enum pool_why why;
 	unsigned index, older;
 	unsigned session, mode, pick; /* pick: which of the worker's calls */
 	uint64_t ttl;
 	bool stream;
 	bool of_index, stopping, of_its_call, failed, not_begun;
 	long fail_after;
+	struct pool_config config;
 };
 
 struct script {
@@ -70,6 +79,7 @@ struct tally {
 		session_ends[SESSION_MOVED + 1];
 	uint64_t all_wait, nested, deepest;
 	uint64_t retries, late, opened, no_memory, trials, given_up;
+	uint64_t replaced, turns, contested, probes, grown, shrunk, left[WHYS];
 };
 
 static struct pool *pool;
@@ -84,6 +94,7 @@ static const char *const deed_names[] = {
 	[CHECKOUT] = "checkout",
 	[LEASE_CALL] = "lease_call",
 	[ABANDON] = "abandon",
+	[CANCEL] = "cancel",
 	[CHECKIN] = "checkin",
 	[LEASE_DOWN] = "owner of lease down",
 	[READY] = "ready",
@@ -99,6 +110,12 @@ static const char *const deed_names[] = {
 	[END_SESSION] = "end session",
 	[TICK] = "tick",
 	[RESIZE] = "resize",
+	[CONFIGURE] = "configure",
+	[PAUSE] = "pause",
+	[RESUME] = "resume",
+	[RECYCLE] = "recycle",
+	[RECYCLE_ALL] = "recycle all",
+	[KILL] = "kill",
 	[DRAIN] = "drain",
 	[STOP] = "stop",
 	[REFUSED] = "refused",
@@ -112,6 +129,7 @@ static const char *const action_names[] = {
 	[POOL_INTERRUPT] = "INTERRUPT",
 	[POOL_END] = "END",
 	[POOL_TERMINATE] = "TERMINATE",
+	[POOL_ABORT] = "ABORT",
 	[POOL_KILL] = "KILL",
 	[POOL_DONE] = "DONE",
 	[POOL_LEASE_ENDED] = "LEASE_ENDED",
@@ -148,6 +166,8 @@ static void tell_event(const struct event *e)
 			fprintf(stderr, " priority %s", priorities[e->priority]);
 		if (e->abandon != ABANDON_KILL)
 			fprintf(stderr, " abandon %s", abandons[e->abandon]);
+		if (e->peer > 0)
+			tell_number("of peer", e->peer);
 		if (e->retry > 0)
 			tell_number("retry", e->retry);
 		if (e->bytes > 0)
@@ -168,6 +188,7 @@ static void tell_event(const struct event *e)
 	case CLOSE_STREAM:
 	case REFUSE:
 	case ABANDON:
+	case CANCEL:
 	case CHECKIN:
 	case LEASE_DOWN:
 		fprintf(stderr, " %" PRIu64, e->id);
@@ -176,18 +197,21 @@ static void tell_event(const struct event *e)
 	case ANSWER:
 	case GONE:
 	case BROKEN:
+	case RECYCLE:
+	case KILL:
 	case OPENED:
 	case WAITS:
 	case WAITS_NO_MORE:
 		tell_number("worker", e->id);
 		if (e->deed == ANSWER && e->call_id >> 63)
 			tell_number("probe", e->call_id & (UINT64_MAX >> 1));
-		else if (e->deed != READY && e->deed != GONE && e->deed != BROKEN)
+		else if (e->deed == ANSWER || (e->deed >= OPENED && e->deed <= WAITS_NO_MORE))
 			tell_number("call", e->call_id);
 		fprintf(stderr, "%s", e->not_begun ? ", call not begun" : "");
 		break;
 	case RESIZE:
 		tell_number("to", e->size);
+		tell_number("..", e->size_max);
 		break;
 	case OUT_OF_MEMORY:
 		fprintf(stderr, ", allocation %ld fails", e->fail_after + 1);
@@ -222,8 +246,17 @@ static void tell_action(const struct pool_action *a)
 
 static void tell_config(const struct pool_config *c)
 {
-	fprintf(stderr, "%10" PRIu64 " us  a pool of %u, queue limit %u", now, c->size,
-		c->queue_limit);
+	fprintf(stderr, "%10" PRIu64 " us  a pool of %u to %u, queue limit %u", now, c->size,
+		c->size_max, c->queue_limit);
+	tell_number(", grow after", c->grow_after_us);
+	tell_number(", idle ttl", c->idle_ttl_us);
+	tell_number(", order", c->order);
+	tell_number(", dump grace", c->dump_grace_us);
+	tell_number(", health", c->health_interval_us);
+	tell_number("within", c->health_timeout_us);
+	tell_number(", max calls", c->max_calls);
+	tell_number(", age", c->max_age_us);
+	tell_number("+-", c->jitter_percent);
 	tell_number("and bytes", c->queue_bytes_limit);
 	tell_number(", start timeout", c->start_timeout_us);
 	tell_number(", interrupt grace", c->interrupt_grace_us);
@@ -342,6 +375,7 @@ static void compare_slot(const struct m_worker *w, const struct m_slot *s,
 	SAME(real->probe_id, s->probe, "worker %" PRIu64, w->id);
 	SAME(real->interrupted, s->interrupted, "worker %" PRIu64, w->id);
 	SAME(real->closing, s->closing, "worker %" PRIu64, w->id);
+	SAME(real->health, s->health, "worker %" PRIu64, w->id);
 	SAME(real->session ? real->session->token : 0, s->session, "worker %" PRIu64, w->id);
 	SAME(real->ends ? real->ends->token : 0, s->ends, "worker %" PRIu64, w->id);
 }
@@ -363,7 +397,15 @@ static void compare_workers(void)
 		SAME(real->index, w->index, "worker %" PRIu64, w->id);
 		SAME(real->calls, w->calls, "worker %" PRIu64, w->id);
 		SAME(real->stop_phase, w->phase, "worker %" PRIu64, w->id);
+		SAME(real->why, w->why, "worker %" PRIu64, w->id);
 		SAME(real->retiring, w->retiring, "worker %" PRIu64, w->id);
+		SAME(real->recycled, w->recycled, "worker %" PRIu64, w->id);
+		SAME(!list_empty(&real->recycle), w->lined_up != 0, "worker %" PRIu64, w->id);
+		if (m_serves(w)) {
+			SAME(real->max_calls, w->max_calls, "worker %" PRIu64, w->id);
+			SAME(real->interval_us, w->interval, "worker %" PRIu64, w->id);
+			SAME(real->since_us, w->since, "worker %" PRIu64, w->id);
+		}
 		SAME(real->session_count, m_sessions_of(w), "worker %" PRIu64, w->id);
 		for (unsigned i = 0; i < w->n_slots; i++)
 			compare_slot(w, &w->slots[i], &real->slot[i]);
@@ -414,13 +456,17 @@ static void compare_queue(void)
 	while ((real = pool_queued_after(pool, real)) != NULL) {
 		r = m_request(real->id);
 		SAME(r != NULL && m_line(r) == ANYWHERE, true, "queued %" PRIu64, real->id);
-		SAME(last == NULL || m_before(m_request(last->id), r), true, "order of %" PRIu64,
-		     real->id);
+		SAME(last == NULL || m_request(last->id)->order < r->order, true,
+		     "order of %" PRIu64, real->id);
 		last = real;
 		n++;
 	}
 	EACH(r, m.requests)
-	n -= m_line(r) == ANYWHERE;
+	{
+		n -= m_line(r) == ANYWHERE;
+		SAME(r->in_line, m_line(r) == ANYWHERE || m_line(r) == PINNED,
+		     "the model's line of %" PRIu64, r->id);
+	}
 	SAME(n, 0, "queued");
 }
 
@@ -450,13 +496,20 @@ static void compare(void)
 	SAME(t->sessions_lost, m.totals.sessions_lost, "sessions lost");
 	SAME(t->sessions_evicted, m.totals.sessions_evicted, "sessions evicted");
 	SAME(t->late, m.totals.late, "late");
+	for (unsigned i = 0; i < WHYS; i++)
+		SAME(t->left[i], m.totals.left[i], "left by %s", pool_why_name(i));
 	SAME(pool_wait_us(pool)->count, m.waits, "waits");
 	SAME(pool_call_us(pool)->count, m.calls, "calls");
 	SAME(pool_start_us(pool)->count, m.ready, "hellos");
 	SAME(pool_breaker(pool)->failures, m.breaker.failures, "breaker");
 	SAME(pool_breaker(pool)->not_before_us, m.breaker.not_before_us, "breaker");
 	SAME(pool_breaker(pool)->probing, m.breaker.probing, "breaker");
+	SAME(t->probes, m.totals.probes, "probes");
+	SAME(t->grown, m.totals.grown, "grown");
+	SAME(t->shrunk, m.totals.shrunk, "shrunk");
+	SAME(pool_size(pool), m.size, "size");
 	SAME(pool_draining(pool), m.draining || m.stopping, "draining");
+	SAME(pool_paused(pool), m.paused, "paused");
 	SAME(pool_next_tick(pool), m_next_tick(), "next tick");
 }
 
@@ -521,6 +574,7 @@ static void submit(const struct event *e)
 		  : e->deed == CHECKOUT ? POOL_CHECKOUT
 					: POOL_LEASE_CALL;
 	r->priority = (enum pool_priority)e->priority;
+	r->peer = e->peer;
 	r->retry = e->retry;
 	r->deadline_us = e->until_call;
 	r->queue_deadline_us = e->until_queue;
@@ -603,6 +657,10 @@ static void perform(const struct event *event)
 		[WAITS] = POOL_WORKER_WAITS, [WAITS_NO_MORE] = POOL_WORKER_WAITS,
 		[EXTEND] = POOL_EXTEND,      [CLOSE_STREAM] = POOL_CLOSE_STREAM,
 		[REFUSE] = POOL_REFUSE,      [ABANDON] = POOL_ABANDON,
+		[CANCEL] = POOL_CANCEL,      [CONFIGURE] = POOL_CONFIGURE,
+		[PAUSE] = POOL_PAUSE,        [RESUME] = POOL_RESUME,
+		[RECYCLE] = POOL_RECYCLE,    [RECYCLE_ALL] = POOL_RECYCLE,
+		[KILL] = POOL_KILL_WORKER,
 	};
 	struct event copy = *event, *e = &copy;
 	struct pool_event ev = { .random = e->random };
@@ -619,6 +677,8 @@ static void perform(const struct event *event)
 	}
 	if (telling)
 		tell_event(e);
+	if (telling && e->deed == CONFIGURE)
+		tell_config(&e->config);
 	switch (e->deed) {
 	case CALL:
 	case CHECKOUT:
@@ -626,6 +686,7 @@ static void perform(const struct event *event)
 		submit(e);
 		return;
 	case ABANDON:
+	case CANCEL:
 	case EXTEND:
 	case CLOSE_STREAM:
 	case REFUSE:
@@ -656,6 +717,9 @@ static void perform(const struct event *event)
 		ev.not_begun = e->not_begun;
 		ev.waits = e->deed == WAITS;
 		ev.size = e->size;
+		ev.size_max = e->size_max;
+		ev.config = &e->config;
+		ev.why = e->why;
 	}
 	mem_fail_after = e->deed == OUT_OF_MEMORY ? e->fail_after : -1;
 	step(ev);
@@ -670,6 +734,10 @@ static void given_pool(const struct pool_config *config, uint64_t at)
 	memset(&m, 0, sizeof m);
 	now = at;
 	m.config = *config;
+	m.size = config->size;
+	m.patience = 1;
+	m.spare_since = POOL_NEVER;
+	m.counter = m.cold = UINT64_C(1) << 40;
 	breaker_init(&m.breaker, &m.config.breaker, 0);
 	if ((pool = pool_new(&m.config)) == NULL)
 		_exit(EXIT_NO_VERDICT);
@@ -692,6 +760,14 @@ static void then_it_stops(void)
 	tally->late += m.totals.late;
 	tally->trials += m.trials;
 	tally->given_up += m.given_up;
+	tally->replaced += m.replaced;
+	tally->turns += m.taken_turns;
+	tally->contested += m.contested;
+	tally->probes += m.totals.probes;
+	tally->grown += m.totals.grown;
+	tally->shrunk += m.totals.shrunk;
+	for (unsigned i = 0; i < WHYS; i++)
+		tally->left[i] += m.totals.left[i];
 	tally->nested += m.nested;
 	tally->deepest = m.deepest > tally->deepest ? m.deepest : tally->deepest;
 	pool_free(pool);

@@ -53,11 +53,14 @@ defmodule Krait do
 
   The module is a convenience over `GenServer.call/3`, which is all that a client needs.
 
+  `Krait.Admin` has what operators ask, `Krait.Cluster` makes one of several nodes, `Krait.Doctor` says what
+  stands between this BEAM and a node.
+
   The examples below run against an instance that was started with
   `Krait.start_link(register: Krait.Demo, size: 2, await_ready: true)`.
   """
 
-  alias Krait.Error
+  alias Krait.{Admin, Error}
 
   @typedoc "Where a request goes; see the module's documentation."
   @type pool :: {atom, node} | node | instance | lease
@@ -98,12 +101,16 @@ defmodule Krait do
   Starts a node as an external program that stops with its owner.
 
   Returns once it is published; with `await_ready: true` once its workers are ready too. All options
-  of the node's command line (with underscores), and those of `:krait.start_link/1`, are understood; a
-  wrong one is refused with what was expected and what was got:
+  of the node's command line (with underscores), and those of `:krait.start_link/1`, are understood.
+  Several pools in one node, which share what stands beside `pools`:
+
+      {Krait, name: "krait", pools: [default: [size: 8], gpu: [size: 1..2, python: "/opt/gpu/bin/python3"]]}
+
+  A wrong option is refused with what was expected and what was got:
 
       iex> {:error, error} = Krait.start_link(size: 0)
       iex> Exception.message(error)
-      "option size: expected an integer of at least 1, got: 0"
+      "option size: expected an integer of at least 1, or {Least, Most}, got: 0"
   """
   @spec start_link(options) :: {:ok, pid} | {:error, Error.t()}
   def start_link(options \\ []), do: wrap(:krait.start_link(options), [])
@@ -233,7 +240,8 @@ defmodule Krait do
   """
   @spec stream(pool, name, name, list, options) :: Enumerable.t()
   def stream(pool, module, function, args \\ [], options \\ []) do
-    Krait.Stream.new(pool, module, function, args, options)
+    open = fn -> open_stream(pool, module, function, args, options) end
+    Krait.Stream.new(open, {module, function}, options)
   end
 
   @doc """
@@ -406,98 +414,37 @@ defmodule Krait do
   @spec workers(pool) :: result([map])
   def workers(pool), do: wrap(:krait.workers(pool), pool: pool)
 
-  @doc """
-  Sets how many workers there are, 1 to 1024.
+  @doc "See `Krait.Admin.resize/2`."
+  @spec resize(pool, pos_integer | Range.t()) :: on_done
+  defdelegate resize(pool, size), to: Admin
 
-  A pool that shrinks cuts no call: whoever is too many leaves when it is free.
-
-      iex> Krait.resize(Krait.Demo, 3)
-      :ok
-      iex> Krait.await_ready(Krait.Demo)
-      :ok
-      iex> Krait.resize(Krait.Demo, 2)
-      :ok
-  """
-  @spec resize(pool, pos_integer) :: on_done
-  def resize(pool, size), do: wrap(:krait.resize(pool, size), pool: pool)
-
-  @doc """
-  Lets calls wait from now on, until `resume/1`. What runs, and leases, go on.
-
-      iex> Krait.pause(Krait.Demo)
-      :ok
-      iex> call = Task.async(fn -> Krait.call(Krait.Demo, "math", "sqrt", [4.0]) end)
-      iex> Krait.resume(Krait.Demo)
-      :ok
-      iex> Task.await(call)
-      {:ok, 2.0}
-  """
+  @doc "See `Krait.Admin.pause/1`."
   @spec pause(pool) :: on_done
-  def pause(pool), do: wrap(:krait.pause(pool), pool: pool)
+  defdelegate pause(pool), to: Admin
 
-  @doc """
-  Ends a pause, or a drain: those who still wait for that hear `{:error, error}`, its kind `:resumed`.
-  """
+  @doc "See `Krait.Admin.resume/1`."
   @spec resume(pool) :: on_done
-  def resume(pool), do: wrap(:krait.resume(pool), pool: pool)
+  defdelegate resume(pool), to: Admin
 
-  @doc """
-  Refuses new requests (`:draining`) and waits until the last one has finished.
-
-  After `timeout:` milliseconds it does not wait any longer, and the drain goes on. `resume/1` ends it.
-
-      iex> Krait.drain(Krait.Demo, timeout: 5_000)
-      :ok
-      iex> {:error, error} = Krait.call(Krait.Demo, "math", "sqrt", [4.0])
-      iex> error.kind
-      :draining
-      iex> Krait.resume(Krait.Demo)
-      :ok
-  """
+  @doc "See `Krait.Admin.drain/2`."
   @spec drain(pool, [{:timeout, timeout}]) :: on_done
-  def drain(pool, options \\ []) do
-    wrap(:krait.drain(pool, Keyword.get(options, :timeout, :infinity)), pool: pool)
-  end
+  defdelegate drain(pool, options \\ []), to: Admin
 
-  @doc """
-  Loads the Python code anew, without losing a call.
-
-  A fresh interpreter does the preload beside the old one. When that is done (`:ok`), all workers are
-  replaced by new ones, one by one, each when it is free. When it fails the error says why
-  (`{:start_failed, detail}`), and nothing has changed.
-
-      :ok = Krait.reload(MyApp.Python)
-  """
+  @doc "See `Krait.Admin.reload/1`."
   @spec reload(pool) :: on_done
-  def reload(pool), do: wrap(:krait.reload(pool), pool: pool)
+  defdelegate reload(pool), to: Admin
 
-  @doc """
-  Replaces one worker, by its `id` in `workers/1`: another one starts first, then it leaves when it is
-  free. Sessions that live in it end.
-
-      {:ok, [worker | _]} = Krait.workers(MyApp.Python)
-      :ok = Krait.recycle(MyApp.Python, worker.id)
-
-      iex> {:error, error} = Krait.recycle(Krait.Demo, 0)
-      iex> error.reason
-      {:no_worker, 0}
-  """
+  @doc "See `Krait.Admin.recycle/2`."
   @spec recycle(pool, non_neg_integer) :: on_done
-  def recycle(pool, worker), do: wrap(:krait.recycle(pool, worker), pool: pool)
+  defdelegate recycle(pool, worker), to: Admin
 
-  @doc """
-  Kills one worker at once, by its `id` in `workers/1`; another one takes its place.
-
-  Its call hears `:worker_exit`, unless it may run again (`:retry`).
-
-      iex> {:ok, workers} = Krait.workers(Krait.Demo)
-      iex> Krait.kill(Krait.Demo, List.last(workers).id)
-      :ok
-      iex> Krait.await_ready(Krait.Demo)
-      :ok
-  """
+  @doc "See `Krait.Admin.kill/2`."
   @spec kill(pool, non_neg_integer) :: on_done
-  def kill(pool, worker), do: wrap(:krait.kill(pool, worker), pool: pool)
+  defdelegate kill(pool, worker), to: Admin
+
+  @doc "Checks what stands between this BEAM and a node; see `Krait.Doctor`."
+  @spec doctor(pool) :: :ok | :error
+  defdelegate doctor(pool), to: Krait.Doctor, as: :run
 
   @doc """
   Stops a node: an instance of this BEAM and its process, or any other by its name.

@@ -213,16 +213,15 @@ class Desk(Hearing):
                         self.inner.add(frame[1])
                         self.open[-frame[1]] = _NEVER
             if self.channel.pending:
-                self._nudge()
+                self.nudge()
             for frame in works:
                 self._work(frame)
         finally:
             self._interrupt.release(was)
 
-    def _nudge(self) -> None:
-        """There is something for others that no poll() tells of."""
+    def nudge(self) -> None:
         for seat in list(self._all_seats):
-            seat.wake()
+            seat.ring()
         for loop in list(self._watched):
             call_in_loop(loop, partial(self._readable, loop))
 
@@ -286,7 +285,7 @@ class Desk(Hearing):
         self.inner.discard(id_)
         self.open.pop(-id_, None)
         if not self._is_main():
-            self._nudge()  # the main thread may wait for just that
+            self.nudge()  # the main thread may wait for just that
 
     def _lost(self) -> None:
         """The node is gone: nothing that is waited for will come."""

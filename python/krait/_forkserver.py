@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 import msgpack
 
-from krait import _process, _worker
+from krait import _limits, _process, _worker
 from krait._codec import make_decoder
 from krait._exits import (
     EXIT_BAD_FRAME,
@@ -120,9 +120,10 @@ class ForkServer:
 
     def _packet(self, packet: list[Any], fds: list[int]) -> None:
         kind, numbers = (packet[0], packet[1:]) if packet else (None, [])
-        whole = all(type(number) is int for number in numbers)
+        cgroup = numbers.pop() if kind == "start" and len(numbers) == 3 else ""
+        whole = all(type(number) is int for number in numbers) and type(cgroup) is str
         if kind == "start" and len(numbers) == 2 and whole and len(fds) == WORKER_FDS:
-            self._start(numbers[0], numbers[1], fds)
+            self._start(numbers[0], numbers[1], cgroup, fds)
         elif kind == "reap" and len(numbers) == 1 and whole and not fds:
             self._reap(numbers[0])
         else:
@@ -132,7 +133,7 @@ class ForkServer:
                 self._control.send("fork_failed", numbers[0], f"start with {len(fds)} descriptors")
             log.warning("fork server: refused a packet %.200r with %d descriptors", packet, len(fds))
 
-    def _start(self, worker_id: int, index: int, fds: list[int]) -> None:
+    def _start(self, worker_id: int, index: int, cgroup: str, fds: list[int]) -> None:
         try:
             with warnings.catch_warnings():  # threads of the preload's: the operator chose to fork
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -145,7 +146,7 @@ class ForkServer:
                 for fd in fds:
                     os.close(fd)
         if pid == 0:
-            self._become_worker(fds, index)
+            self._become_worker(fds, index, cgroup)
         try:
             os.setpgid(pid, pid)  # both sides do, so that neither need wait for the other
         except OSError:
@@ -153,7 +154,7 @@ class ForkServer:
         self._living.add(pid)
         self._control.send("forked", worker_id, pid)
 
-    def _become_worker(self, fds: list[int], index: int) -> NoReturn:
+    def _become_worker(self, fds: list[int], index: int, cgroup: str) -> NoReturn:
         """In the child. Short, for its time is part of every start."""
         code = EXIT_INTERNAL
         try:
@@ -165,10 +166,14 @@ class ForkServer:
             os.close(self._wakeup)
             os.close(self._wakeup_write)
             _process.take_output(fds[1], fds[2])
+            _limits.take_on(self._settings, index, cgroup)
             if self._settings.method == "spawn":
                 exec_worker(fds[0], self._settings, index)
             _reseed()
             _worker.run(socket.socket(fileno=fds[0]), self._settings, index)
+        except _limits.Refused as error:
+            write_stderr(f"krait: {error}\n")
+            code = EXIT_START_FAILED
         except BaseException as error:
             _worker.last_words(error)
             code = EXIT_START_FAILED
@@ -272,6 +277,11 @@ def main(arguments: list[str]) -> NoReturn:
     control = Control(sock)
     settings = _setup(control)
     _process.die_with_parent(settings.node_pid)
+    if settings.cwd:
+        try:
+            _change_directory(settings.cwd)
+        except _limits.Refused as error:
+            _fail(control, str(error), EXIT_START_FAILED)
     if settings.method == "fork":
         try:
             preload(settings)
@@ -282,6 +292,17 @@ def main(arguments: list[str]) -> NoReturn:
     gc.freeze()  # what is here now is shared with the workers: the collector need not touch it
     control.send("ready", os.getpid(), _worker.versions())
     server.run()
+
+
+def _change_directory(path: str) -> None:
+    """And in sys.path, where _start.py has put the other."""
+    try:
+        before = os.getcwd()
+    except OSError:  # the directory is gone
+        before = ""
+    _limits.change_directory(path)
+    if sys.path[:1] == [before]:
+        sys.path[0] = os.getcwd()
 
 
 def _setup(control: Control) -> Settings:

@@ -45,6 +45,7 @@ class Hearing(Engine):
         self.inner: set[int] = set()  # calls within calls, by id
         self._loops = Loops(self)
         self._reading = threading.Lock()
+        self._looks = False  # for INTERRUPT frames, just now
         self._main = running.thread = threading.get_ident()
         interrupt.whose = self._whose
         _swallowed.install(self._swallowed)
@@ -101,14 +102,21 @@ class Hearing(Engine):
 
     def _arrived_interrupts(self) -> list[int]:
         """Takes the INTERRUPT frames out of what has come; their ids."""
-        if not self._reading.acquire(blocking=False):
-            return []  # another thread is at it, and will find them
+        self._looks = True
         try:
-            return [self.decode(body)[1] for body in self.channel.take(_is_interrupt)]
+            with self._reading:  # another thread that reads does not wait for anything while it does
+                ids = [self.decode(body)[1] for body in self.channel.take(_is_interrupt)]
         except BadFrame as error:
             self._broken(error)
         finally:
-            self._reading.release()
+            self._looks = False
+        if self.channel.pending:  # and this may be just before a poll(), or in it
+            self.nudge()
+        return ids
+
+    def nudge(self) -> None:
+        """There is something for those who wait that no poll() tells of."""
+        raise NotImplementedError
 
     def _whose(self, frame: FrameType | None) -> bool:
         """A signal has come while user code runs here: whether it means that code, on the top of the stack.
@@ -116,7 +124,7 @@ class Hearing(Engine):
         if self._to_come > 0:
             self._to_come -= 1
             return False
-        if self._hears:
+        if self._hears or self._looks:
             return False  # of a storm of signals one at a time is enough
         self._hears = True
         try:

@@ -38,10 +38,14 @@ class Seat:
     def wake(self) -> None:
         """From any thread; from its own there is no need."""
         if threading.get_ident() != self.thread:
-            try:
-                self._cord.send(b".")
-            except OSError:  # it was told often enough, or its thread is just ending
-                pass
+            self.ring()
+
+    def ring(self) -> None:
+        """The same, also from a signal handler of its own thread: its next poll() does not wait."""
+        try:
+            self._cord.send(b".")
+        except OSError:  # it was told often enough, or its thread is just ending
+            pass
 
     def __del__(self) -> None:
         # Sockets, for another thread may be in wake() just now: a number might be another file by then.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from krait._codec import DEFAULT_MAX_DEPTH, DEFAULT_MAX_RESULT_BYTES
@@ -25,6 +25,11 @@ class Settings:
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
     path: tuple[str, ...] = ()
     slots: int = 1  # calls at a time
+    indexed_env: tuple[str, ...] = ()  # NAME=VALUE with {index}; others are in the environment already
+    cwd: str = ""  # "": the node's
+    nice: int = 0
+    oom_score_adj: int = 0
+    limits: dict[str, int] = field(default_factory=dict)  # resource limits, by name
 
     @staticmethod
     def from_map(setup: Any) -> Settings:
@@ -55,6 +60,11 @@ class Settings:
             max_result_bytes=_get(setup, "max_result_bytes", int, defaults.max_result_bytes),
             path=_strings(setup, "path"),
             slots=slots,
+            indexed_env=_strings(setup, "indexed_env"),
+            cwd=_get(setup, "cwd", str, defaults.cwd),
+            nice=_get(setup, "nice", int, defaults.nice),
+            oom_score_adj=_get(setup, "oom_score_adj", int, defaults.oom_score_adj),
+            limits=_numbers(setup, "limits"),
         )
 
 
@@ -72,3 +82,10 @@ def _strings(setup: dict[str, Any], key: str) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise ValueError(f"setup: {key} holds strings, got {values!r}")
     return tuple(values)
+
+
+def _numbers(setup: dict[str, Any], key: str) -> dict[str, int]:
+    values: dict[str, int] = _get(setup, key, dict, {})
+    if not all(isinstance(name, str) and type(value) is int for name, value in values.items()):
+        raise ValueError(f"setup: {key} maps strings to ints, got {values!r}")
+    return values

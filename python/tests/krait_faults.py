@@ -167,6 +167,11 @@ def no_memory() -> bytes:
     return bytes(1 << 60)
 
 
+def read_file(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
 def hang() -> NoReturn:
     """A loop in Python: can be interrupted."""
     print("begun", flush=True)

@@ -198,13 +198,13 @@ class Server:
         self.expect("ready")
         return self
 
-    def start(self, index: int = 0) -> tuple[int, Wire]:
+    def start(self, index: int = 0, *cgroup: str) -> tuple[int, Wire]:
         """Asks for a worker; its pid and its wire, HELLO still to come."""
         worker_id = next(self._ids)
         ours, theirs = socket.socketpair()
         out, out_write = os.pipe()
         err, err_write = os.pipe()
-        self.send("start", worker_id, index, fds=(theirs.fileno(), out_write, err_write))
+        self.send("start", worker_id, index, *cgroup, fds=(theirs.fileno(), out_write, err_write))
         theirs.close()
         os.close(out_write)
         os.close(err_write)

@@ -11,6 +11,7 @@ from support import Worker
 
 import krait
 from krait import _exits
+from krait._seat import Seat
 from krait._terms import Atom, Pid
 
 M = "krait_callbacks"
@@ -523,6 +524,43 @@ def test_an_interrupt_of_the_outer_call_waits_until_the_inner_has_ended(wire, ou
         assert wire.asked(call_id, "cancel")[0] == id_
         assert failure(wire.answered(call_id))[0] == "KeyboardInterrupt"
         wire.alive()
+
+
+def outer_interrupted_as_inner_is_answered(wire, inner):
+    call_id = wire.cast("async_call", PID, "x")
+    id_ = wire.asked(call_id)[0]
+    within = wire.cast(inner, PID, *(["z"] if inner == "call" else []))
+    inner_id = wire.asked(within)[0]
+    assert wire.worker.read_line(wire.worker.out) == b"begun\n"
+    wire.worker.send([3, call_id])
+    wire.reply(inner_id, "w")
+    os.kill(wire.worker.pid, signal.SIGINT)
+    frames = {frame[0]: frame for frame in (wire.worker.receive() for _ in range(3))}  # in any order
+    assert frames[2][1:3] == [within, "w"]
+    assert frames[3][1:4] == [call_id, "python", "KeyboardInterrupt"]
+    assert frames[7][1:4] == [id_, call_id, "cancel"]
+    wire.alive()
+
+
+def test_an_answer_that_a_signal_handler_read_is_not_waited_for(monkeypatch):
+    """Who hears the signal looks for its frame, and may find others: just before a poll, that would not tell."""
+    poll = Seat.poll
+
+    def late(seat, seconds):
+        engine = krait._context.engine
+        if engine.inner:
+            print("begun", flush=True)
+            while not engine.channel.pending:
+                pass
+        return poll(seat, seconds)
+
+    monkeypatch.setattr(Seat, "poll", late)
+    with Worker() as worker:
+        outer_interrupted_as_inner_is_answered(Node(worker), "call")
+
+
+def test_an_answer_that_a_signal_handler_read_is_not_awaited(wire):
+    outer_interrupted_as_inner_is_answered(wire, "busy_then_awaits")
 
 
 def test_an_exception_of_an_inner_call_is_its_own(wire):

@@ -111,13 +111,23 @@ static void look_at_request(const struct request *req, enum request_target targe
 		MUST(target == TARGET_POOL);
 		break;
 	case VERB_END_SESSION:
-		MUST(target == TARGET_POOL && req->session != NULL);
+		MUST((target == TARGET_POOL || target == TARGET_NODE) && req->session != NULL);
+		break;
+	case VERB_SET:
+		MUST(target == TARGET_POOL || target == TARGET_NODE);
+		MUST(inside(req->option) && req->option.len > 0 && is_inside(req->value));
+		break;
+	case VERB_SUBSCRIBE:
+		MUST(req->topics != 0);
+		break;
+	case VERB_REQUESTS:
+		MUST(req->count >= 1 && req->count <= REQUEST_LIST_MAX);
 		break;
 	case VERB_PING:
 		break;
 	case VERB_RESIZE:
 		MUST(target != TARGET_LEASE && target != TARGET_STREAM);
-		MUST(req->count >= 1 && req->count <= 1024);
+		MUST(req->least >= 1 && req->least <= req->count && req->count <= 1024);
 		break;
 	case VERB_GIVE_AWAY:
 		MUST(target == TARGET_LEASE);

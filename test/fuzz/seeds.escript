@@ -308,7 +308,7 @@ sentences() ->
      "{call, m, f, [], [{session, {user, 7}}, {session_mode, hint}]}", "{call, m, f, [], #{session => 1, session_mode => fail_fast}}",
      "{call, m, f, [], [{session, 1}, {session, 2}]}", "{call, m, f, [], [{session_mode, strict}]}", "{call, m, f, [], [{session_mode, loose}]}",
      "{call, m, f, [], [{session, 1}, {owner, me}]}", "{checkout, {session, x}, [{session_mode, strict}]}", "{checkout, {session, x, y}}",
-     "{end_session, #{a => 1, b => 2}}", "end_session", "sessions", "{resize, 4}", "{resize, 0}", "pause", "resume", "drain", "reload", "{recycle, 7}", "{kill, 7}", "{kill, me}",
+     "{end_session, #{a => 1, b => 2}}", "end_session", "sessions", "{resize, 4}", "{resize, 0}", "{resize, {2, 8}}", "{resize, {8, 2}}", "{reload, config}", "pools", "peers", "requests", "{requests, 3}", "{requests, 0}", "{cancel, 17}", "{cancel, x}", "config", "{set, size, 4}", "{set, <<\"log_level\">>, debug}", "{set, 1, 2}", "{subscribe, log}", "{subscribe, [log, events]}", "{subscribe, [x]}", "unsubscribe", "pause", "resume", "drain", "reload", "{recycle, 7}", "{kill, 7}", "{kill, me}",
      "{m, f, []}", "{m, f, [1|2]}", "{'', f, []}"].
 
 parsed(Text) ->

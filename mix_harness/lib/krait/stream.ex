@@ -14,34 +14,27 @@ defmodule Krait.Stream do
   @demand 16
 
   @doc """
-  An enumerable; see `Krait.stream/5`.
+  An enumerable over the stream that `open` opens; see `Krait.stream/5`.
   """
-  @spec new(Krait.pool(), Krait.name(), Krait.name(), list, Krait.options()) :: Enumerable.t()
-  def new(pool, module, function, args, options) do
-    context = [pool: pool, call: {module, function}]
-
-    Stream.resource(
-      fn -> open(pool, {module, function, args}, options, context) end,
-      &next/1,
-      &close/1
-    )
+  @spec new((() -> Krait.result(Krait.stream())), {Krait.name(), Krait.name()}, Krait.options()) ::
+          Enumerable.t()
+  def new(open, call, options) do
+    Stream.resource(fn -> open(open, call, window(options)) end, &next/1, &close/1)
   end
 
-  defp open(pool, {module, function, args}, options, context) do
-    case :krait.stream(pool, module, function, args, options) do
+  defp open(open, call, window) do
+    case open.() do
       {:ok, stream} ->
-        window = window(options)
-
         %{
           stream: stream,
           monitor: Process.monitor(stream),
           window: window,
           due: window,
-          context: context
+          context: [pool: stream, call: call]
         }
 
-      {:error, reason} ->
-        raise Error.new(reason, context)
+      {:error, error} ->
+        raise error
     end
   end
 

@@ -20,7 +20,8 @@ defmodule Krait.ChaosWorkersTest do
             {:ok, sum} when sum == nonce + 1 -> :right
             {:ok, _} -> :wrong
             {:error, {:worker_exit, %{}}} -> :worker_exit
-            {:error, {:timeout, :call}} -> :timeout
+            # in the queue as well, where this machine is busy and every worker has been stopped
+            {:error, {:timeout, _}} -> :timeout
             other -> other
           end
 

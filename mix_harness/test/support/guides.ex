@@ -14,6 +14,15 @@ for path <- Path.wildcard(Path.expand("../../../docs/guides/*.md", __DIR__)) do
   end
 end
 
+defmodule Krait.Guides do
+  @moduledoc "Made again when there is another guide."
+  @pattern Path.expand("../../../docs/guides/*.md", __DIR__)
+  @paths Path.wildcard(@pattern)
+
+  @doc false
+  def __mix_recompile__?, do: Path.wildcard(@pattern) != @paths
+end
+
 defmodule Krait.GuideEcho do
   @moduledoc "The process that the guide to calling back calls."
   use GenServer

@@ -42,7 +42,13 @@ defmodule Krait.Runner do
 
   @doc "Another BEAM with this one's code and cookie; controlled by its standard input and output."
   @spec start_peer() :: {pid, node}
-  def start_peer do
+  def start_peer, do: start_peer([~c"-hidden", ~c"-connect_all", ~c"false"])
+
+  @doc "One that is not hidden, as :pg wants it; it connects to nobody by itself."
+  @spec start_visible_peer() :: {pid, node}
+  def start_visible_peer, do: start_peer([~c"-connect_all", ~c"false"])
+
+  defp start_peer(args) do
     name = ~c"peer_#{System.pid()}_#{System.unique_integer([:positive])}"
     cookie = Atom.to_charlist(Node.get_cookie())
     code = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
@@ -54,7 +60,7 @@ defmodule Krait.Runner do
         longnames: true,
         connection: :standard_io,
         wait_boot: 30_000,
-        args: [~c"-hidden", ~c"-connect_all", ~c"false", ~c"-setcookie", cookie | code]
+        args: args ++ [~c"-setcookie", cookie | code]
       })
 
     # A peer that was halted may be ending by itself at this very moment.

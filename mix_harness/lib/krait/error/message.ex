@@ -110,6 +110,23 @@ defmodule Krait.Error.Message do
     "there is no worker #{inspect(id)}: workers/1 has the ids of those that there are"
   end
 
+  def text({:no_request, id}, _) do
+    "there is no request #{inspect(id)}: it has ended, or never was; Krait.Admin.requests/2 has the ids"
+  end
+
+  def text(:cancelled, _), do: "an operator cancelled it"
+
+  def text({:forbidden, verb, role}, _) do
+    "this BEAM may not ask for #{verb}: that is for the role #{role}. " <>
+      "The node's options admin and watch name the nodes that may"
+  end
+
+  def text({:bad_config, text}, _),
+    do: "the configuration is wrong, and nothing changed: #{words(text)}"
+
+  def text({:restart_needed, option}, _),
+    do: "option #{option} cannot change while the node runs: restart it"
+
   def text(:resumed, _), do: "the pool was resumed before the last call had finished"
 
   def text(:paused, _), do: "the pool is paused: resume it"
@@ -125,6 +142,14 @@ defmodule Krait.Error.Message do
       else
         "This BEAM is not distributed: start it with --name or --sname, or call Node.start/2"
       end
+  end
+
+  def text({:no_node, []}, cluster), do: "cluster #{inspect(cluster)} has no nodes: join/2 adds one"
+
+  def text({:no_node, states}, cluster) do
+    "no node of cluster #{inspect(cluster)} can be asked: " <>
+      Enum.map_join(states, ", ", fn {{pool, node}, state} -> "#{pool} at #{node} is #{state}" end) <>
+      if(Node.alive?(), do: "", else: ". This BEAM is not distributed")
   end
 
   def text(:noproc, {pool, node}) do

@@ -1,0 +1,501 @@
+/* ctl_view.c - answers for people: a function a view, a table where there are rows.
+ *
+ * Answers come from the node: what is not there is left out, what is of another type is shown as it is, and
+ * all text is made harmless. */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- cells ---- */
+
+static void cell_show(struct table *t, enum colour colour, const uint8_t *term)
+{
+	term_show(table_cell(t, colour), term);
+}
+
+static void cell_ms(struct table *t, const uint8_t *map, const char *key)
+{
+	struct buf *out = table_cell(t, PLAIN);
+
+	if (map_get(map, key) != NULL)
+		text_ms(out, map_uint(map, key));
+}
+
+/* p50 and p99 of a histogram. */
+static void cell_latency(struct table *t, const uint8_t *map)
+{
+	struct buf *out = table_cell(t, PLAIN);
+
+	if (map_uint(map, "max") == 0)
+		return;
+	text_us(out, map_uint(map, "p50"));
+	text_put(out, " / ");
+	text_us(out, map_uint(map, "p99"));
+}
+
+/* "map.of.a" in a map within maps. */
+static const uint8_t *deep(const uint8_t *map, const char *a, const char *b)
+{
+	return map_get(map_get(map, a), b);
+}
+
+enum colour view_state_colour(const uint8_t *state)
+{
+	static const struct {
+		const char *state;
+		enum colour colour;
+	} rows[] = {
+		{ "idle", GREEN },      { "running", GREEN },  { "busy", BLUE },
+		{ "leased", BLUE },     { "probing", YELLOW }, { "starting", YELLOW },
+		{ "draining", YELLOW }, { "paused", YELLOW },  { "queued", YELLOW },
+		{ "stopping", RED },    { "open", RED },       { "half_open", YELLOW },
+	};
+
+	for (size_t i = 0; state != NULL && i < sizeof rows / sizeof rows[0]; i++)
+		if (term_is_atom(state, rows[i].state))
+			return rows[i].colour;
+	return PLAIN;
+}
+
+/* The elements of a list, one after the other; NULL: no more. */
+struct each {
+	const uint8_t *at;
+	uint32_t left;
+};
+
+static struct each each_of(const uint8_t *list)
+{
+	struct each e = { NULL, 0 };
+
+	if (list == NULL || !term_list(list, &e.left, &e.at))
+		e.left = 0;
+	return e;
+}
+
+static const uint8_t *each_next(struct each *e)
+{
+	const uint8_t *element = e->at;
+
+	if (e->left == 0)
+		return NULL;
+	e->left--;
+	e->at = term_skip(element);
+	return element;
+}
+
+/* ---- pools ---- */
+
+static void put_pool_row(struct table *t, const uint8_t *name, const uint8_t *pool)
+{
+	const uint8_t *breaker = map_get(pool, "breaker"), *totals = map_get(pool, "totals");
+	bool open = breaker != NULL && !term_is_atom(breaker, "closed");
+
+	cell_show(t, BOLD, name);
+	cell_show(t, view_state_colour(open ? breaker : map_get(pool, "state")),
+		  open ? breaker : map_get(pool, "state"));
+	text_put(table_cell(t, PLAIN), "%" PRIu64 "/%" PRIu64, map_uint(pool, "ready"),
+		 map_uint(pool, "size"));
+	cell_show(t, PLAIN, map_get(pool, "busy"));
+	cell_show(t, PLAIN, map_get(pool, "leased"));
+	text_put(table_cell(t, map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
+		 "%" PRIu64 "/%" PRIu64, map_uint(pool, "queued"), map_uint(pool, "queue_limit"));
+	cell_show(t, PLAIN, map_get(pool, "sessions"));
+	cell_show(t, PLAIN, map_get(totals, "ok"));
+	text_put(table_cell(t, PLAIN), "%" PRIu64,
+		 map_uint(totals, "answered") - map_uint(totals, "ok"));
+	cell_latency(t, deep(pool, "latency_us", "wait"));
+	cell_latency(t, deep(pool, "latency_us", "call"));
+}
+
+/* Whether the row is of the pool that was asked for, if one was. */
+static bool is_wanted(const struct ctl_args *a, const uint8_t *pool)
+{
+	return a->pool == NULL || pool == NULL || term_is_atom(pool, a->pool);
+}
+
+static void put_pools(const struct ctl_args *a, const uint8_t *status, const struct look *look,
+		      struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "POOL", false, true },        { "STATE", false, false },
+		{ "READY", true, false },       { "BUSY", true, false },
+		{ "LEASED", true, false },      { "QUEUED", true, false },
+		{ "SESSIONS", true, false },    { "OK", true, false },
+		{ "ERRORS", true, false },      { "WAIT p50/p99", true, true },
+		{ "CALL p50/p99", true, true },
+	};
+	const uint8_t *pools = map_get(status, "pools"), *at;
+	uint32_t count = 0;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	if (pools != NULL && term_map(pools, &count, &at))
+		for (; count > 0; count--, at = term_skip(term_skip(at)))
+			if (is_wanted(a, at))
+				put_pool_row(&t, at, term_skip(at));
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+/* ---- status ---- */
+
+static void put_last_errors(const struct ctl_args *a, const uint8_t *status, struct buf *out)
+{
+	const uint8_t *pools = map_get(status, "pools"), *at, *last;
+	uint32_t count = 0;
+
+	if (pools == NULL || !term_map(pools, &count, &at))
+		return;
+	for (; count > 0; count--, at = term_skip(term_skip(at))) {
+		last = map_get(term_skip(at), "last_error");
+		if (last == NULL || term_is_atom(last, "nil") || !is_wanted(a, at))
+			continue;
+		text_put(out, "\n");
+		term_show(out, at);
+		text_put(out, ": the last start that failed: ");
+		ctl_reason_put(last, out);
+		text_put(out, "\n");
+	}
+}
+
+static void put_status(const struct ctl_args *a, const uint8_t *status, const struct look *look,
+		       struct buf *out)
+{
+	struct buf name = { 0 };
+
+	term_show(&name, map_get(status, "node"));
+	look_put(look, BOLD, out, (const char *)name.data, name.len);
+	buf_free(&name);
+	text_put(out, "  krait ");
+	term_show(out, map_get(status, "version"));
+	text_put(out, ", process %" PRIu64 ", up ", map_uint(status, "os_pid"));
+	text_ms(out, map_uint(status, "uptime_ms"));
+	text_put(out, ", %" PRIu64 " peer%s\n\n", map_uint(status, "peers"),
+		 map_uint(status, "peers") == 1 ? "" : "s");
+	put_pools(a, status, look, out);
+	put_last_errors(a, status, out);
+}
+
+/* ---- lists ---- */
+
+/* {M, F} as M.F. */
+static void show_function(struct buf *out, const uint8_t *call)
+{
+	const uint8_t *at;
+	uint32_t arity;
+
+	if (call == NULL || !term_tuple(call, &arity, &at) || arity < 2) {
+		term_show(out, call);
+		return;
+	}
+	term_show(out, at);
+	text_put(out, ".");
+	term_show(out, term_skip(at));
+}
+
+void view_workers(const uint8_t *list, const struct look *look, struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "WORKER", true, false }, { "POOL", false, true },       { "STATE", false, false },
+		{ "SINCE", true, false },  { "PID", true, false },        { "MEMORY", true, false },
+		{ "CALLS", true, false },  { "SESSIONS", true, false },   { "DOES", false, true },
+		{ "FOR", false, true },    { "LAST ERROR", false, true },
+	};
+	struct each e = each_of(list);
+	const uint8_t *w;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	while ((w = each_next(&e)) != NULL) {
+		const uint8_t *retiring = map_get(w, "retiring");
+		struct buf *state;
+
+		cell_show(&t, BOLD, map_get(w, "id"));
+		cell_show(&t, PLAIN, map_get(w, "pool"));
+		state = table_cell(&t, view_state_colour(map_get(w, "state")));
+		term_show(state, map_get(w, "state"));
+		if (retiring != NULL && term_is_atom(retiring, "true"))
+			text_put(state, ", leaves");
+		cell_ms(&t, w, "since_ms");
+		cell_show(&t, PLAIN, map_get(w, "os_pid"));
+		text_bytes(table_cell(&t, PLAIN), map_uint(w, "rss_bytes"));
+		cell_show(&t, PLAIN, map_get(w, "calls"));
+		cell_show(&t, PLAIN, map_get(w, "sessions"));
+		show_function(table_cell(&t, PLAIN), map_get(w, "call"));
+		cell_show(&t, DIM, map_get(w, "caller"));
+		cell_show(&t, RED, map_get(w, "last_error"));
+	}
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+static void put_requests(const uint8_t *list, const struct look *look, struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "REQUEST", true, false }, { "POOL", false, true },      { "STATE", false, false },
+		{ "AGE", true, false },     { "VERB", false, false },     { "WHAT", false, true },
+		{ "WORKER", true, false },  { "PRIORITY", false, false }, { "CALLER", false, true },
+	};
+	struct each e = each_of(list);
+	const uint8_t *r;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	while ((r = each_next(&e)) != NULL) {
+		const uint8_t *module = map_get(r, "module");
+		struct buf *what;
+
+		cell_show(&t, BOLD, map_get(r, "id"));
+		cell_show(&t, PLAIN, map_get(r, "pool"));
+		cell_show(&t, view_state_colour(map_get(r, "state")), map_get(r, "state"));
+		cell_ms(&t, r, "age_ms");
+		cell_show(&t, PLAIN, map_get(r, "verb"));
+		what = table_cell(&t, PLAIN);
+		term_show(what, module);
+		if (what->len > 0)
+			text_put(what, ".");
+		term_show(what, map_get(r, "function"));
+		cell_show(&t, PLAIN, map_get(r, "worker"));
+		cell_show(&t, PLAIN, map_get(r, "priority"));
+		cell_show(&t, DIM, map_get(r, "caller"));
+	}
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+static void put_peers(const uint8_t *list, const struct look *look, struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "PEER", false, true },       { "ROLE", false, false },
+		{ "USER", false, false },      { "UP", true, false },
+		{ "OPENED BY", false, false }, { "REQUESTS", true, false },
+		{ "HOLDS", true, false },      { "MONITORS", true, false },
+		{ "UNSENT", true, false },
+	};
+	struct each e = each_of(list);
+	const uint8_t *p;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	while ((p = each_next(&e)) != NULL) {
+		const uint8_t *dialled = map_get(p, "dialled");
+
+		cell_show(&t, BOLD, map_get(p, "name"));
+		cell_show(&t, PLAIN, map_get(p, "role"));
+		cell_show(&t, PLAIN, map_get(p, "user"));
+		cell_ms(&t, p, "up_ms");
+		text_put(table_cell(&t, PLAIN), "%s",
+			 dialled != NULL && term_is_atom(dialled, "true") ? "us" : "it");
+		cell_show(&t, PLAIN, map_get(p, "requests"));
+		cell_show(&t, PLAIN, map_get(p, "holdings"));
+		cell_show(&t, PLAIN, map_get(p, "monitors"));
+		text_bytes(table_cell(&t, PLAIN), map_uint(p, "unsent_bytes"));
+	}
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+static void put_sessions(const uint8_t *list, const struct look *look, struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "SESSION", false, true },
+		{ "WORKER", true, false },
+		{ "CALLS", true, false },
+		{ "IDLE", true, false },
+	};
+	struct each e = each_of(list);
+	const uint8_t *s;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	while ((s = each_next(&e)) != NULL) {
+		cell_show(&t, BOLD, map_get(s, "id"));
+		cell_show(&t, PLAIN, map_get(s, "worker"));
+		cell_show(&t, PLAIN, map_get(s, "calls"));
+		cell_ms(&t, s, "idle_ms");
+	}
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+/* ---- options ---- */
+
+/* A row for each option of a map; `changes`: its values are {Old, New}. */
+static void put_options(struct table *t, const char *where, const uint8_t *pool,
+			const uint8_t *options)
+{
+	const uint8_t *at;
+	uint32_t count;
+
+	if (options == NULL || !term_map(options, &count, &at))
+		return;
+	for (; count > 0; count--, at = term_skip(term_skip(at))) {
+		struct buf *out = table_cell(t, DIM);
+
+		text_put(out, "%s", where);
+		if (pool != NULL)
+			term_show(out, pool);
+		cell_show(t, BOLD, at);
+		cell_show(t, PLAIN, term_skip(at));
+	}
+}
+
+static void put_config(const struct ctl_args *a, const uint8_t *config, const struct look *look,
+		       struct buf *out)
+{
+	static const struct column columns[] = {
+		{ "OF", false, false },
+		{ "OPTION", false, false },
+		{ "VALUE", false, true },
+	};
+	const uint8_t *pools = map_get(config, "pools"), *at;
+	uint32_t count = 0;
+	struct table t;
+
+	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	if (a->pool == NULL)
+		put_options(&t, "node", NULL, map_get(config, "node"));
+	if (pools != NULL && term_map(pools, &count, &at))
+		for (; count > 0; count--, at = term_skip(term_skip(at)))
+			if (is_wanted(a, at))
+				put_options(&t, "pool ", at, term_skip(at));
+	table_print(&t, look, out);
+	table_free(&t);
+}
+
+/* {Old, New} as `Old -> New`. */
+static void show_change(struct buf *out, const uint8_t *change)
+{
+	const uint8_t *at;
+	uint32_t arity;
+
+	if (!term_tuple(change, &arity, &at) || arity != 2) {
+		term_show(out, change);
+		return;
+	}
+	term_show(out, at);
+	text_put(out, " -> ");
+	term_show(out, term_skip(at));
+}
+
+static unsigned put_changes_of(const char *where, const uint8_t *pool, const uint8_t *map,
+			       struct buf *out)
+{
+	const uint8_t *at;
+	uint32_t count, shown = 0;
+
+	if (map != NULL && !term_map(map, &count, &at)) { /* added, removed */
+		text_put(out, "%s", where);
+		term_show(out, pool);
+		text_put(out, ": ");
+		term_show(out, map);
+		text_put(out, "\n");
+		return 1;
+	}
+	for (; map != NULL && shown < count; shown++, at = term_skip(term_skip(at))) {
+		text_put(out, "%s", where);
+		if (pool != NULL)
+			term_show(out, pool);
+		text_put(out, ": ");
+		term_show(out, at);
+		text_put(out, ": ");
+		show_change(out, term_skip(at));
+		text_put(out, "\n");
+	}
+	return shown;
+}
+
+static void put_changes(const struct ctl_args *a, const uint8_t *answer, struct buf *out)
+{
+	const uint8_t *pools = map_get(answer, "pools"), *at, *first;
+	uint32_t count = 0, restarts = 0;
+	unsigned shown;
+
+	if (term_is_atom(answer, "ok")) {
+		text_put(out, "%s\n", a->verb->done);
+		return;
+	}
+	if (term_kind(answer) == TERM_TUPLE) {
+		show_change(out, answer);
+		text_put(out, "\n");
+		return;
+	}
+	shown = put_changes_of("node", NULL, map_get(answer, "node"), out);
+	if (pools != NULL && term_map(pools, &count, &at))
+		for (; count > 0; count--, at = term_skip(term_skip(at)))
+			shown += put_changes_of("pool ", at, term_skip(at), out);
+	first = map_get(answer, "restart");
+	if (first != NULL && term_list(first, &restarts, &at) && restarts > 0) {
+		text_put(out, "only after a restart of the node: ");
+		term_show(out, first);
+		text_put(out, "\n");
+	} else if (shown == 0) {
+		text_put(out, "nothing has changed\n");
+	}
+}
+
+/* ---- values ---- */
+
+static void put_value(const uint8_t *answer, struct buf *out)
+{
+	struct span text;
+
+	if (term_binary(answer, &text) && term_utf8(text.at, text.len))
+		text_safe(out, text.at, text.len, true);
+	else
+		ctl_json_put(out, answer, 0);
+	text_put(out, "\n");
+}
+
+static void put_pong(const uint8_t *answer, struct buf *out)
+{
+	int64_t us;
+
+	text_put(out, "pong");
+	if (term_int(answer, &us) && us >= 0) {
+		text_put(out, " by a worker in ");
+		text_us(out, (uint64_t)us);
+	}
+	text_put(out, "\n");
+}
+
+void ctl_view_put(const struct ctl_args *a, const uint8_t *answer, const struct look *look,
+		  struct buf *out)
+{
+	switch (a->verb->view) {
+	case VIEW_STATUS:
+		put_status(a, answer, look, out);
+		break;
+	case VIEW_POOLS:
+		put_pools(a, answer, look, out);
+		break;
+	case VIEW_WORKERS:
+		view_workers(answer, look, out);
+		break;
+	case VIEW_REQUESTS:
+		put_requests(answer, look, out);
+		break;
+	case VIEW_PEERS:
+		put_peers(answer, look, out);
+		break;
+	case VIEW_SESSIONS:
+		put_sessions(answer, look, out);
+		break;
+	case VIEW_CONFIG:
+		put_config(a, answer, look, out);
+		break;
+	case VIEW_CHANGES:
+		put_changes(a, answer, out);
+		break;
+	case VIEW_PONG:
+		put_pong(answer, out);
+		break;
+	case VIEW_DONE:
+		text_put(out, "%s\n", a->verb->done);
+		break;
+	case VIEW_VALUE:
+		put_value(answer, out);
+		break;
+	}
+}
