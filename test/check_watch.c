@@ -145,6 +145,7 @@ static bool swallow(void *arg, const char *line, size_t len)
 START_TEST(the_ring_has_the_last_lines_by_number)
 {
 	const struct log_ring_line *line;
+	char text[32];
 
 	log_set_sink(swallow, NULL);
 	log_line(LOG_INFO, "nobody", "keeps this");
@@ -152,8 +153,12 @@ START_TEST(the_ring_has_the_last_lines_by_number)
 	ck_assert_int_eq(log_ring_open(), 0);
 	ck_assert_ptr_null(log_ring_after(0));
 	ck_assert_uint_eq(log_ring_last(), 0);
-	for (int i = 1; i <= LOG_RING_LINES + 5; i++)
-		log_line(LOG_WARNING, "worker default/1", "line %d", i);
+	for (int i = 1; i <= LOG_RING_LINES + 4; i++) {
+		int len = snprintf(text, sizeof text, "line %d", i);
+
+		log_ring_add(LOG_WARNING, "worker default/1", NULL, text, (size_t)len);
+	}
+	log_line(LOG_INFO, "node", "the last %s", "one");
 	log_line(LOG_DEBUG, "nobody", "it is not written, so it is not kept");
 	ck_assert_uint_eq(log_ring_last(), LOG_RING_LINES + 5);
 	line = log_ring_after(0);
@@ -163,7 +168,11 @@ START_TEST(the_ring_has_the_last_lines_by_number)
 	ck_assert_mem_eq(line->text, "line 6", 6);
 	ck_assert_uint_eq(line->len, 6);
 	ck_assert_uint_eq(log_ring_after(100)->number, 101);
-	ck_assert_uint_eq(log_ring_after(LOG_RING_LINES + 4)->number, LOG_RING_LINES + 5);
+	line = log_ring_after(LOG_RING_LINES + 4);
+	ck_assert_uint_eq(line->number, LOG_RING_LINES + 5);
+	ck_assert_str_eq(line->object, "node");
+	ck_assert_uint_eq(line->len, strlen("the last one"));
+	ck_assert_mem_eq(line->text, "the last one", line->len);
 	ck_assert_ptr_null(log_ring_after(LOG_RING_LINES + 5));
 	ck_assert_ptr_null(log_ring_after(UINT64_MAX));
 	log_ring_close();
@@ -181,9 +190,15 @@ START_TEST(a_long_line_is_cut)
 	memset(object, 'o', sizeof object);
 	object[sizeof object - 1] = '\0';
 	ck_assert_int_eq(log_ring_open(), 0);
-	log_ring_add(LOG_ERROR, object, text, sizeof text);
+	log_ring_add(LOG_ERROR, object, NULL, text, sizeof text);
 	ck_assert_uint_eq(log_ring_after(0)->len, LOG_RING_TEXT);
 	ck_assert_uint_eq(strlen(log_ring_after(0)->object), LOG_RING_OBJECT - 1);
+	log_ring_add(LOG_INFO, object, "stderr", "a line", 6);
+	ck_assert_uint_eq(log_ring_after(1)->len, 14);
+	ck_assert_mem_eq(log_ring_after(1)->text, "stderr: a line", 14);
+	log_ring_add(LOG_INFO, object, "a stream of a very long name", text, sizeof text);
+	ck_assert_uint_eq(log_ring_after(2)->len, LOG_RING_TEXT);
+	ck_assert_mem_eq(log_ring_after(2)->text, "a stream of a: x", 16);
 	log_ring_close();
 }
 END_TEST
@@ -193,7 +208,7 @@ START_TEST(a_ring_without_memory_is_none)
 	mem_fail_after = 0;
 	ck_assert_int_eq(log_ring_open(), -ENOMEM);
 	mem_fail_after = -1;
-	log_ring_add(LOG_ERROR, "x", "y", 1);
+	log_ring_add(LOG_ERROR, "x", NULL, "y", 1);
 	ck_assert_ptr_null(log_ring_after(0));
 }
 END_TEST

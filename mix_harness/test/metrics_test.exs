@@ -451,7 +451,7 @@ defmodule Krait.MetricsTest do
 
       {200, %{"content-type" => "application/json"}, json} = Http.get(node, "/api/status")
       [_, last] = Regex.run(~r/"log":\{"last":(\d+)/, json)
-      assert json =~ ~S(a line   \"quoted\")
+      assert json =~ ~S(stderr: a line \u0001 \"quoted\")
       {200, _, json} = Http.get(node, "/api/status?since=#{last}")
       assert json =~ ~r/"log":\{"last":\d+,"dropped":0,"lines":\[\]\}/
     end
