@@ -63,7 +63,7 @@ static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t
 static void interrupt(struct node_worker *w, uint64_t call_id)
 {
 	send_bare(w, FRAME_INTERRUPT, call_id);
-	if (w->pool->limits.slots == 1)
+	if (pool_worker(w->pool->pool, w->id)->slots == 1)
 		node_worker_signal(w, SIGINT, false);
 }
 
@@ -90,8 +90,37 @@ static void done(struct node_pool *p, struct node_request *r)
 	node_request_free(r);
 }
 
+/* It hangs. Before it is forked there is nobody who could say where. */
+static void let_it_say_where(struct node_worker *w)
+{
+	if (w != NULL && w->os_pid == 0)
+		node_worker_signal(w, SIGKILL, true);
+	else
+		node_worker_signal(w, SIGABRT, false);
+}
+
+/* A worker is told to go: what for, if that was not its own doing. */
+static void tell_why(const struct node_pool *p, struct node_worker *w, const struct pool_action *a)
+{
+	bool hangs = a->why == WHY_UNRESPONSIVE || a->why == WHY_TIMEOUT;
+
+	if (w == NULL || w->told_why)
+		return;
+	w->told_why = true;
+	if (hangs && w->killed_for == NULL)
+		w->killed_for = pool_why_name(a->why);
+	if (a->why == WHY_UNRESPONSIVE)
+		log_line(LOG_WARNING, w->object, "does not answer: killed and replaced");
+	else if (a->why >= WHY_RECYCLE && a->why <= WHY_SURPLUS)
+		log_line(LOG_INFO, w->object, "leaves after %llu calls: %s",
+			 (unsigned long long)pool_worker(p->pool, w->id)->calls,
+			 pool_why_name(a->why));
+}
+
 static void perform(struct node_pool *p, const struct pool_action *a)
 {
+	if (a->why != WHY_NONE)
+		tell_why(p, node_worker_find(p, a->worker_id), a);
 	switch (a->type) {
 	case POOL_START:
 		if (node_hears(p))
@@ -122,7 +151,7 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
 		break;
 	case POOL_ABORT:
-		node_worker_signal(node_worker_find(p, a->worker_id), SIGABRT, false);
+		let_it_say_where(node_worker_find(p, a->worker_id));
 		break;
 	case POOL_KILL:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
@@ -175,6 +204,8 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
+	if (ev->type == POOL_CONFIGURE || ev->type == POOL_WORKER_READY)
+		node_memory_watch(p);
 	for (;;) {
 		struct pool_event wait;
 
@@ -212,22 +243,46 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 
 _Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
 
+/* For the dump of all threads of a process that may be swapped out; its replacement starts meanwhile. */
+#define DUMP_GRACE_US 500000
+
+static uint64_t us(uint64_t ms)
+{
+	return ms > POOL_NEVER / 1000 ? POOL_NEVER : ms * 1000;
+}
+
+/* Of a time that may be `infinity`: 0, which means never to the pool. */
+static uint64_t us_or_0(uint64_t ms)
+{
+	return ms == CONFIG_INFINITY ? 0 : us(ms);
+}
+
 /* The part of the configuration that the pool core wants. */
 static void set_limits(const struct config_pool *c, struct pool_config *out)
 {
 	*out = (struct pool_config){
 		.size = (unsigned)c->size,
+		.size_max = (unsigned)c->size_max,
+		.grow_after_us = us(c->grow_after_ms),
+		.idle_ttl_us = us_or_0(c->idle_ttl_ms),
+		.order = (enum pool_order)c->order,
 		.queue_limit = (unsigned)c->queue_limit,
 		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = c->start_timeout_ms * 1000,
-		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
-		.stop_grace_us = c->stop_grace_ms * 1000,
+		.start_timeout_us = us(c->start_timeout_ms),
+		.interrupt_grace_us = us(c->interrupt_grace_ms),
+		.stop_grace_us = us(c->stop_grace_ms),
+		.dump_grace_us = DUMP_GRACE_US,
+		.health_interval_us = us_or_0(c->health_interval_ms),
+		.health_timeout_us = us(c->health_timeout_ms),
+		.max_calls = c->max_calls == CONFIG_INFINITY ? 0 : c->max_calls,
+		.max_age_us = us_or_0(c->max_age_ms),
+		.jitter_percent = (unsigned)c->recycle_jitter,
 		.slots = (unsigned)c->slots,
 		.max_sessions = (unsigned)c->max_sessions,
 		.breaker = {
 			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = c->backoff_base_ms * 1000,
-			.backoff_max_us = c->backoff_max_ms * 1000,
+			.backoff_base_us = us(c->backoff_base_ms),
+			.backoff_max_us = us(c->backoff_max_ms),
 			.burst = (unsigned)c->start_burst,
 			.per_second = (unsigned)c->starts_per_second,
 		},
