@@ -151,6 +151,8 @@ defmodule Krait.MetricsTest do
       end
 
       eventually(exits.("stopped") == 1)
+      left = &sample(node, "krait_worker_departures_total", ~s(pool="default",reason="#{&1}"))
+      assert {left.("timeout"), left.("recycle"), left.("surplus")} == {1, 1, 0}
       assert {exits.("status"), exits.("signal"), exits.("killed"), exits.("start")} == {1, 1, 1, 0}
     end
 
