@@ -130,6 +130,15 @@ defmodule Krait.ClusterTest do
       assert Enum.min(took) >= 3
     end
 
+    test "that have ended are no load any more" do
+      a = start_node(size: 1)
+      b = start_node(size: 1)
+      options = [nodes: [a.name, b.name], local: &(&1 == a.name), interval: 60_000]
+      cluster = start_cluster(options)
+      for _ <- 1..10, do: assert(call(cluster, "1") == {:ok, 1})
+      assert totals(a).answered == 10
+    end
+
     test "prefer a local node, until it has no room" do
       [a, b] = for _ <- 1..2, do: start_node()
       cluster = start_cluster(nodes: [a.name, b.name], local: &(&1 == b.name))
@@ -150,8 +159,10 @@ defmodule Krait.ClusterTest do
       options = [nodes: [a.name, b.name], local: &(&1 == a.name), interval: 60_000]
       cluster = start_cluster(options)
       assert :ok = Krait.drain(a.pool)
+      before = totals(a).received
       for _ <- 1..10, do: assert(call(cluster, "1") == {:ok, 1})
       # Asked once in vain, then no more.
+      assert totals(a).received - before == 1
       assert totals(b).answered == 10
       assert :ok = Krait.drain(b.pool)
       assert {:error, %Error{kind: :draining}} = call(cluster, "1")
@@ -177,6 +188,15 @@ defmodule Krait.ClusterTest do
       for _ <- 1..5, do: assert(call(cluster, "1") == {:ok, 1})
       also = start_cluster(nodes: [{:other, a.name}])
       assert call(also, "1") == {:ok, 1}
+    end
+
+    test "go to a node that tells this BEAM nothing of itself" do
+      a = start_node(watch: ["ops@*"], admin: ["ops@*"], await_ready: false)
+      cluster = start_cluster(nodes: [a.name])
+      assert {:error, %Error{kind: :forbidden} = error} = Krait.status(a.pool)
+      assert Exception.message(error) =~ "may not ask for status"
+      assert call(cluster, "1", session: 1) == {:ok, 1}
+      assert [%{state: :up}] = Cluster.nodes(cluster)
     end
 
     test "go back to a node that was paused, and is no more" do
