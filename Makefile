@@ -21,7 +21,7 @@ Q        := $(if $(V),,@)
 VARIANT  := $(if $(SANITIZE),asan,$(if $(COVERAGE),coverage,$(if $(findstring clang,$(CC)),clang,release)))
 BUILD    := build/$(VARIANT)
 BIN      := $(if $(filter release,$(VARIANT)),priv,$(BUILD))
-PKGS     := libuv libcrypto
+PKGS     := libuv libcrypto libconfuse libmicrohttpd
 CPPFLAGS := -Iinclude -D_GNU_SOURCE -DKRAIT_VERSION='"$(shell cat VERSION)"' \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -41,7 +41,7 @@ LDFLAGS  += --coverage
 endif
 
 # Floors 0 to 3 are pure; what is listed here moves bytes (see DESIGN in README).
-MOVERS   := peer worker forkserver guard interpreter cookie children epmd node main
+MOVERS   := peer worker forkserver guard interpreter cookie children epmd metrics node main
 SOURCES  := $(wildcard c_src/*.c)
 CORE     := $(filter-out $(foreach m,$(MOVERS),c_src/$(m).c c_src/$(m)_%.c),$(SOURCES))
 OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -59,7 +59,13 @@ CTL      := $(BIN)/kraitctl
 
 all: $(NODE) $(STRESS) $(CTL) priv/python
 
-$(NODE): $(call OBJ,$(SOURCES))
+# The status page, as the symbols _binary_share_status_html_start and _end.
+$(BUILD)/share/status.o: share/status.html
+	@mkdir -p $(@D)
+	@echo "  LD    $<"
+	$(Q)ld -r -b binary -z noexecstack -o $@ $<
+
+$(NODE): $(call OBJ,$(SOURCES)) $(BUILD)/share/status.o
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
@@ -92,6 +98,8 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 	         $(shell pkg-config --libs check)
 
 $(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
+# kraitctl without a node and without a terminal.
+$(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(wildcard c_src/node_*.c) c_src/children.c)

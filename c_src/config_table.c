@@ -43,7 +43,9 @@ static const struct option table[] = {
 	  "how lines are written to standard error; journald: text with the priority in front, as "
 	  "systemd reads it" },
 	{ "metrics", "ADDR:PORT", NULL, T_TEXT, OF_NODE, RESTART, N(metrics), NULL, 0, 0,
-	  "serve Prometheus metrics and the status page over HTTP" },
+	  "serve Prometheus metrics and the status page over HTTP; port 0: any" },
+	{ "metrics-host", "NAME,...", NULL, T_LIST, OF_NODE, RESTART, N(metrics_host), NULL, 0, 0,
+	  "names that a request may give as its Host besides addresses, localhost and this machine's" },
 	{ "admin", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(admin), NULL, 0, 0,
 	  "peers that may administer, by node name (`ops@*`); else everybody who knows the cookie" },
 	{ "watch", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(watch), NULL, 0, 0,
@@ -162,4 +164,27 @@ static const struct option table[] = {
 const struct option *config_option(size_t index)
 {
 	return index < sizeof table / sizeof table[0] ? &table[index] : NULL;
+}
+
+bool config_in_files(const struct option *o)
+{
+	return !(o->scope == OF_NODE && o->at == N(file)) &&
+	       !(o->scope == OF_POOL && o->at == P(name)); /* the section's title */
+}
+
+_Static_assert(sizeof table / sizeof table[0] <= CONFIG_OPTIONS_MAX, "each row has a source");
+
+size_t config_index(const struct option *o)
+{
+	return (size_t)(o - table);
+}
+
+const struct option *config_pool_name(void)
+{
+	static const struct option *row;
+
+	for (size_t i = 0; row == NULL; i++)
+		if (table[i].scope == OF_POOL && table[i].at == P(name))
+			row = &table[i];
+	return row;
 }

@@ -5,6 +5,8 @@
  *     its width   1         2          4          ...   2^37 */
 #include "histogram.h"
 
+#include <assert.h>
+
 #define SUB  8 /* buckets per power of two */
 #define LAST (HISTOGRAM_BUCKETS - 1)
 
@@ -29,13 +31,7 @@ static uint64_t bound_of(unsigned bucket)
 
 void histogram_add(struct histogram *h, uint64_t value)
 {
-	unsigned i, bucket = bucket_of(value);
-
-	/* After 2^32 values in one bucket all are halved: the shape stays. */
-	if (h->bucket[bucket] == UINT32_MAX)
-		for (i = 0; i < HISTOGRAM_BUCKETS; i++)
-			h->bucket[i] /= 2;
-	h->bucket[bucket]++;
+	h->bucket[bucket_of(value)]++;
 	h->count++;
 	h->sum += value;
 	if (value > h->max)
@@ -56,4 +52,15 @@ uint64_t histogram_quantile(const struct histogram *h, unsigned per_mille)
 			return bound_of(i) < h->max ? bound_of(i) : h->max;
 	}
 	return h->max;
+}
+
+uint64_t histogram_below(const struct histogram *h, unsigned exponent)
+{
+	unsigned end = SUB * (exponent - 2); /* the bucket that begins with 2^exponent */
+	uint64_t count = 0;
+
+	assert(exponent >= 3 && end <= LAST);
+	for (unsigned i = 0; i < end; i++)
+		count += h->bucket[i];
+	return count;
 }

@@ -3,6 +3,35 @@
 
 #include <string.h>
 
+/* How much of the text is whole characters: it may end within one, if it is UTF-8 at all. */
+static size_t whole(const char *text, size_t len)
+{
+	for (size_t back = 1; back <= 3 && back < len; back++) {
+		unsigned char c = (unsigned char)text[len - back];
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		return (c > 0xf4    ? 1
+			: c >= 0xf0 ? 4
+			: c >= 0xe0 ? 3
+			: c >= 0xc0 ? 2
+				    : 1) > back
+			       ? len - back
+			       : len;
+	}
+	return len;
+}
+
+/* The text is full: tells of what is whole in it. */
+static void cut(struct lines *l)
+{
+	size_t n = whole(l->text, l->len), rest = l->len - n;
+
+	l->on_line(l->arg, l->text, n);
+	memmove(l->text, l->text + n, rest);
+	l->len = rest;
+}
+
 static void tell(struct lines *l)
 {
 	size_t len = l->len;
@@ -19,7 +48,7 @@ void lines_put(struct lines *l, const char *data, size_t len)
 
 		/* cut when there is more of it: its newline alone would be a line of nothing */
 		if (l->len == sizeof l->text && n > 0)
-			tell(l);
+			cut(l);
 		if (n > sizeof l->text - l->len)
 			n = sizeof l->text - l->len;
 		memcpy(l->text + l->len, data, n);

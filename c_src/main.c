@@ -29,6 +29,17 @@ static int print(void (*write_text)(struct buf *))
 	return NODE_EXIT_OK;
 }
 
+/* --print-config: what the node would run with. */
+static int print_config(struct config *c)
+{
+	struct buf out = { 0 };
+
+	config_print(c, &out);
+	fwrite(out.data, 1, out.len, stdout);
+	buf_free(&out);
+	return NODE_EXIT_OK;
+}
+
 /* The full name: --name as it is; --sname with our short host name unless it names one. */
 static int full_name(const struct config *c, char *name, size_t size)
 {
@@ -148,17 +159,22 @@ int main(int argc, char **argv)
 		return guard_main(argv[2]);
 	switch (config_parse(&config, argc, argv, error, sizeof error)) {
 	case CONFIG_HELP:
-		status = print(config_help);
-		break;
-	case CONFIG_HELP_MARKDOWN:
-		status = print(config_help_markdown);
+		status = print(config.help);
 		break;
 	case CONFIG_VERSION:
 		printf("krait %s\n", KRAIT_VERSION);
 		status = NODE_EXIT_OK;
 		break;
+	case CONFIG_PRINT:
+		status = print_config(&config);
+		break;
+	case CONFIG_CHECK:
+		puts(error);
+		status = NODE_EXIT_OK;
+		break;
 	case CONFIG_RUN:
 		log_set_level((enum log_level)config.log_level);
+		log_set_format((enum log_format)config.log_format);
 		status = run(&config);
 		break;
 	case CONFIG_NO_MEMORY:

@@ -59,8 +59,10 @@ static void close_all(struct node *n)
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
+	node_metrics_close(n);
 	node_connect_close(n);
 	node_callbacks_close(n);
+	node_events_close(n);
 	epmd_close(n->epmd);
 	guard_close(n->guard);
 	close_handle(&n->listener);
@@ -146,6 +148,7 @@ void node_stop(struct node *n, const char *why)
 		return;
 	}
 	log_line(LOG_INFO, "node", "stopping: %s", why);
+	node_event_stopping(n, why);
 	n->stage = NODE_DRAINING;
 	uv_timer_start(&n->stop_timer, on_stop_timeout, n->config->stop_timeout_ms, 0);
 	/* the message that told it may be in the pump's caller: the pool is told in the next turn */
@@ -338,6 +341,7 @@ static void init_handles(struct node *n)
 {
 	node_connect_init(n);
 	node_callbacks_init(n);
+	node_events_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
@@ -430,7 +434,7 @@ int node_run(const struct node_options *options)
 		log_line(LOG_ERROR, "guard",
 			 "cannot start %s: %s; what outlives the node is not killed",
 			 options->executable, uv_strerror(rc));
-	if (listen_on(n) != 0 || publish(n) != 0)
+	if (listen_on(n) != 0 || node_metrics_open(n) != 0 || publish(n) != 0)
 		fail(n, NODE_EXIT_FAILURE);
 	else
 		tell_pools(n, POOL_TICK);

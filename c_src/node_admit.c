@@ -134,6 +134,11 @@ struct span node_request_session(const struct node_request *r)
 			      r->session_len };
 }
 
+struct span node_request_trace(const struct node_request *r)
+{
+	return (struct span){ r->data + r->trace_at, r->trace_len };
+}
+
 /* Appends to the request's data at *at. */
 static void keep(uint8_t **at, struct span bytes)
 {
@@ -169,7 +174,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		key = (struct span){ n->session_key.data, n->session_key.len };
 	}
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
-		      session.len + key.len + inside);
+		      session.len + key.len + req->traceparent.len + inside);
 	if (r == NULL)
 		return NULL;
 	*r = (struct node_request){ .owner_pool = p,
@@ -182,6 +187,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .count = o->mfa.arity };
 	if (r->rpc != NULL)
 		r->rpc->request = r;
+	if (has_frame && req->verb != VERB_PING_WORKER)
+		histogram_add(&p->request_bytes, frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.retry = req->retry;
@@ -211,6 +218,9 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		r->pool.session_key = at;
 	r->pool.session_key_len = key.len;
 	keep(&at, key);
+	r->trace_at = (uint32_t)(at - r->data);
+	r->trace_len = (uint16_t)req->traceparent.len;
+	keep(&at, req->traceparent);
 	if (has_frame)
 		r->marks = n->marks;
 	r->frame_len = (uint32_t)frame_len;

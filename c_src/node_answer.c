@@ -313,6 +313,12 @@ enum answer_kind answer_put_outcome(struct node_pool *p, struct node_request *r,
 	}
 }
 
+void answer_count(struct node_pool *p, struct node_request *r, enum answer_kind kind)
+{
+	p->answers[kind]++;
+	r->answer = kind;
+}
+
 void answer_outcome(struct node_pool *p, struct node_request *r)
 {
 	struct reply_to to = reply_to_request(r);
@@ -334,7 +340,7 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 		answer_put_error(out);
 		kind = answer_put_outcome(p, r, out);
 	}
-	p->answers[kind]++;
+	answer_count(p, r, kind);
 	if (out != &nowhere)
 		answer_end(&to, mark);
 	buf_free(&nowhere);

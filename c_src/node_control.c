@@ -112,6 +112,8 @@ void node_reloaded(struct node_pool *p, bool ok)
 {
 	struct buf reason = { 0 };
 
+	if (node_hears(p))
+		node_event_pool_reloaded(p, ok);
 	if (ok) {
 		while (!list_empty(&p->reloads))
 			finish(list_entry(p->reloads.next, struct node_request, waiting),
@@ -119,8 +121,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 	} else if (p->node->stage >= NODE_DRAINING) {
 		fail_line_atom(&p->reloads, "draining");
 	} else {
-		log_line(LOG_ERROR, "pool", "%s: not reloaded, the old code goes on",
-			 p->config->name);
+		log_line(LOG_ERROR, p->object, "not reloaded, the old code goes on");
 		put_start_failed(p, &reason);
 		fail_line(&p->reloads, &reason);
 	}
@@ -200,8 +201,13 @@ void node_await_check(struct node_pool *p)
 
 static void told(const struct node_pool *p, const struct origin *o, const char *what)
 {
-	log_line(LOG_INFO, "pool", "%s: %s, told by %s", p->config->name, what,
-		 peer_label(o->books->peer));
+	log_line(LOG_INFO, p->object, "%s, told by %s", what, peer_label(o->books->peer));
+}
+
+/* The peer's name, for events. */
+static const char *teller(const struct origin *o)
+{
+	return dist_peer_name(peer_dist(o->books->peer));
 }
 
 static void resize(struct node_pool *p, const struct origin *o, unsigned least, unsigned most)
@@ -215,6 +221,8 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned least, 
 		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
 			 most);
 	told(p, o, what);
+	if (node_hears(p))
+		node_event_pool_resized(p, least, most, teller(o));
 	node_pool_event(p, &(struct pool_event){
 				   .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
@@ -223,22 +231,33 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned least, 
 static void pause_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "paused");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_PAUSED, teller(o));
 	node_pool_event(p, &(struct pool_event){ .type = POOL_PAUSE });
 }
 
 static void resume_pool(struct node_pool *p, const struct origin *o)
 {
 	told(p, o, "resumed");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_RESUMED, teller(o));
 	p->has_drained = false;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RESUME });
 	fail_line_atom(&p->drains, "resumed");
+}
+
+static void begin_drain(struct node_pool *p, const struct origin *o)
+{
+	told(p, o, "draining");
+	if (node_hears(p))
+		node_event_pool(p, EVENT_POOL_DRAINING, teller(o));
 }
 
 static void drain(struct node_pool *p, const struct origin *o, const struct request *req)
 {
 	if (hold(p, o, req, &p->drains) == NULL && !o->cast)
 		return;
-	told(p, o, "draining");
+	begin_drain(p, o);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 }
 
@@ -370,7 +389,7 @@ static void all_drain(struct node *n, const struct origin *o, const struct reque
 	if (r != NULL)
 		r->of_node = true;
 	for (; p != NULL; p = node_pool_next(n, p)) {
-		told(p, o, "draining");
+		begin_drain(p, o);
 		node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
 	}
 }

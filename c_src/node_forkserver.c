@@ -36,8 +36,7 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	struct node_pool *p = f->pool;
 
 	f->ready = true;
-	log_line(LOG_INFO, "forkserver", "pool %s ready: pid %d, %s", p->config->name, os_pid,
-		 versions);
+	log_line(LOG_INFO, f->object, "ready: pid %d, %s", os_pid, versions);
 	if (f != p->fresh)
 		return;
 	if (p->node->stage >= NODE_DRAINING) { /* too late: on_fs_down() says so */
@@ -58,8 +57,7 @@ static void on_fs_failed(void *arg, const char *text, size_t len)
 {
 	struct node_forkserver *f = arg;
 
-	log_line(LOG_ERROR, "forkserver", "pool %s: the preload failed; its last words are below",
-		 f->pool->config->name);
+	log_line(LOG_ERROR, f->object, "the preload failed; its last words are below");
 	node_pool_keep_detail(f->pool, text, len);
 	f->told_why = true;
 }
@@ -82,8 +80,7 @@ static void on_fork_failed(void *arg, uint64_t worker_id, const char *text, size
 	struct node_pool *p = f->pool;
 	struct node_worker *w = node_worker_find(p, worker_id);
 
-	log_line(LOG_ERROR, "forkserver", "pool %s: cannot fork: %.*s", p->config->name,
-		 (int)(len < 500 ? len : 500), text);
+	log_line(LOG_ERROR, f->object, "cannot fork: %.*s", (int)(len < 500 ? len : 500), text);
 	node_pool_keep_detail(p, text, len);
 	if (w != NULL && w->forkserver == f)
 		node_worker_never_started(w);
@@ -102,10 +99,9 @@ static void on_fs_exited(void *arg, int os_pid, int status, int signal)
 
 static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
-	const struct node_forkserver *f = arg;
+	struct node_forkserver *f = arg;
 
-	log_line(LOG_INFO, "forkserver", "pool %s %s: %.*s", f->pool->config->name,
-		 is_stderr ? "stderr" : "stdout", (int)len, line);
+	node_log_printed(&f->printer, 0, is_stderr, line, len);
 }
 
 /* ---- its end ---- */
@@ -150,8 +146,8 @@ static void on_fs_down(void *arg, int status, int signal)
 	bool reloading = f == p->fresh;
 	bool expected = p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
 
-	log_line(expected ? LOG_DEBUG : LOG_WARNING, "forkserver",
-		 "pool %s: ended (status %d, signal %d)", p->config->name, status, signal);
+	log_line(expected ? LOG_DEBUG : LOG_WARNING, f->object, "ended (status %d, signal %d)",
+		 status, signal);
 	if (!expected)
 		keep_end(f, status, signal);
 	f->io = NULL;
@@ -175,6 +171,7 @@ static void on_fs_closed(void *arg)
 	struct node *n = f->pool->node;
 
 	list_remove(&f->link);
+	node_log_printer_close(&f->printer);
 	mem_free(f);
 	node_maybe_end(n);
 }
@@ -207,6 +204,8 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 	*error = -ENOMEM;
 	if (f != NULL) {
 		f->pool = p;
+		snprintf(f->object, sizeof f->object, "forkserver %.80s", p->config->name);
+		node_log_printer_init(&f->printer, p, f->object);
 		f->io = forkserver_start(&n->loop, &options, &forkserver_callbacks, f, error);
 	}
 	if (f != NULL && f->io != NULL) {
@@ -214,7 +213,7 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 		return f;
 	}
 	snprintf(text, sizeof text, "cannot start %s: %s", options.python, uv_strerror(*error));
-	log_line(LOG_ERROR, "forkserver", "pool %s: %s", p->config->name, text);
+	log_line(LOG_ERROR, p->object, "%s", text);
 	node_pool_keep_detail(p, text, strlen(text));
 	mem_free(f);
 	return NULL;
@@ -254,7 +253,7 @@ static void on_reload_timeout(uv_timer_t *timer)
 	static const char why[] = "the preload did not end within start_timeout";
 	struct node_pool *p = timer->data;
 
-	log_line(LOG_ERROR, "forkserver", "pool %s: %s: killed", p->config->name, why);
+	log_line(LOG_ERROR, p->fresh->object, "%s: killed", why);
 	node_pool_keep_detail(p, why, strlen(why));
 	p->fresh->told_why = true;
 	forkserver_kill(p->fresh->io);

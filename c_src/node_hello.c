@@ -59,4 +59,6 @@ void node_worker_hello(struct node_worker *w, const struct frame *frame)
 	}
 	node_pool_event(w->pool,
 			&(struct pool_event){ .type = POOL_WORKER_READY, .worker_id = w->id });
+	if (node_hears(w->pool))
+		node_event_worker_ready(w);
 }

@@ -44,6 +44,9 @@ void node_lease_granted(struct node_request *r)
 	struct buf *out;
 	size_t mark;
 
+	l->granted_us = r->pool.done_us;
+	if (node_hears(l->owner_pool))
+		node_event_lease_granted(l->owner_pool, r);
 	r->lease = NULL;
 	if (!holding_granted(&l->h, r) || (out = answer_begin(&to, &mark)) == NULL)
 		return;
@@ -88,6 +91,8 @@ void node_lease_ended(struct pool_lease *pl)
 	struct node_lease *l = list_entry(pl, struct node_lease, pool);
 	struct buf out = { 0 };
 
+	if (node_hears(l->owner_pool))
+		node_event_lease_ended(l);
 	put_reason(l, &out);
 	holding_ended(&l->h, answer_reason(&out));
 	if (l->giving != NULL) {

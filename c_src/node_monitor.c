@@ -84,7 +84,8 @@ void node_watch_down(struct watch *w, struct span reason)
 	case WATCH_HEIR:
 		((struct node_lease *)object)->heir = NULL;
 		break;
-	case WATCH_SESSION: /* what it belongs to is told below, and forgets it */
+	case WATCH_SUBSCRIBER: /* likewise */
+	case WATCH_SESSION:    /* what it belongs to is told below, and forgets it */
 		break;
 	}
 	watch_free(w, false);
@@ -100,6 +101,9 @@ void node_watch_down(struct watch *w, struct span reason)
 		break;
 	case WATCH_SESSION:
 		node_session_owner_down(object);
+		break;
+	case WATCH_SUBSCRIBER:
+		node_subscriber_down(object);
 		break;
 	}
 }

@@ -84,6 +84,7 @@ void books_mark_dirty(struct books *b)
 
 void books_flush_dirty(struct node *n)
 {
+	node_events_flush(n);
 	while (!list_empty(&n->dirty)) {
 		struct books *b = list_entry(n->dirty.next, struct books, dirty_link);
 
@@ -278,16 +279,19 @@ static void on_name(struct books *b)
 static void on_up(struct books *b)
 {
 	const char *name = dist_peer_name(peer_dist(b->peer));
+	static const char again[] = "it has connected again: its old self is gone";
 	struct books *old = books_find(b->node, name, strlen(name));
 
 	if (old != NULL) {
+		node_event_peer_down(old, again);
 		forget(old);
-		peer_close(old->peer, "it has connected again: its old self is gone");
+		peer_close(old->peer, again);
 	}
 	b->up = true;
 	b->up_us = node_now_us();
 	log_line(LOG_INFO, peer_label(b->peer), "up, creation %u",
 		 dist_peer_creation(peer_dist(b->peer)));
+	node_event_peer_up(b);
 	node_connect_up(b);
 }
 
@@ -367,6 +371,8 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 		 "closed: %s", why);
 	if (!b->up && !b->dialled)
 		n->peers_refused++;
+	if (b->up && !b->forgotten)
+		node_event_peer_down(b, why);
 	forget(b);
 	node_connect_closed(b);
 	list_remove(&b->link);
@@ -384,6 +390,7 @@ static void on_drained(void *arg, struct peer *p)
 		return;
 	node_callbacks_drained(b->node);
 	node_stream_drained(b);
+	node_events_drained(b);
 }
 
 const struct peer_callbacks node_peer_callbacks = {

@@ -3,6 +3,7 @@
  * Every callback that means something to the pool ends in node_pool_event(). Performing an action never
  * calls back: a start that fails at once is noted in `failed_ids` and told as an event after the actions
  * of the step, so nothing re-enters a transition. */
+#include "node_failures.h"
 #include "node_private.h"
 
 #include "log.h"
@@ -40,6 +41,8 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	struct node_worker *w = node_worker_find(p, a->worker_id);
 
 	node_request_fill_in(r);
+	if (node_hears(p))
+		node_event_call_start(p, r, w);
 	if (worker_send(w->io, r->frame, r->frame_len) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
@@ -67,8 +70,9 @@ static void interrupt(struct node_worker *w, uint64_t call_id)
 static void done(struct node_pool *p, struct node_request *r)
 {
 	node_callbacks_end_request(r);
+	node_failures_done(p, r);
 	if (r->verb == VERB_CHECKOUT && r->pool.outcome == OUTCOME_OK) {
-		p->answers[ANSWER_OK]++;
+		answer_count(p, r, ANSWER_OK);
 		if (r->lease->pool.slot != NULL)
 			node_session_begins(r->lease->pool.slot->session);
 		node_lease_granted(r);
@@ -81,6 +85,8 @@ static void done(struct node_pool *p, struct node_request *r)
 		}
 		answer_outcome(p, r);
 	}
+	if (node_hears(p))
+		node_event_call_stop(p, r);
 	node_request_free(r);
 }
 
@@ -88,6 +94,8 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 {
 	switch (a->type) {
 	case POOL_START:
+		if (node_hears(p))
+			node_event_worker_started(p, a->worker_id, a->index);
 		node_worker_start(p, a->worker_id, a->index);
 		break;
 	case POOL_RUN:
@@ -106,6 +114,8 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		node_session_end_frame(node_worker_find(p, a->worker_id), a->session, a->call_id);
 		break;
 	case POOL_END:
+		if (node_hears(p) && a->why >= WHY_RECYCLE && a->why <= WHY_MAX_RSS)
+			node_event_worker_replaced(node_worker_find(p, a->worker_id), a->why);
 		worker_end(node_worker_find(p, a->worker_id)->io);
 		break;
 	case POOL_TERMINATE:
@@ -182,11 +192,16 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	if (!list_empty(&p->waiting))
 		node_await_check(p);
 	arm(p);
+	if (node_hears(p))
+		node_event_pool_changed(p);
 	if (p->drained) {
 		p->drained = false;
+		if (node_hears(p))
+			node_event_pool(p, EVENT_POOL_DRAINED, NULL);
 		node_drained_tell(p);
 		node_drained(p->node);
 	}
+	node_events_flush_some(p->node);
 }
 
 void node_pool_refused(struct node_pool *p, enum answer_kind kind)
@@ -227,6 +242,7 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 		return NULL;
 	p->node = n;
 	p->config = config;
+	snprintf(p->object, sizeof p->object, "pool %.80s", config->name);
 	set_limits(config, &p->limits);
 	p->defaults =
 		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,
@@ -250,6 +266,8 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 	node_forkserver_init(p);
 	list_append(&n->pools, &p->link);
 	n->pool_count++;
+	p->heard = n->heard;
+	node_event_pool_seen(p);
 	return p;
 }
 
@@ -290,8 +308,10 @@ struct node_pool *node_pool_rpc(const struct node *n)
 
 void node_pool_free(struct node_pool *p)
 {
+	node_events_pool_gone(p);
 	list_remove(&p->link);
 	p->node->pool_count--;
 	pool_free(p->pool);
+	node_failures_free(p);
 	mem_free(p);
 }

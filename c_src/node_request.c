@@ -27,6 +27,8 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 	else
 		answer_error(&to, answer_reason(reason));
 	node_pool_refused(p, kind);
+	if (node_hears(p))
+		node_event_call_refused(p, o, kind);
 }
 
 static void refuse_fault(struct node_pool *p, const struct origin *o,
@@ -65,6 +67,8 @@ static void submit(struct node_pool *p, struct node_request *r, struct node_leas
 				 .session = node_session_record(r->session) };
 
 	r->session = NULL;
+	if (node_hears(p))
+		node_event_call_received(p, r);
 	node_pool_event(p, &ev);
 	node_deadlock_check(p);
 }

@@ -329,7 +329,7 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 		break;
 	case VERB_SUBSCRIBE:
 	case VERB_UNSUBSCRIBE:
-		node_subscription(p->node, o, req);
+		node_subscription(p, o, req);
 		break;
 	case VERB_CANCEL:
 		cancel(p->node, only, o, req->count);

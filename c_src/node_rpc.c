@@ -239,7 +239,7 @@ static void rex_outcome(struct node_pool *p, struct node_request *r)
 		return;
 	if ((out = answer_begin(&to, &mark)) == NULL)
 		out = &nowhere; /* a cast: the outcome is counted all the same */
-	p->answers[rpc_put_outcome(p, r, RPC_REX, out)]++;
+	answer_count(p, r, rpc_put_outcome(p, r, RPC_REX, out));
 	if (out != &nowhere)
 		answer_end(&to, mark);
 	buf_free(&nowhere);
@@ -255,7 +255,7 @@ void node_rpc_outcome(struct node_pool *p, struct node_request *r)
 		return;
 	}
 	if (r->pool.outcome != OUTCOME_ABANDONED)
-		p->answers[rpc_put_outcome(p, r, shape_of(rpc), &out)]++;
+		answer_count(p, r, rpc_put_outcome(p, r, shape_of(rpc), &out));
 	else if (rpc->h.reason.len > 0)
 		buf_put(&out, rpc->h.reason.data, rpc->h.reason.len);
 	else

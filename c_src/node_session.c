@@ -23,6 +23,7 @@ struct node_session {
 	struct node_pool *owner_pool;
 	struct watch *watch; /* on its owner; NULL: it has none, or no more */
 	bool orphan;         /* its owner died before it had begun */
+	uint64_t begun_on;   /* the worker that it has begun on; 0: not yet, or it was lost with that */
 	struct list due;     /* in node_pool.orphans, when it has */
 	uint16_t id_len;
 	uint8_t data[]; /* the id, a term; then the key */
@@ -169,6 +170,42 @@ static void hand_over(struct node_session *s)
 	s->watch = NULL;
 }
 
+static struct span id_of(const struct node_session *s)
+{
+	return (struct span){ s->data, s->id_len };
+}
+
+/* It was lost with its worker. */
+static void tell_lost(struct node_session *s)
+{
+	if (s->begun_on != 0 && node_hears(s->owner_pool))
+		node_event_session_lost(s->owner_pool, id_of(s), s->begun_on, s->pool.calls);
+	s->begun_on = 0;
+}
+
+static void tell_end(struct node_session *s)
+{
+	static const char *const why[] = { [SESSION_ENDED] = "ended",
+					   [SESSION_EVICTED] = "evicted",
+					   [SESSION_EXPIRED] = "expired",
+					   [SESSION_MOVED] = "moved" };
+
+	if (s->pool.end == SESSION_LOST || s->pool.end == SESSION_UNUSED)
+		tell_lost(s);
+	else if (s->begun_on != 0 && node_hears(s->owner_pool))
+		node_event_session_ended(s->owner_pool, id_of(s), s->begun_on, s->pool.calls,
+					 why[s->pool.end]);
+}
+
+void node_sessions_tell_lost(struct node_pool *p)
+{
+	struct pool_session *s = NULL;
+
+	while ((s = pool_session_after(p->pool, s)) != NULL)
+		if (s->worker == NULL || s->worker_id != of(s)->begun_on)
+			tell_lost(of(s));
+}
+
 void node_session_ended(struct pool_session *ps)
 {
 	static const char *const why[] = { [SESSION_ENDED] = "told to, or by its owner's death",
@@ -179,6 +216,7 @@ void node_session_ended(struct pool_session *ps)
 					   [SESSION_MOVED] = "goes on with another worker" };
 	struct node_session *s = of(ps);
 
+	tell_end(s);
 	if (ps->end != SESSION_UNUSED)
 		log_line(LOG_DEBUG, "session", "%llu of worker %llu has ended: %s",
 			 (unsigned long long)ps->token, (unsigned long long)ps->worker_id,
@@ -201,6 +239,12 @@ void node_session_begins(struct pool_session *ps)
 {
 	struct node_session *s = ps != NULL ? of(ps) : NULL;
 
+	if (s != NULL && s->begun_on != ps->worker_id) {
+		tell_lost(s);
+		s->begun_on = ps->worker_id;
+		if (node_hears(s->owner_pool))
+			node_event_session_started(s->owner_pool, id_of(s), s->begun_on);
+	}
 	if (s == NULL || !s->orphan)
 		return;
 	s->orphan = false;
@@ -297,25 +341,44 @@ void node_sessions(struct node *n, struct node_pool *p, const struct origin *o)
 	answer_end(&to, mark);
 }
 
+/* The session that the request names; NULL: there is none in this pool, or, with `reason` set, its id has no
+ * form in Python. */
+static struct pool_session *find_named(struct node_pool *p, const struct request *req,
+				       struct buf *reason, enum answer_kind *kind)
+{
+	struct node *n = p->node;
+	struct transcode_error err;
+
+	if (node_session_key(p, req, &err) == 0)
+		return pool_session_find(p->pool, n->session_key.data, n->session_key.len);
+	buf_reset(reason, 1024);
+	answer_put_fault(reason, &err);
+	*kind = answer_fault_kind(err.fault);
+	return NULL;
+}
+
+/* Said to the node: in the first pool that has it. */
 void node_end_session(struct node_pool *p, const struct origin *o, const struct request *req)
 {
+	struct node_pool *each = req->target == TARGET_NODE ? node_pool_next(p->node, NULL) : p;
+	enum answer_kind kind = ANSWER_NO_SESSION;
 	struct reply_to to = reply_to_origin(o);
-	struct pool_session *s;
-	struct transcode_error err;
+	struct pool_session *s = NULL;
 	struct buf reason = { 0 };
 
-	if (node_session_key(p, req, &err) != 0) {
-		answer_put_fault(&reason, &err);
-		node_request_refuse(p, o, &reason, answer_fault_kind(err.fault));
-	} else if ((s = pool_session_find(p->pool, p->node->session_key.data,
-					  p->node->session_key.len)) == NULL) {
-		term_put_tuple(&reason, 2);
-		term_put_atom(&reason, "no_session");
-		term_put_raw(&reason, term_span(req->session));
-		node_request_refuse(p, o, &reason, ANSWER_NO_SESSION);
-	} else {
-		node_pool_event(p, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
+	while (each != NULL && (s = find_named(each, req, &reason, &kind)) == NULL &&
+	       req->target == TARGET_NODE)
+		each = node_pool_next(p->node, each);
+	if (s != NULL) {
+		node_pool_event(each, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
 		answer_atom(&to, "ok");
+	} else {
+		if (reason.len == 0) {
+			term_put_tuple(&reason, 2);
+			term_put_atom(&reason, "no_session");
+			term_put_raw(&reason, term_span(req->session));
+		}
+		node_request_refuse(p, o, &reason, kind);
 	}
 	buf_free(&reason);
 }

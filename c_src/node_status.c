@@ -51,6 +51,11 @@ static const char *const answer_names[ANSWER_KINDS] = {
 	[ANSWER_CANCELLED] = "cancelled",
 };
 
+const char *answer_kind_name(enum answer_kind kind)
+{
+	return answer_names[kind];
+}
+
 static void put_totals(struct node_pool *p, struct buf *out)
 {
 	const struct pool_totals *t = pool_totals(p->pool);
@@ -80,7 +85,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	put_uint(out, "late", t->late + p->late_items);
 }
 
-static const char *pool_state(const struct node_pool *p)
+const char *node_pool_state(const struct node_pool *p)
 {
 	if (p->node->stage >= NODE_STOPPING)
 		return "stopping";
@@ -109,7 +114,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	put_uint(out, "queue_limit", pool_config(pool)->queue_limit);
 	put_uint(out, "leases", pool_leases(pool));
 	put_uint(out, "sessions", pool_sessions(pool));
-	put_atom(out, "state", pool_state(p));
+	put_atom(out, "state", node_pool_state(p));
 	put_atom(out, "breaker", breaker_state_name(breaker_state(pool_breaker(pool))));
 	term_put_atom(out, "last_error");
 	if (p->detail_len > 0)
@@ -124,7 +129,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	put_histogram(out, "start", pool_start_us(pool));
 }
 
-static unsigned count_peers(const struct node *n)
+unsigned node_peer_count(const struct node *n)
 {
 	const struct list *pos;
 	unsigned count = 0;
@@ -135,7 +140,7 @@ static unsigned count_peers(const struct node *n)
 }
 
 /* Monitors of peers on us, and ours on them. */
-static uint64_t count_monitors(const struct node *n)
+uint64_t node_monitor_count(const struct node *n)
 {
 	const struct list *pos;
 	uint64_t count = HASH_COUNT(n->watches);
@@ -155,8 +160,8 @@ void node_put_status(struct node *n, struct buf *out)
 	term_put_text(out, KRAIT_VERSION);
 	put_uint(out, "os_pid", (uint64_t)getpid());
 	put_uint(out, "uptime_ms", (node_now_us() - n->started_us) / 1000);
-	put_uint(out, "peers", count_peers(n));
-	put_uint(out, "monitors", count_monitors(n));
+	put_uint(out, "peers", node_peer_count(n));
+	put_uint(out, "monitors", node_monitor_count(n));
 	put_uint(out, "refused_peers", n->peers_refused);
 	put_uint(out, "ignored_messages", n->junk);
 	put_uint(out, "unknown_signals", n->unknown_signals);
@@ -170,7 +175,7 @@ void node_put_status(struct node *n, struct buf *out)
 }
 
 /* Resident bytes of a process: the second field of /proc/PID/statm, in pages. 0: unknown. */
-static uint64_t rss_bytes(int os_pid)
+uint64_t node_rss_bytes(int os_pid)
 {
 	char path[64];
 	unsigned long long size, resident = 0;
@@ -267,7 +272,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	put_atom(out, "retiring", pw->retiring ? "true" : "false");
 	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
 	put_uint(out, "calls", pw->calls);
-	put_uint(out, "rss_bytes", rss_bytes(os_pid));
+	put_uint(out, "rss_bytes", node_rss_bytes(os_pid));
 	put_uint(out, "sessions", pw->session_count);
 	put_call(first_call(pw), out);
 	term_put_atom(out, "calls_running");

@@ -105,6 +105,9 @@ void node_stream_opened(struct node_request *r)
 	size_t mark;
 
 	s->request = r;
+	s->sums.opened_us = node_now_us();
+	if (node_hears(s->owner_pool))
+		node_event_stream_opened(s->owner_pool, r, &pid);
 	if (!holding_granted(&s->h, r))
 		return;             /* its connection is closed, and the stream goes with that */
 	watch_free(r->watch, true); /* the owner's is another */
@@ -236,7 +239,7 @@ static void answer_never_opened(struct node_pool *p, struct node_request *r)
 	if (reason.err == 0)
 		answer_error(&to, (struct span){ reason.data, reason.len });
 	buf_free(&reason);
-	p->answers[answer_fault_kind(err.fault)]++;
+	answer_count(p, r, answer_fault_kind(err.fault));
 }
 
 bool node_stream_done(struct node_pool *p, struct node_request *r)
@@ -257,13 +260,18 @@ bool node_stream_done(struct node_pool *p, struct node_request *r)
 	if (r->pool.outcome != OUTCOME_ABANDONED) {
 		enum answer_kind kind = put_end(p, r, &reason);
 
-		p->answers[kind]++;
+		answer_count(p, r, kind);
 		tell_owner(s, kind, &reason);
 	}
 	if (s->h.reason.len > 0)
 		why = (struct span){ s->h.reason.data, s->h.reason.len };
 	else if (reason.len > 0 && reason.err == 0)
 		why = (struct span){ reason.data, reason.len };
+	if (node_hears(p)) {
+		struct term_pid pid = holding_pid(&s->h);
+
+		node_event_stream_ended(p, r, &pid, &s->sums);
+	}
 	holding_ended(&s->h, why);
 	buf_free(&reason);
 	node_stream_free(s);

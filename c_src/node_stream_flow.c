@@ -256,6 +256,8 @@ void node_stream_item(struct node_worker *w, const struct frame *frame)
 		node_stream_close(s, STREAM_END_FAULT);
 		return;
 	}
+	s->sums.items++;
+	s->sums.bytes += frame->rest_len;
 	set_window(s, frame->rest_len);
 	pause_if_clogged(s, w);
 	node_stream_flow(s, true);

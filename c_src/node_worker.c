@@ -7,6 +7,7 @@
  * (forgotten, and killed if it is forked after all); the fork server dies (its workers die with it by the kernel; they
  * are our children then, and are reaped here); the preload hangs (given up with the start that it holds
  * up); a frame is not in the protocol (killed). */
+#include "node_failures.h"
 #include "node_private.h"
 
 #include "children.h"
@@ -80,6 +81,7 @@ void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len)
 {
 	size_t skip = len > sizeof p->detail ? len - sizeof p->detail : 0;
 
+	node_failures_start(p, text, len);
 	p->detail_len = len - skip;
 	memcpy(p->detail, text + skip, p->detail_len);
 }
@@ -91,6 +93,7 @@ static void on_closed(void *arg, struct worker *io)
 	struct node_worker *w = arg;
 	struct node_pool *p = w->pool;
 
+	node_log_printer_close(&w->printer);
 	HASH_DELETE(hh, p->workers, w);
 	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
@@ -101,6 +104,8 @@ static void on_closed(void *arg, struct worker *io)
 
 void node_worker_gone(struct node_worker *w)
 {
+	if (node_hears(w->pool)) /* there never was a process */
+		node_event_worker_exited(w, WHY_NONE);
 	w->exited = true;
 	worker_close(w->io);
 }
@@ -138,6 +143,9 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	w->signal = signal;
 	worker_close(w->io);
 	log_exit(w, wanted);
+	node_metrics_exited(w, wanted);
+	if (node_hears(p))
+		node_event_worker_exited(w, pw != NULL ? pw->why : WHY_STOP);
 	if (!w->ready && !wanted) {
 		char head[96];
 
@@ -215,7 +223,7 @@ static void name_worker(struct node_worker *w)
 
 void node_worker_know_pid(struct node_worker *w, int os_pid)
 {
-	w->os_pid = os_pid;
+	w->os_pid = w->printer.os_pid = os_pid;
 	worker_set_pid(w->io, os_pid);
 	name_worker(w);
 }
@@ -252,12 +260,15 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 		note_error(w, frame);
 		break;
 	case FRAME_RESULT:
+		histogram_add(&p->result_bytes, frame->rest_len);
+		break;
 	case FRAME_PONG:
 		break;
 	case FRAME_OPENED:
 		node_stream_open_frame(w, frame);
 		return;
 	case FRAME_ITEM:
+		histogram_add(&p->result_bytes, frame->rest_len);
 		node_stream_item(w, frame);
 		return;
 	case FRAME_CALLBACK:
@@ -284,14 +295,9 @@ static void on_line(void *arg, struct worker *io, bool is_stderr, const char *li
 	struct node_worker *w = arg;
 	const struct pool_worker *pw = w->gone ? NULL : pool_worker(w->pool->pool, w->id);
 	const struct pool_call *call = pw != NULL ? pool_worker_call(pw) : NULL;
-	const char *stream = is_stderr ? "stderr" : "stdout";
 
 	(void)io;
-	if (call != NULL)
-		log_line(LOG_INFO, w->object, "call %llu %s: %.*s", (unsigned long long)call->id,
-			 stream, (int)len, line);
-	else
-		log_line(LOG_INFO, w->object, "%s: %.*s", stream, (int)len, line);
+	node_log_printed(&w->printer, call != NULL ? call->id : 0, is_stderr, line, len);
 }
 
 static const struct worker_callbacks worker_callbacks = {
@@ -344,6 +350,8 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	list_init(&w->sends);
 	list_init(&w->throttled);
 	name_worker(w);
+	node_log_printer_init(&w->printer, p, w->object);
+	w->printer.worker = id;
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	if (w->hh.tbl == NULL)
 		goto err0;
@@ -365,7 +373,7 @@ void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 	struct node_worker *w = make_worker(p, id, index, fds, &rc);
 
 	if (w == NULL) {
-		log_line(LOG_ERROR, "pool", "cannot start a worker: %s", uv_strerror(rc));
+		log_line(LOG_ERROR, p->object, "cannot start a worker: %s", uv_strerror(rc));
 		node_pool_keep_detail(p, uv_strerror(rc), strlen(uv_strerror(rc)));
 		p->failed_ids[p->failed_count++] = id;
 		return;

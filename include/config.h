@@ -2,8 +2,9 @@
  *
  * The command line is read from the table, and `--help`, the README's table and the error messages are
  * written from it. An option is the node's or a pool's, and the table says whether it can change while the
- * node runs: at once, by replacing workers, or not. Pure: no file is opened here. A wrong value is refused with what was found and
- * what was expected. `--call-timeout` and `--call_timeout` are the same option. */
+ * node runs: at once, by replacing workers, or not. A wrong value is refused with what was found and
+ * what was expected. `--call-timeout` and `--call_timeout` are the same option. The only file that is
+ * opened here is that of `--config`: docs/configuration.md. */
 #ifndef KRAIT_CONFIG_H
 #define KRAIT_CONFIG_H
 
@@ -19,7 +20,10 @@
 #define CONFIG_SIZE_MAX  1024
 #define CONFIG_INFINITY  UINT64_MAX /* of a time in milliseconds */
 
-#define CONFIG_POOLS_MAX 64
+#define CONFIG_POOLS_MAX     64
+#define CONFIG_POOL_NAME_MAX 255           /* bytes of an atom */
+#define CONFIG_OPTIONS_MAX   96            /* rows of the table */
+#define CONFIG_FILE_MAX      (1024 * 1024) /* bytes of a file */
 
 /* A list of texts, owned by the config. */
 struct config_list {
@@ -29,7 +33,9 @@ struct config_list {
 
 enum start_method { START_FORK, START_SPAWN };
 enum config_strings { STRINGS_UTF8, STRINGS_BYTES };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
+
+/* Where a value comes from; a later one is over an earlier one. */
+enum config_source { FROM_TABLE, FROM_FILE, FROM_COMMAND_LINE, FROM_REQUEST };
 
 /* What one pool is told. Enumerations and flags are uint64_t, so that the table needs one way to store
  * them. */
@@ -45,7 +51,6 @@ struct config_pool {
 	uint64_t start_method; /* enum start_method */
 	uint64_t slots;
 	uint64_t abandon;      /* enum pool_abandon, likewise */
-	bool abandon_given;    /* it is no default, which depends on `slots` */
 	uint64_t session_mode; /* enum pool_session_mode, likewise */
 	uint64_t session_ttl_ms, max_sessions;
 	uint64_t strings; /* enum config_strings */
@@ -67,6 +72,7 @@ struct config_pool {
 	uint64_t memory_max,
 		cpu_max;   /* of a worker's cgroup: bytes, percent of one core; 0: none */
 	uint64_t log_rate; /* lines per second that a worker may print */
+	uint8_t source[CONFIG_OPTIONS_MAX]; /* enum config_source, by row */
 };
 
 /* What the node is told. */
@@ -86,32 +92,50 @@ struct config {
 	uint64_t log_level;                           /* enum log_level */
 	uint64_t log_format;                          /* enum log_format */
 	char *metrics;                                /* ADDR:PORT, or NULL */
+	struct config_list metrics_host;
 	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
 	unsigned pools;
+	uint8_t source[CONFIG_OPTIONS_MAX]; /* of the node's, as above */
+	bool name_may_lack;                 /* the file is looked at by itself */
+	int argc;                           /* what it was read from; not owned */
+	char *const *argv;
+	void (*help)(struct buf *out); /* CONFIG_HELP: what was asked for */
 };
 
 enum config_verdict {
 	CONFIG_RUN,
-	CONFIG_HELP,          /* --help */
-	CONFIG_HELP_MARKDOWN, /* --help-markdown */
-	CONFIG_VERSION,       /* --version */
-	CONFIG_WRONG,         /* `error` says what was found and expected */
+	CONFIG_HELP,    /* --help and its like; `help` writes what was asked for */
+	CONFIG_VERSION, /* --version */
+	CONFIG_PRINT,   /* --print-config: to be given to config_print() */
+	CONFIG_CHECK,   /* check FILE: it is good; `error` says what is in it */
+	CONFIG_WRONG,   /* `error` says what was found and expected */
 	CONFIG_NO_MEMORY
 };
 
-/* Sets the defaults, then reads the arguments (argv[0] is skipped). `error` gets one line of text. The
- * config must be given to config_free() whatever is returned. */
+/* Sets the defaults, then reads the file that the arguments name, if any, then the arguments (argv[0] is
+ * skipped). `error` gets one line of text. The config must be given to config_free() whatever is returned;
+ * `argv` must outlive it. */
 enum config_verdict config_parse(struct config *c, int argc, char *const *argv, char *error,
 				 size_t error_size);
 void config_free(struct config *c);
+void config_pool_free(
+	struct config_pool *pool); /* of one that was taken out of `pool`; NULL: nothing */
+
+/* Appends the whole configuration as a file that says the same. */
+void config_print(struct config *c, struct buf *out);
 
 /* The pool that rpc and erpc run on; NULL: none serves them. */
 const struct config_pool *config_rpc_pool(const struct config *c);
 
-/* Appends the usage text, or the README's table of options in Markdown. */
+/* Each appends a text written from the table of options: the usage, the README's table in Markdown, the
+ * options of the two manual pages in roff, lines for shell completion, the example of a krait.conf. */
 void config_help(struct buf *out);
 void config_help_markdown(struct buf *out);
+void config_help_man(struct buf *out);
+void config_help_man_conf(struct buf *out);
+void config_help_words(struct buf *out);
+void config_help_conf(struct buf *out);
 
 /* Splits an item of `expose` (NAME=MODULE:ATTR) into its three parts, which point into it (they are
  * not NUL-terminated). False when it has another form. */
@@ -123,6 +147,10 @@ bool config_split_expose(const char *item, struct config_expose *out);
 
 /* Whether the text matches the pattern, in which '*' stands for any text. */
 bool config_matches(const char *pattern, const char *text, size_t len);
+/* Splits ADDR:PORT ([ADDR]:PORT for IPv6, or PORT alone for 127.0.0.1) into an IP address and a port.
+ * False when it has another form. */
+#define CONFIG_ADDRESS_MAX 46
+bool config_split_address(const char *text, char address[CONFIG_ADDRESS_MAX], uint16_t *port);
 
 /* Whether a function may be called, by name alone: no segment begins with an underscore, and the list
  * `allow` is empty or has a pattern for the module or for module.function, or the module is the name

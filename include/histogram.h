@@ -11,7 +11,7 @@
 
 struct histogram {
 	uint64_t count, sum, max;
-	uint32_t bucket[HISTOGRAM_BUCKETS];
+	uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
 /* Counts one value. */
@@ -20,5 +20,8 @@ void histogram_add(struct histogram *h, uint64_t value);
 /* The smallest bucket bound that at least `per_mille` thousandths of the values do not exceed, never
  * above `max`; 0 when there are none. */
 uint64_t histogram_quantile(const struct histogram *h, unsigned per_mille);
+
+/* How many values are less than 2^exponent, exactly; `exponent` from 3 to 40. */
+uint64_t histogram_below(const struct histogram *h, unsigned exponent);
 
 #endif

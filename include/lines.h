@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define LINE_MAX_BYTES 1024 /* a longer line is cut into several */
+#define LINE_MAX_BYTES 1024 /* a longer line is cut into several, not within a character */
 
 struct lines {
 	void (*on_line)(void *arg, const char *line, size_t len); /* without its newline */

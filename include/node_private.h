@@ -30,6 +30,10 @@
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, set, read again
  *   node_events.c   who hears of events and log lines
+ *   node_failures.c what went wrong of late
+ *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
+ *   node_event_call.c, node_event_state.c  what they hear of
+ *   node_logs.c     what workers print
  *
  * Ownership: a node_request is the node's until POOL_SUBMIT, the pool's until POOL_DONE, then freed. A
  * lease belongs to its checkout until that is granted, then to the pool until POOL_LEASE_ENDED. Books
@@ -45,9 +49,13 @@
 
 #include "config.h"
 #include "epmd.h"
+#include "event.h"
 #include "forkserver.h"
 #include "guard.h"
 #include "list.h"
+#include "metrics.h"
+#include "log.h"
+#include "log_rate.h"
 #include "node.h"
 #include "peer.h"
 #include "pool.h"
@@ -58,11 +66,12 @@
 
 #include <uv.h>
 
-#define NODE_PID_ID   1u    /* the node's own pid, the sender of answers and monitors */
-#define NODE_FIRST_ID 1000u /* of requests, leases, workers, watches: one counter, never reused */
-#define MONITORS_MAX  (1u << 20) /* of one peer on us */
-#define SMALL_FRAME   1024       /* frames up to here live in their request */
-#define DETAIL_MAX    4096       /* bytes of the cause of a failed start */
+#define NODE_PID_ID     1u    /* the node's own pid, the sender of answers and monitors */
+#define NODE_FIRST_ID   1000u /* of requests, leases, workers, watches: one counter, never reused */
+#define MONITORS_MAX    (1u << 20) /* of one peer on us */
+#define SMALL_FRAME     1024       /* frames up to here live in their request */
+#define DETAIL_MAX      4096       /* bytes of the cause of a failed start */
+#define SUBSCRIBERS_MAX 256
 
 /* How requests were answered, beyond the pool's own outcomes; the keys in status' totals. */
 enum answer_kind {
@@ -101,11 +110,11 @@ struct books {
 	struct peer *peer;
 	uint64_t id;
 	bool up, forgotten;
-	bool dialled; /* we opened the connection */
+	bool dialled;                                         /* we opened the connection */
 	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
 	uint32_t uid;                                         /* KNOWN */
 	uint64_t up_us;
-	bool dirty;   /* in node->dirty: output to flush before the loop blocks */
+	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
 	struct monitor *monitors; /* theirs on us, by reference */
 	struct list requests;     /* struct node_request, by_peer: callers that live there */
@@ -133,12 +142,13 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION };
+enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_SUBSCRIBER };
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
-	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION) */
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
+	 * subscriber (SUBSCRIBER) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
@@ -178,7 +188,8 @@ struct node_request {
 	struct node_session
 		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
-	struct node_rpc *rpc; /* REPLY_RPC: the process that runs it */
+	enum answer_kind answer; /* what it was answered with, if it was */
+	struct node_rpc *rpc;    /* REPLY_RPC: the process that runs it */
 	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
 	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
 	uint64_t sent_us; /* PING_WORKER */
@@ -191,7 +202,8 @@ struct node_request {
 	 * one after the other, are the function), the tag of progress, the session's id; then its key,
 	 * which pool.session_key points at */
 	uint16_t module_len, progress_len, session_len;
-	uint32_t function_len;
+	uint32_t function_len, trace_at; /* trace_at: where the trace context is, of */
+	uint16_t trace_len;
 	uint8_t data[];
 };
 
@@ -223,6 +235,7 @@ struct node_lease {
 	struct pool_lease pool;
 	struct node_holding h;
 	struct node_pool *owner_pool;
+	uint64_t granted_us;
 	struct node_request *giving; /* give_away under way */
 	struct watch *heir;
 	uint64_t heir_probe_id;
@@ -244,6 +257,16 @@ struct node_link {
 	struct local_pid pid;
 };
 
+/* Who prints lines: node_logs.c. */
+struct log_printer {
+	struct node_pool *pool;
+	const char *object;
+	uint64_t worker; /* 0: it is none */
+	int os_pid;
+	struct log_rate rate;
+	struct list lossy; /* in node_events.lossy: lines were dropped, and that is to be told */
+};
+
 /* A process that workers are forked from. */
 struct node_forkserver {
 	struct node_pool *pool;
@@ -252,6 +275,8 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	struct log_printer printer;
+	char object[96]; /* for log lines */
 };
 
 /* One worker process. */
@@ -272,7 +297,8 @@ struct node_worker {
 	bool unread;            /* it ended without having read its last call */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
-	char object[96];             /* for log lines */
+	char object[96]; /* for log lines */
+	struct log_printer printer;
 	char error[256];             /* last error of a call, for `workers` */
 	struct callback *callbacks;  /* by the worker's ids of them */
 	struct callback_call *calls; /* those that have callbacks */
@@ -283,10 +309,41 @@ struct node_worker {
 	bool no_callbacks;     /* it has ended */
 };
 
+/* Why a worker's process ended, for the metrics. */
+enum exit_kind {
+	EXIT_STOPPED, /* it was told to leave, and did */
+	EXIT_KILLED,  /* it was killed on purpose */
+	EXIT_CRASHED, /* by a signal that was not ours */
+	EXIT_LEFT,    /* by itself, with a status */
+	EXIT_START,   /* before it was ready */
+	EXIT_KINDS
+};
+
+/* What went wrong of late, for who looks afterwards: node_failures.h. */
+#define FAILURES_MAX 16
+#define FAILURE_TEXT 4096 /* of a longer one the end is kept: that is where the error stands */
+#define FAILURE_CALL 128
+
+struct node_failure {
+	const char *kind; /* python, worker_exit, timeout, start */
+	uint64_t time_ms; /* of the last one, since 1970 */
+	uint64_t count;
+	uint64_t worker_id;      /* 0: none */
+	char call[FAILURE_CALL]; /* module.function, or empty */
+	char *text;
+	size_t len;
+};
+
+struct node_failures {
+	struct node_failure at[FAILURES_MAX]; /* the last one first */
+	unsigned count;
+};
+
 struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
 	const struct config_pool *config;
+	char object[96]; /* for log lines */
 	struct pool *pool;
 	struct pool_config limits;
 	struct request_defaults defaults;
@@ -300,6 +357,9 @@ struct node_pool {
 	struct list drains, reloads;     /* DRAIN and RELOAD requests */
 	struct list orphans; /* struct node_session: begun, their owners dead: to be ended */
 	uint64_t answers[ANSWER_KINDS];
+	uint64_t exits[EXIT_KINDS];
+	struct node_failures failures;
+	struct histogram request_bytes, result_bytes; /* frames of calls; results and items */
 	uint64_t ignored;        /* messages that were no request */
 	uint64_t late_items;     /* of streams that are gone or closing */
 	char detail[DETAIL_MAX]; /* the cause of the last failed start */
@@ -309,15 +369,34 @@ struct node_pool {
 	bool pumping;
 	uint64_t failed_ids
 		[4096]; /* starts that failed or were forgotten within a step, told after it; */
-	unsigned failed_count;  /* a pool has at most 1025 workers to kill and as many to start */
-	bool drained;           /* POOL_DRAINED was seen in this pump */
-	bool has_drained;       /* and not resumed since */
+	unsigned failed_count; /* a pool has at most 1025 workers to kill and as many to start */
+	bool drained;          /* POOL_DRAINED was seen in this pump */
+	bool has_drained;      /* and not resumed since */
+	unsigned heard;        /* REQUEST_TOPIC_*: what somebody hears of this pool */
+	struct pool_seen {
+		unsigned size;
+		uint64_t grown, shrunk, sessions_lost;
+		enum breaker_state breaker;
+	} seen;                 /* when somebody hears of it: as it was told last */
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
+};
+
+/* Who hears of events and log lines, and what they have not been sent yet: node_events.c. */
+struct node_events {
+	struct list subscribers; /* struct subscriber */
+	unsigned count;
+	struct buf pending, spare; /* messages, each behind a head */
+	size_t begun;              /* the one that is being written */
+	struct node_pool *begun_pool;
+	unsigned begun_topic;
+	bool flushing;
+	struct list lossy; /* struct log_printer */
+	uv_timer_t timer;  /* while there are such */
 };
 
 enum node_stage { NODE_STARTING, NODE_RUNNING, NODE_DRAINING, NODE_STOPPING, NODE_CLOSING };
@@ -332,13 +411,17 @@ struct node {
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
 	struct epmd *epmd;
+	struct metrics *metrics; /* NULL: not asked for */
+	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
+	char host_name[256]; /* this machine's */
+	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;
 	struct list books, dirty;
-	struct list strays; /* struct node_request, by_peer: casts whose peers are gone */
+	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
 	uv_timer_t connect_timer;
@@ -356,6 +439,8 @@ struct node {
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
 	struct buf session_key; /* of the request that is being admitted */
+	struct node_events events;
+	unsigned heard; /* REQUEST_TOPIC_*: what somebody hears of all pools and of the node */
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
@@ -437,6 +522,7 @@ struct span node_request_session(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
+struct span node_request_trace(const struct node_request *r); /* text; empty: none */
 
 /* node_control.c */
 /* AWAIT_READY, RESIZE, PAUSE, RESUME, DRAIN, RELOAD, RECYCLE, KILL. */
@@ -462,6 +548,8 @@ void answer_error(const struct reply_to *to, struct span reason);
 struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
+/* It has been answered, with that; the only place where answers of the pool are counted. */
+void answer_count(struct node_pool *p, struct node_request *r, enum answer_kind kind);
 void answer_put_fault(struct buf *out, const struct transcode_error *err);
 enum answer_kind answer_fault_kind(enum transcode_fault fault);
 void answer_put_worker_exit(struct buf *out, const struct node_worker *w);
@@ -549,6 +637,8 @@ void node_session_ended(struct pool_session *s); /* POOL_SESSION_ENDED */
 void node_session_owner_down(struct node_session *s);
 /* A call of it runs, or a lease in it was granted. NULL: nothing. */
 void node_session_begins(struct pool_session *s);
+/* Those that were lost since they were asked for last, to those who hear of events. */
+void node_sessions_tell_lost(struct node_pool *p);
 /* The next session that has begun when its owner was dead, to be ended; NULL: none. */
 struct pool_session *node_session_next_orphan(struct node_pool *p);
 void node_session_end_frame(struct node_worker *w, const struct pool_session *s, uint64_t call_id);
@@ -672,8 +762,18 @@ bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is n
 const char *signal_name(int signal);
 
 /* node_status.c */
+const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */
 void node_put_status(struct node *n, struct buf *out);
 void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* NULL: of all */
+const char *node_pool_state(const struct node_pool *p);
+unsigned node_peer_count(const struct node *n);
+uint64_t node_monitor_count(const struct node *n);
+uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
+
+/* node_metrics.c */
+int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
+void node_metrics_close(struct node *n);
+void node_metrics_exited(struct node_worker *w, bool wanted);
 
 /* node_roles.c */
 enum request_role node_role(struct books *b);
@@ -690,7 +790,73 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 /* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
 void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
 
-/* node_events.c: SUBSCRIBE, UNSUBSCRIBE. */
-void node_subscription(struct node *n, const struct origin *o, const struct request *req);
+/* node_events.c */
+void node_subscription(struct node_pool *p, const struct origin *o, const struct request *req);
+void node_subscriber_down(void *subscriber); /* it is gone */
+/* A message to all who hear that topic of that pool (NULL: of the node): begin, one term, end. At any time;
+ * one at a time. */
+struct buf *node_message_begin(struct node *n, struct node_pool *p, unsigned topic);
+void node_message_end(struct node *n);
+uint64_t node_system_time_us(void);
+void node_events_flush(struct node *n);      /* outside of pool steps and of what is being sent */
+void node_events_flush_some(struct node *n); /* if there is much, and it can be done now */
+void node_events_drained(struct books *b);   /* its peer has read */
+void node_events_pool_gone(struct node_pool *p);
+void node_events_init(struct node *n);
+void node_events_close(struct node *n); /* ends all subscriptions; the timer closes */
+
+/* Whether somebody hears of the pool's events: to be asked before any of the following is called. */
+static inline bool node_hears(const struct node_pool *p)
+{
+	return (p->heard & REQUEST_TOPIC_EVENTS) != 0;
+}
+
+/* node_event_call.c */
+struct stream_sums {
+	uint64_t items, bytes, opened_us;
+};
+void node_event_call_received(struct node_pool *p, const struct node_request *r);
+void node_event_call_refused(struct node_pool *p, const struct origin *o, enum answer_kind kind);
+void node_event_call_start(struct node_pool *p, const struct node_request *r,
+			   const struct node_worker *worker);
+void node_event_call_stop(struct node_pool *p, const struct node_request *r);
+void node_event_lease_granted(struct node_pool *p, const struct node_request *r);
+void node_event_lease_ended(const struct node_lease *l);
+void node_event_stream_opened(struct node_pool *p, const struct node_request *r,
+			      const struct term_pid *pid);
+void node_event_stream_ended(struct node_pool *p, const struct node_request *r,
+			     const struct term_pid *pid, const struct stream_sums *sums);
+void node_event_session_started(struct node_pool *p, struct span id, uint64_t worker);
+void node_event_session_ended(struct node_pool *p, struct span id, uint64_t worker, uint64_t calls,
+			      const char *reason);
+void node_event_session_lost(struct node_pool *p, struct span id, uint64_t worker, uint64_t calls);
+
+/* node_event_state.c */
+void node_event_worker_started(struct node_pool *p, uint64_t id, unsigned index);
+void node_event_worker_ready(const struct node_worker *worker);
+void node_event_worker_replaced(const struct node_worker *worker, enum pool_why why);
+void node_event_worker_exited(const struct node_worker *worker, enum pool_why why);
+void node_event_pool(struct node_pool *p, enum event e, const char *by);
+void node_event_pool_resized(struct node_pool *p, unsigned least, unsigned most, const char *by);
+void node_event_pool_reloaded(struct node_pool *p, bool ok);
+void node_event_pool_seen(struct node_pool *p);    /* somebody hears of it from now on */
+void node_event_pool_changed(struct node_pool *p); /* perhaps: after a step */
+/* These ask for themselves. `by`: a peer's name; NULL: nobody. */
+void node_event_peer_up(const struct books *b);
+void node_event_peer_down(const struct books *b, const char *why);
+void node_event_config_changed(struct node *n, unsigned changes, struct span difference,
+			       const char *by);
+void node_event_stopping(struct node *n, const char *why);
+
+/* node_logs.c */
+void node_log_own(void *node, enum log_level level, const char *object, const char *text,
+		  size_t len); /* a log_tap */
+void node_log_printer_init(struct log_printer *printer, struct node_pool *p, const char *object);
+void node_log_printer_close(struct log_printer *printer);
+/* A line that it has printed, in that call (0: not known). */
+void node_log_printed(struct log_printer *printer, uint64_t call, bool is_stderr, const char *line,
+		      size_t len);
+void node_logs_init(struct node *n);
+void node_logs_close(struct node *n);
 
 #endif

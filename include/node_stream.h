@@ -18,6 +18,7 @@ struct node_stream {
 	uint32_t window;              /* most of them at a time */
 	size_t item_bytes;            /* how long items are of late */
 	struct list stalled; /* in the owner's books: the worker gets no more until they are read */
+	struct stream_sums sums;
 	bool paused;         /* the worker is not read meanwhile */
 	bool begun;          /* its first item is due */
 	bool closing;

@@ -21,7 +21,7 @@ exec </dev/null
 # elixir                            brings the OTP applications it needs: crypto, inets, parsetools, ...
 # python3-msgpack                   all that a worker needs beyond the standard library
 demo="gcc libc6-dev make pkg-config
-	libuv1-dev libmsgpack-dev libssl-dev uthash-dev
+	libuv1-dev libmsgpack-dev libssl-dev uthash-dev libconfuse-dev libmicrohttpd-dev
 	erlang-base erlang-dev elixir
 	python3 python3-msgpack"
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc

@@ -188,7 +188,8 @@ START_TEST(help_names_every_option)
 
 	ck_assert_int_eq(parse("--version", NULL), CONFIG_VERSION);
 	config_free(&config);
-	ck_assert_int_eq(parse("--help-markdown", NULL), CONFIG_HELP_MARKDOWN);
+	ck_assert_int_eq(parse("--help-markdown", NULL), CONFIG_HELP);
+	ck_assert(config.help == config_help_markdown);
 	config_free(&config);
 	ck_assert_int_eq(parse("--help", NULL), CONFIG_HELP);
 	config_free(&config);

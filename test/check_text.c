@@ -87,6 +87,33 @@ START_TEST(a_long_line_is_cut_into_several_and_nothing_is_lost)
 }
 END_TEST
 
+START_TEST(a_long_line_is_cut_between_characters)
+{
+	static const struct {
+		const char *character;
+		size_t at; /* where the first line ends */
+	} rows[] = {
+		{ "x", LINE_MAX_BYTES },
+		{ "\xc3\xa4", LINE_MAX_BYTES },
+		{ "\xe2\x82\xac", LINE_MAX_BYTES - LINE_MAX_BYTES % 3 },
+		{ "\xf0\x9f\x90\x8d", LINE_MAX_BYTES },
+		{ "x\xf0\x9f\x90\x8d", LINE_MAX_BYTES - LINE_MAX_BYTES % 5 + 1 },
+		{ "\xff", LINE_MAX_BYTES }, /* no UTF-8 at all */
+		{ "\x80", LINE_MAX_BYTES },
+	};
+	size_t n = strlen(rows[_i].character), len = 0;
+	struct lines l = given_lines();
+
+	for (; len < 2 * LINE_MAX_BYTES; len += n)
+		lines_put(&l, rows[_i].character, n);
+	lines_end(&l);
+	ck_assert_uint_eq((size_t)(strchr(told, '|') - told), rows[_i].at);
+	for (size_t i = 0, k = 0; i < told_len; i++) /* nothing is lost */
+		if (told[i] != '|')
+			ck_assert_int_eq(told[i], rows[_i].character[k++ % n]);
+}
+END_TEST
+
 /* ---- the log ---- */
 
 static char logged[4 * LOG_LINE_MAX];
@@ -149,7 +176,7 @@ START_TEST(a_line_is_one_line_whatever_it_says)
 {
 	given_log(LOG_INFO);
 	log_line(LOG_INFO, "a\nb", "one\ntwo\tthree\033[31m");
-	ck_assert_str_eq(after_time(logged), "info [a b] one two three [31m\n");
+	ck_assert_str_eq(after_time(logged), "info [a b] one two three\\x1b[31m\n");
 }
 END_TEST
 
@@ -164,7 +191,7 @@ START_TEST(a_long_line_is_cut_and_a_long_object_leaves_room_for_the_text)
 	ck_assert_uint_ge(strlen(logged), LOG_LINE_MAX - 2);
 	given_log(LOG_INFO);
 	log_line(LOG_INFO, text, "%s", "the text");
-	ck_assert_ptr_nonnull(strstr(logged, "xthe text\n"));
+	ck_assert_ptr_nonnull(strstr(logged, "x] the text\n"));
 }
 END_TEST
 
@@ -202,8 +229,8 @@ START_TEST(a_reader_of_standard_error_that_stalls_costs_lines_but_no_time)
 	ck_assert_int_gt(read(fds[0], line, sizeof line), 0);
 	ck_assert_ptr_nonnull(strstr(line, "[node] the first\n"));
 	for (int i = 0; i < 5000; i++) /* a pipe holds 64 KiB */
-		log_line(LOG_INFO, "node",
-			 "more than a pipe can hold, written by somebody who never waits");
+		log_output(LOG_INFO, "worker default/3 pid 812", "stdout", 0,
+			   "more than a pipe can hold", 25);
 	ck_assert_uint_gt(log_dropped(), before + 1000);
 }
 END_TEST
@@ -232,6 +259,7 @@ int main(void)
 	tcase_add_loop_test(t, a_stream_is_the_same_lines_however_it_arrives, 0,
 			    sizeof cuts / sizeof cuts[0]);
 	tcase_add_loop_test(t, a_long_line_is_cut_into_several_and_nothing_is_lost, 0, 5);
+	tcase_add_loop_test(t, a_long_line_is_cut_between_characters, 0, 7);
 	tcase_add_test(t, a_line_has_its_time_level_object_and_text);
 	tcase_add_test(t, a_line_below_the_level_is_not_written);
 	tcase_add_test(t, a_line_is_one_line_whatever_it_says);

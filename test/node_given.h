@@ -183,6 +183,33 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
 	return NULL;
 }
 
+struct metrics *metrics_open(uv_loop_t *loop, const struct metrics_options *options_, char *error,
+			     size_t error_size)
+{
+	(void)loop;
+	(void)options_;
+	(void)error;
+	(void)error_size;
+	return NULL;
+}
+
+void metrics_close(struct metrics *m)
+{
+	(void)m;
+}
+
+uint16_t metrics_port(const struct metrics *m)
+{
+	(void)m;
+	return 0;
+}
+
+struct metrics_counts metrics_counts(const struct metrics *m)
+{
+	(void)m;
+	return (struct metrics_counts){ 0 };
+}
+
 struct epmd_lookup *epmd_lookup(uv_loop_t *loop, const struct sockaddr *host, const char *alive,
 				size_t len, uint64_t timeout_ms, epmd_lookup_done done, void *arg)
 {
@@ -571,6 +598,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.dirty);
 	list_init(&node.strays);
 	node_callbacks_init(&node);
+	node_events_init(&node);
 	node_connect_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
@@ -627,6 +655,7 @@ static inline void then_all_is_given_back(void)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
 	node_callbacks_close(&node);
+	node_events_close(&node);
 	uv_close((uv_handle_t *)&the_pool->timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->deadlock_timer, NULL);
 	uv_close((uv_handle_t *)&the_pool->reload_timer, NULL);

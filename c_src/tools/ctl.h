@@ -10,7 +10,7 @@
  *   ctl_table.c    columns (pure)
  *   ctl_view.c     answers as tables for people (pure)
  *   ctl_reason.c   what went wrong, in words (pure)
- *   ctl_follow.c   lines and events as they come
+ *   ctl_follow.c   lines and events as they come; ctl_line.c  one of them (pure)
  *   ctl_top.c      the live screen; ctl_screen.c  the terminal; ctl_frame.c  what it shows (pure)
  *
  * A command ends and its memory with it: what is not freed is short-lived. No memory ends the command. */

@@ -61,6 +61,14 @@ defmodule Krait.Proc do
   @spec descriptors(pos_integer) :: non_neg_integer
   def descriptors(pid), do: length(File.ls!("/proc/#{pid}/fd"))
 
+  @doc "How often the process went to sleep since its start: a process that idles does not."
+  @spec voluntary_switches(pos_integer) :: non_neg_integer
+  def voluntary_switches(pid) do
+    status = File.read!("/proc/#{pid}/status")
+    [_, count] = Regex.run(~r/^voluntary_ctxt_switches:\s+(\d+)/m, status)
+    String.to_integer(count)
+  end
+
   # What follows the program's name, which stands in parentheses and may hold some itself.
   defp after_name(stat), do: stat |> String.split(") ") |> List.last()
 

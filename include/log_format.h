@@ -1,0 +1,52 @@
+/* log_format.h - one log line, written in one of three formats. Pure.
+ *
+ * text      2026-01-31T12:00:00.123Z info [worker default/3 pid 812] call 17 stdout: hello
+ * json      {"ts":"2026-01-31T12:00:00.123Z","level":"info","object":"worker default/3 pid 812",
+ *            "pool":"default","worker":3,"os_pid":812,"stream":"stdout","call":17,"message":"hello"}
+ *            on one line; what is not known is left out; "truncated":true when the message was cut
+ * journald  <6>[worker default/3 pid 812] call 17 stdout: hello
+ *            sd-daemon(3): the journal takes the priority from the front, and has a clock of its own
+ *
+ * A line is one line of valid UTF-8 without control characters, whatever its text is: a line feed or a tab
+ * becomes a blank, any other control character (those of C1, which terminals obey too, among them) \xNN, and
+ * so does each byte that is not UTF-8. In JSON they are \uNNNN, and U+FFFD for what is not UTF-8. */
+#ifndef KRAIT_LOG_FORMAT_H
+#define KRAIT_LOG_FORMAT_H
+
+#include "log.h"
+
+#include <time.h>
+
+struct log_record {
+	struct timespec time; /* CLOCK_REALTIME */
+	enum log_level level;
+	const char *object;
+	const char *stream; /* NULL: the node's own words */
+	uint64_t call;      /* with stream; 0: not known */
+	const char *text;
+	size_t len;
+};
+
+/* What "worker POOL/ID pid PID", "pool POOL" or "forkserver POOL" says. */
+struct log_object {
+	const char *pool; /* NULL: of no pool; not terminated */
+	size_t pool_len;
+	bool has_worker;
+	uint64_t worker;
+	int os_pid; /* 0: it has none yet */
+};
+
+void log_object_parse(const char *object, struct log_object *out);
+
+/* Writes the line with its newline, at most `size` bytes (at least 512), and returns its length. */
+size_t log_format_line(enum log_format format, const struct log_record *r, char *out, size_t size);
+
+/* The level that a line of standard error gives itself, as services of systemd do: a "<N>" in front, N
+ * from 0 to 7. Moves the line's beginning behind it; false: there is none. */
+bool log_take_priority(const char **line, size_t *len, enum log_level *level);
+
+/* The length of the UTF-8 sequence at the beginning of `text`, as Python's strict decoder has it; 0: it is
+ * none. */
+size_t log_utf8(const char *text, size_t len);
+
+#endif
