@@ -83,6 +83,11 @@ defmodule Krait.ClusterTest do
       assert call(cluster, "1") == {:ok, 1}
     end
 
+    test "is there once" do
+      cluster = start_cluster(nodes: [])
+      assert {:error, {:already_started, _}} = Cluster.start_link(name: cluster)
+    end
+
     test "refuses wrong options with what was got" do
       for {options, words} <- [
             {[nodes: :a@b], "a list of nodes"},
@@ -128,6 +133,22 @@ defmodule Krait.ClusterTest do
       took = for {node, n} <- Enum.zip(nodes, before), do: totals(node).received - n
       assert Enum.sum(took) == 8
       assert Enum.min(took) >= 3
+    end
+
+    test "of thousands at once are all answered, and no process is between them and a node" do
+      nodes = for _ <- 1..2, do: start_node()
+      cluster = start_cluster(nodes: Enum.map(nodes, & &1.name), local: fn _ -> false end)
+      # It serves those who ask for changes; the table is enough for the rest.
+      :ok = :sys.suspend(Cluster.Server.server(cluster))
+
+      answers =
+        1..3000
+        |> Enum.map(&Task.async(fn -> Cluster.call(cluster, "operator", "neg", [&1]) end))
+        |> Task.await_many(30_000)
+
+      assert answers == Enum.map(1..3000, &{:ok, -&1})
+      :ok = :sys.resume(Cluster.Server.server(cluster))
+      for node <- nodes, do: assert(totals(node).answered > 900)
     end
 
     test "that have ended are no load any more" do

@@ -19,10 +19,14 @@ defmodule Krait.EventsTest do
     Process.sleep(300)
     loop()
   end
+
   defp loop do
     receive do
-      m -> IO.inspect(m, limit: :infinity); loop()
-    after 100 -> :ok
+      m ->
+        IO.inspect(m, limit: :infinity)
+        loop()
+    after
+      100 -> :ok
     end
   end
 end
