@@ -139,7 +139,8 @@ defmodule Krait.ClusterTest do
 
     test "prefer a local node, until it has no room" do
       [a, b] = for _ <- 1..2, do: start_node()
-      cluster = start_cluster(nodes: [a.name, b.name], local: &(&1 == b.name))
+      options = [nodes: [a.name, b.name], local: &(&1 == b.name), interval: 60_000]
+      cluster = start_cluster(options)
       before = totals(b).received
       for _ <- 1..10, do: call(cluster, "1")
       assert totals(b).received - before == 10
