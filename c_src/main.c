@@ -8,16 +8,12 @@
 #include "log.h"
 #include "mem.h"
 #include "node.h"
+#include "notify.h"
+#include "start.h"
 
-#include <errno.h>
-#include <libgen.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 static int print(void (*write_text)(struct buf *))
 {
@@ -38,69 +34,6 @@ static int print_config(struct config *c)
 	fwrite(out.data, 1, out.len, stdout);
 	buf_free(&out);
 	return NODE_EXIT_OK;
-}
-
-/* The full name: --name as it is; --sname with our short host name unless it names one. */
-static int full_name(const struct config *c, char *name, size_t size)
-{
-	const char *given = c->name != NULL ? c->name : c->sname;
-	char host[256] = "";
-	int n;
-
-	if (c->sname != NULL && strchr(given, '@') == NULL) {
-		if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0') {
-			fprintf(stderr, "krait: --sname: this machine has no host name\n");
-			return -EINVAL;
-		}
-		host[strcspn(host, ".")] = '\0';
-		n = snprintf(name, size, "%s@%s", given, host);
-	} else {
-		n = snprintf(name, size, "%s", given);
-	}
-	if (n <= 0 || (size_t)n >= size || n > DIST_NAME_MAX) {
-		fprintf(stderr, "krait: the node's name \"%s\" is longer than %d bytes\n", given,
-			DIST_NAME_MAX);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-/* Our own path, and that of the Python package's start script: beside us, or in the source tree. */
-static int find_files(char *executable, char *script, size_t size)
-{
-	static const char *const places[] = { "python", "../python", "../../python",
-					      "../share/krait/python", "../lib/krait/python" };
-	char dir[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", executable, size - 1);
-
-	if (n <= 0) {
-		fprintf(stderr, "krait: cannot find my own path: %s\n", strerror(errno));
-		return -ENOENT;
-	}
-	executable[n] = '\0';
-	memcpy(dir, executable, (size_t)n + 1);
-	dirname(dir);
-	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-		if (snprintf(script, size, "%s/%s/krait/_start.py", dir, places[i]) < (int)size &&
-		    access(script, R_OK) == 0)
-			return 0;
-	fprintf(stderr,
-		"krait: cannot find the Python package krait near %s (expected %s/python/krait)\n",
-		executable, dir);
-	return -ENOENT;
-}
-
-/* As many descriptors as we may have; a dead peer is an error, not a signal; orphans come to us. */
-static void set_limits(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-	signal(SIGPIPE, SIG_IGN);
-	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
 /* Each pool's interpreter. */
@@ -127,24 +60,31 @@ static int run(struct config *c)
 	struct node_options options = {
 		.config = c, .name = name, .executable = executable, .script = script
 	};
+	const char *why;
 	char *cookie;
 	int status;
 
-	if (full_name(c, name, sizeof name) != 0)
+	start_limits();
+	if (!notify_init(&why))
+		log_line(LOG_WARNING, "node", "$NOTIFY_SOCKET: %s; systemd hears nothing", why);
+	if (c->stop_on_eof) /* we are a part of our supervisor's service, which speaks for itself */
+		notify_close();
+	if (start_name(c, name, sizeof name, text, sizeof text) != 0) {
+		fprintf(stderr, "krait: %s\n", text);
 		return NODE_EXIT_USAGE;
+	}
 	if ((cookie = cookie_read(c->cookie_file, text, sizeof text)) == NULL) {
 		fprintf(stderr, "krait: cookie: %s\n", text);
 		return NODE_EXIT_USAGE;
 	}
 	options.cookie = cookie;
-	if (find_files(executable, script, sizeof script) != 0) {
+	if (start_files(executable, script, sizeof script, text, sizeof text) != 0) {
+		fprintf(stderr, "krait: %s\n", text);
 		mem_free(cookie);
 		return NODE_EXIT_FAILURE;
 	}
-	if ((status = find_interpreters(c)) == NODE_EXIT_OK) {
-		set_limits();
+	if ((status = find_interpreters(c)) == NODE_EXIT_OK)
 		status = node_run(&options);
-	}
 	mem_free(cookie);
 	return status;
 }

@@ -56,6 +56,7 @@ static void close_all(struct node *n)
 	struct list *pos, *next;
 
 	n->stage = NODE_CLOSING;
+	node_lanes_flush(n);
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
@@ -72,6 +73,7 @@ static void close_all(struct node *n)
 	signal(SIGINT, SIG_IGN);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
+	close_handle(&n->notify_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
@@ -150,6 +152,7 @@ void node_stop(struct node *n, const char *why)
 	log_line(LOG_INFO, "node", "stopping: %s", why);
 	node_event_stopping(n, why);
 	n->stage = NODE_DRAINING;
+	node_notify_stopping(n);
 	uv_timer_start(&n->stop_timer, on_stop_timeout, n->config->stop_timeout_ms, 0);
 	/* the message that told it may be in the pump's caller: the pool is told in the next turn */
 	n->drain_due = true;
@@ -180,6 +183,7 @@ static void on_prepare(uv_prepare_t *handle)
 		n->drain_due = false;
 		tell_pools(n, POOL_DRAIN);
 	}
+	node_lanes_flush(n);
 	books_flush_dirty(n);
 }
 
@@ -280,6 +284,7 @@ static void on_epmd(void *arg, enum epmd_event event, uint32_t creation, const c
 			 n->config->listen, n->port);
 		printf("ready %s %u %d\n", n->options->name, n->port, (int)getpid());
 		fflush(stdout);
+		node_notify_ready(n);
 		break;
 	case EPMD_AGAIN:
 		log_line(LOG_INFO, "epmd", "published again");
@@ -342,6 +347,7 @@ static void init_handles(struct node *n)
 	node_connect_init(n);
 	node_callbacks_init(n);
 	node_events_init(n);
+	node_notify_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
@@ -421,6 +427,7 @@ int node_run(const struct node_options *options)
 	list_init(&n->books);
 	list_init(&n->dirty);
 	list_init(&n->strays);
+	list_init(&n->dirty_lanes);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);

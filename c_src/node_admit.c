@@ -183,6 +183,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				    .caller = o->caller,
 				    .cast = o->cast,
 				    .form = o->form,
+				    .in_lane = o->lane != NULL,
 				    .rpc = o->rpc,
 				    .count = o->mfa.arity };
 	if (r->rpc != NULL)
@@ -241,6 +242,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 
 void node_request_free(struct node_request *r)
 {
+	node_lane_forget(r);
 	node_stream_free(r->stream);
 	node_session_free(r->session);
 	if (r->rpc != NULL)
@@ -256,13 +258,16 @@ void node_request_free(struct node_request *r)
 }
 
 /* Makes sure that we hear when the caller is gone: its own monitor with the tag's reference, or ours. */
-bool node_request_hear_of_caller(struct books *b, struct node_request *r,
-				 const struct envelope *env)
+bool node_request_hear_of_caller(const struct origin *o, struct node_request *r)
 {
+	const struct envelope *env = o->env;
+	struct books *b = o->books;
 	struct monitor *m = NULL;
 
 	if (r->cast)
 		return true;
+	if (o->lane != NULL)
+		return node_lane_hear(o->lane, r);
 	if (env->ref.len > 0)
 		HASH_FIND(hh, b->monitors, env->ref.at, env->ref.len, m);
 	if (m != NULL && m->request == NULL && m->granting == NULL &&

@@ -29,7 +29,7 @@ static struct node_request *hold(struct node_pool *p, const struct origin *o,
 	if (o->cast)
 		return NULL;
 	if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		answer_error_atom(&to, "no_memory");

@@ -84,8 +84,9 @@ void node_watch_down(struct watch *w, struct span reason)
 	case WATCH_HEIR:
 		((struct node_lease *)object)->heir = NULL;
 		break;
-	case WATCH_SUBSCRIBER: /* likewise */
-	case WATCH_SESSION:    /* what it belongs to is told below, and forgets it */
+	case WATCH_SUBSCRIBER: /* what it belongs to is told below, and forgets it */
+	case WATCH_SESSION:
+	case WATCH_LANE:
 		break;
 	}
 	watch_free(w, false);
@@ -95,6 +96,9 @@ void node_watch_down(struct watch *w, struct span reason)
 		break;
 	case WATCH_OWNER:
 		holding_down(object, reason);
+		break;
+	case WATCH_LANE:
+		node_lane_down(object);
 		break;
 	case WATCH_HEIR:
 		node_heir_down(object);

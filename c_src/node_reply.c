@@ -8,6 +8,9 @@ struct reply_to reply_to_request(const struct node_request *r)
 {
 	struct reply_to to = { .books = r->cast ? NULL : r->books, .caller = r->caller };
 
+	if (r->in_lane && (to.lane = node_lane_of(r)) == NULL)
+		to.books = NULL;
+
 	to.tag = (struct span){ r->data, r->tag_len };
 	to.alias = (struct span){ r->data + r->alias_at, r->alias_len };
 	return to;
@@ -17,6 +20,7 @@ struct reply_to reply_to_origin(const struct origin *o)
 {
 	return (struct reply_to){ .books = o->cast ? NULL : o->books,
 				  .caller = o->caller,
+				  .lane = o->lane,
 				  .tag = o->env->tag,
 				  .alias = o->env->alias };
 }
@@ -28,6 +32,8 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 
 	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
 		return NULL;
+	if (to->lane != NULL)
+		return node_lane_begin(to->lane, to->tag, mark);
 	d = peer_dist(to->books->peer);
 	out = dist_output(d);
 	if (to->alias.len > 0) {
@@ -48,6 +54,8 @@ bool answer_end(const struct reply_to *to, size_t mark)
 {
 	struct peer *peer = to->books->peer;
 
+	if (to->lane != NULL)
+		return node_lane_end(to->lane);
 	if (dist_end(peer_dist(peer), mark) != 0) {
 		peer_close(peer, "no memory for an answer");
 		return false;
@@ -93,6 +101,15 @@ void answer_error(const struct reply_to *to, struct span reason)
 	answer_put_error(out);
 	term_put_raw(out, reason);
 	answer_end(to, mark);
+}
+
+void answer_bad(const struct reply_to *to, const char *expected)
+{
+	struct buf reason = { 0 };
+
+	request_put_bad(&reason, expected);
+	answer_error(to, answer_reason(&reason));
+	buf_free(&reason);
 }
 
 void answer_error_atom(const struct reply_to *to, const char *reason)

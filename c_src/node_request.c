@@ -150,7 +150,7 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 	if ((r = node_request_make(p, o, req, id, true)) == NULL ||
 	    (req->verb == VERB_STREAM &&
 	     (r->stream = node_stream_new(p, o->books, req, id)) == NULL) ||
-	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_session_admit(p, r, req) || !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		no_memory(p, o);
@@ -178,7 +178,7 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	lease = node_lease_new(p, id);
 	r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
 	if (r == NULL || !node_session_admit(p, r, req) ||
-	    !node_request_hear_of_caller(o->books, r, o->env)) {
+	    !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		if (lease != NULL)
@@ -205,7 +205,7 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
-		   !node_request_hear_of_caller(o->books, r, o->env)) {
+		   !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		answer_error_atom(&to, "no_memory");
@@ -324,6 +324,9 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	}
 	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
+	if (env.kind == ENVELOPE_OTHER && target == TARGET_POOL &&
+	    node_lane_message(b, p, ev->payload.at))
+		return;
 	if (env.kind == ENVELOPE_OTHER || o.books == NULL || env.tag.len > UINT16_MAX) {
 		junk(b, p, ev);
 		return;
@@ -341,6 +344,18 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	} else {
 		serve(p, &o, &req, target, lease);
 	}
+	buf_free(&reason);
+}
+
+void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request)
+{
+	struct buf reason = { 0 };
+	struct request req;
+
+	if (request_parse(request, TARGET_POOL, &p->defaults, &req, &reason) != 0)
+		node_request_refuse(p, o, &reason, ANSWER_BAD_REQUEST);
+	else
+		serve(p, o, &req, TARGET_POOL, NULL);
 	buf_free(&reason);
 }
 

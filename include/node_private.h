@@ -11,6 +11,7 @@
  *   node_lease.c    leases: grant, give_away, end
  *   node_stream.c   streams: opened, asked, cancelled, ended
  *   node_stream_flow.c  streams: items and credit
+ *   node_lane.c     lanes: many calls in one message
  *   node_session.c  sessions: keys, owners, requests about them
  *   node_batch.c    several calls in one request
  *   node_rpc.c      rpc and erpc: the processes that spawn requests ask for
@@ -26,6 +27,7 @@
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
+ *   node_notify.c   what the service manager hears
  *   node_roles.c    who may say what
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, set, read again
@@ -126,6 +128,7 @@ struct books {
 	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
 	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
 	bool leader_asked, leader_known;
+	struct node_lane *lanes; /* by pid */
 };
 
 /* A monitor that a process of a peer holds on a name or a lease of ours. */
@@ -142,18 +145,38 @@ struct monitor {
 };
 
 /* A monitor of ours on a process of a peer. */
-enum watch_kind { WATCH_CALLER, WATCH_OWNER, WATCH_HEIR, WATCH_SESSION, WATCH_SUBSCRIBER };
+enum watch_kind {
+	WATCH_CALLER,
+	WATCH_OWNER,
+	WATCH_HEIR,
+	WATCH_SESSION,
+	WATCH_SUBSCRIBER,
+	WATCH_LANE
+};
 struct watch {
 	UT_hash_handle hh; /* by id, in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
 	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
-	 * subscriber (SUBSCRIBER) */
+	 * subscriber (SUBSCRIBER), node_lane (LANE) */
 	void *object;
 	struct books *books;
 	struct list by_peer;
 	struct local_pid pid;
 	uint64_t from; /* the id of our pid that monitors */
+};
+
+/* A process of a peer that asks for many. */
+struct lane_call;
+struct node_lane {
+	UT_hash_handle hh; /* by pid, in books.lanes */
+	struct books *books;
+	struct local_pid pid;
+	struct watch *watch;
+	struct lane_call *calls; /* by Id */
+	struct buf answers;      /* {Id, Answer}, not yet sent */
+	uint32_t count;          /* of them */
+	struct list dirty_link;  /* in node.dirty_lanes */
 };
 
 /* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
@@ -189,6 +212,8 @@ struct node_request {
 		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
 	enum reply_form form;
 	enum answer_kind answer; /* what it was answered with, if it was */
+	bool in_lane;            /* it came in one */
+	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
 	struct node_rpc *rpc;    /* REPLY_RPC: the process that runs it */
 	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
 	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
@@ -410,6 +435,7 @@ struct node {
 	uv_pipe_t stdin_pipe;
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
+	uv_timer_t notify_timer; /* active only where a service manager listens */
 	struct epmd *epmd;
 	struct metrics *metrics; /* NULL: not asked for */
 	const char *metrics_hosts[CONFIG_LIST_MAX + 2];
@@ -420,7 +446,7 @@ struct node {
 	uint32_t creation;
 	uint64_t next_id, started_us;
 	uint16_t port;
-	struct list books, dirty;
+	struct list books, dirty, dirty_lanes;
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
@@ -487,6 +513,8 @@ struct origin;
 /* Admits a parsed CALL, BATCH, STREAM or PING_WORKER to the pool, or answers what is wrong with it. */
 void node_request_submit(struct node_pool *p, const struct origin *o, const struct request *req,
 			 struct node_lease *lease);
+/* One request to a pool, parsed and served; what is wrong with it is answered. */
+void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request);
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind); /* with the Reason in `reason` */
 void node_request_oversize(struct books *b, const struct dist_event *ev);
@@ -501,6 +529,7 @@ struct origin {
 	struct local_pid caller;
 	bool cast;
 	enum reply_form form;
+	struct node_lane *lane; /* it came in */
 	/* REPLY_RPC, REPLY_REX */
 	struct node_rpc *rpc;
 	struct rpc_mfa {
@@ -513,8 +542,7 @@ int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 void node_ping_frame(struct node *n, uint64_t id);
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
 				       const struct request *req, uint64_t id, bool has_frame);
-bool node_request_hear_of_caller(struct books *b, struct node_request *r,
-				 const struct envelope *env);
+bool node_request_hear_of_caller(const struct origin *o, struct node_request *r);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
@@ -535,7 +563,8 @@ void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is read
 
 /* node_reply.c, node_answer.c: where an answer goes, and answers */
 struct reply_to {
-	struct books *books; /* NULL: nowhere */
+	struct books *books;    /* NULL: nowhere */
+	struct node_lane *lane; /* whose answer it is, with the Id as its tag; NULL: none's */
 	struct local_pid caller;
 	struct span tag, alias;
 };
@@ -545,6 +574,7 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobo
 bool answer_end(const struct reply_to *to, size_t mark);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
+void answer_bad(const struct reply_to *to, const char *expected); /* {bad_request, Expected} */
 struct span answer_reason(const struct buf *reason); /* its term, or `no_memory` if it failed */
 void answer_error_atom(const struct reply_to *to, const char *reason);
 void answer_outcome(struct node_pool *p, struct node_request *r);
@@ -616,6 +646,18 @@ bool node_stream_done(struct node_pool *p, struct node_request *r);
 void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
+
+/* node_lane.c */
+bool node_lane_message(struct books *b, struct node_pool *p,
+		       const uint8_t *message); /* false: none */
+/* Its lane will say when the caller is gone. False: no memory. */
+bool node_lane_hear(struct node_lane *l, struct node_request *r);
+void node_lane_forget(struct node_request *r);                /* it is about to be freed */
+struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
+struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
+bool node_lane_end(struct node_lane *l);
+void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
+void node_lanes_flush(struct node *n);    /* before the loop blocks */
 
 /* node_session.c */
 /* Whether the request may have the session and the owner that it names; else the Reason. */
@@ -760,6 +802,12 @@ void node_forkserver_hangs(struct node_forkserver *f);
 int node_forkserver_reload(struct node_pool *p);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
+
+/* node_notify.c */
+void node_notify_init(struct node *n);
+void node_notify_ready(struct node *n); /* published, or reloaded */
+void node_notify_reloading(struct node *n);
+void node_notify_stopping(struct node *n);
 
 /* node_status.c */
 const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */

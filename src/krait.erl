@@ -174,7 +174,7 @@ call(Pool, M, F) ->
 %% @equiv call(Pool, M, F, Args, #{})
 -spec call(pool(), name(), name(), list()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args) ->
-    on(Pool, {call, M, F, Args}, infinity).
+    by_lane(Pool, {call, M, F, Args}, infinity).
 
 %% @doc Calls the Python function `F' of module `M' on a free worker, or on the worker of a lease.
 %%
@@ -182,7 +182,7 @@ call(Pool, M, F, Args) ->
 %% so that the node's own error is normally the one that is heard.
 -spec call(pool(), name(), name(), list(), call_options()) -> {ok, term()} | {error, reason()}.
 call(Pool, M, F, Args, Opts) ->
-    on(Pool, {call, M, F, Args, Opts}, wait(Opts)).
+    by_lane(Pool, {call, M, F, Args, Opts}, wait(Opts)).
 
 %% @equiv cast(Pool, M, F, [], #{})
 -spec cast(pool(), name(), name()) -> ok | {error, noproc}.
@@ -210,7 +210,7 @@ batch(Pool, Calls) ->
 -spec batch(pool(), [{name(), name(), list()}], call_options()) ->
           {ok, [{ok, term()} | {error, reason()}]} | {error, reason()}.
 batch(Pool, Calls, Opts) ->
-    on(Pool, {batch, Calls, Opts}, wait(Opts)).
+    by_lane(Pool, {batch, Calls, Opts}, wait(Opts)).
 
 %% --- streams --------------------------------------------------------------------------------------
 
@@ -430,6 +430,15 @@ on(Pool, Request, Timeout) ->
         {error, _} = Error -> Error
     end.
 
+%% What many ask at the same time: through a lane, where there may be one. A lease has one caller.
+-spec by_lane(pool(), term(), timeout()) -> term().
+by_lane(Pool, Request, Timeout) ->
+    case resolve(Pool) of
+        {ok, {_, _} = To} -> ask(fun krait_lane:call/3, To, Request, Timeout);
+        {ok, Lease} -> ask(Lease, Request, Timeout);
+        {error, _} = Error -> Error
+    end.
+
 -spec cast_on(pool(), term()) -> ok | {error, noproc}.
 cast_on(Pool, Request) ->
     case resolve(Pool) of
@@ -460,7 +469,12 @@ local(Fun) ->
 
 -spec ask({atom(), node()} | pid(), term(), timeout()) -> term().
 ask(To, Request, Timeout) ->
-    try gen_server:call(To, Request, Timeout)
+    ask(fun gen_server:call/3, To, Request, Timeout).
+
+-spec ask(fun((Address, term(), timeout()) -> term()), Address, term(), timeout()) -> term()
+              when Address :: {atom(), node()} | pid().
+ask(Call, To, Request, Timeout) ->
+    try Call(To, Request, Timeout)
     catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
     end.
 

@@ -19,12 +19,12 @@ set -eu
 cd "${1:-$(dirname "$0")/..}"
 
 floors="
-0 list buf mem log heap
+0 list buf mem log heap notify
 1 term frame histogram breaker lines children cookie json prom
 2 dist transcode config event
 3 pool request deadlock
 4 peer worker forkserver epmd guard interpreter metrics
-5 node
+5 node start
 6 main
 "
 

@@ -597,6 +597,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.books);
 	list_init(&node.dirty);
 	list_init(&node.strays);
+	list_init(&node.dirty_lanes);
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);

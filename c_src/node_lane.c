@@ -1,0 +1,264 @@
+/* node_lane.c - lanes: many calls in one message, many answers in one (section 5a of the protocol).
+ *
+ * The happy path: {krait_lane, LanePid, Calls, Gone} -> the lane's record is found or made, and LanePid is
+ * watched -> each {Id, Request} or {Id, Request, CallerPid} is parsed and served as if it had come alone, but
+ * that nobody watches its caller: the lane says in Gone who is gone -> its answer, {Id, Answer}, is put
+ * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}.
+ * What can go wrong: the lane dies or its node does, and all its calls are abandoned; an Id is used that is
+ * in use, or a request is none: that call hears why, the others do not notice; a message that has another
+ * form is junk. An Id in Gone that is not known has been answered, or never was one.
+ *
+ * A lane stays for as long as LanePid lives: its watch costs the peer one monitor, once. */
+#include "node_private.h"
+
+#include "log.h"
+#include "term_tags.h"
+
+#include <string.h>
+
+#define LANES_MAX   1024        /* of one peer */
+#define LANE_ID_MAX 64          /* bytes of an Id */
+#define LANE_CALLS  10000       /* in one message */
+#define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */
+#define LANE_KEPT   (16 * 1024) /* bytes that its buffer keeps when it is empty */
+
+/* A call of a lane, as long as an answer to it is wanted. */
+struct lane_call {
+	UT_hash_handle hh; /* by the bytes of its Id, in node_lane.calls */
+	struct node_lane *lane;
+	struct node_request *request;
+	uint32_t id_len;
+	uint8_t id[];
+};
+
+static void *lane_key(struct node_lane *l)
+{
+	return &l->pid;
+}
+
+/* ---- coming and going ---- */
+
+static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
+{
+	struct local_pid local = node_local_pid(pid);
+	struct node_lane *l;
+
+	HASH_FIND(hh, b->lanes, &local, sizeof local, l);
+	if (l != NULL)
+		return l;
+	if (HASH_COUNT(b->lanes) >= LANES_MAX || (l = mem_zalloc(sizeof *l)) == NULL)
+		return NULL;
+	l->books = b;
+	l->pid = local;
+	list_init(&l->dirty_link);
+	HASH_ADD_KEYPTR(hh, b->lanes, lane_key(l), sizeof l->pid, l);
+	if (l->hh.tbl == NULL) {
+		mem_free(l);
+		return NULL;
+	}
+	if ((l->watch = watch_new(b, WATCH_LANE, l, &l->pid, NODE_PID_ID)) == NULL) {
+		HASH_DELETE(hh, b->lanes, l);
+		mem_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static void forget(struct lane_call *c)
+{
+	c->request->lane_call = NULL;
+	HASH_DELETE(hh, c->lane->calls, c);
+	mem_free(c);
+}
+
+/* Nobody wants its answer any more. */
+static void give_up(struct lane_call *c)
+{
+	struct node_request *r = c->request;
+
+	forget(c);
+	node_request_abandon(r);
+}
+
+void node_lane_down(struct node_lane *l)
+{
+	l->watch = NULL;
+	HASH_DELETE(hh, l->books->lanes, l);
+	while (l->calls != NULL)
+		give_up(l->calls);
+	list_remove(&l->dirty_link);
+	buf_free(&l->answers);
+	mem_free(l);
+}
+
+/* ---- calls ---- */
+
+bool node_lane_hear(struct node_lane *l, struct node_request *r)
+{
+	struct lane_call *c = mem_alloc(sizeof *c + r->tag_len);
+
+	if (c == NULL)
+		return false;
+	*c = (struct lane_call){ .lane = l, .request = r, .id_len = r->tag_len };
+	memcpy(c->id, r->data, r->tag_len);
+	HASH_ADD_KEYPTR(hh, l->calls, c->id, c->id_len, c);
+	if (c->hh.tbl == NULL) {
+		mem_free(c);
+		return false;
+	}
+	r->lane_call = c;
+	return true;
+}
+
+void node_lane_forget(struct node_request *r)
+{
+	if (r->lane_call != NULL)
+		forget(r->lane_call);
+}
+
+struct node_lane *node_lane_of(const struct node_request *r)
+{
+	return r->lane_call != NULL ? r->lane_call->lane : NULL;
+}
+
+static struct lane_call *find(const struct node_lane *l, struct span id)
+{
+	struct lane_call *c;
+
+	HASH_FIND(hh, l->calls, id.at, id.len, c);
+	return c;
+}
+
+/* {Id, Request} or {Id, Request, CallerPid}. */
+static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, bool too_many)
+{
+	struct envelope env = { .kind = ENVELOPE_CALL };
+	struct origin o = { .books = l->books, .env = &env, .caller = l->pid, .lane = l };
+	struct reply_to to;
+	struct term_pid caller;
+	const uint8_t *e;
+	uint32_t arity;
+
+	if (!term_tuple(t, &arity, &e) || arity < 2 || arity > 3 ||
+	    (env.tag = term_span(e)).len > LANE_ID_MAX) {
+		l->books->node->junk++;
+		return;
+	}
+	env.request = term_skip(e);
+	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
+	    books_home(l->books, &caller) == l->books)
+		o.caller = node_local_pid(&caller);
+	if (find(l, env.tag) == NULL && !too_many) {
+		node_request_serve(p, &o, env.request);
+		return;
+	}
+	to = reply_to_origin(&o);
+	answer_bad(&to, too_many ? "at most 10000 calls in a message" : "an Id that is not in use");
+	node_pool_refused(p, ANSWER_BAD_REQUEST);
+}
+
+static void gone(struct node_lane *l, struct span id)
+{
+	struct lane_call *c = find(l, id);
+
+	if (c != NULL)
+		give_up(c);
+}
+
+/* A list of small integers is written as text: a byte for each. */
+static void all_gone(struct node_lane *l, const uint8_t *list, const uint8_t *end)
+{
+	const uint8_t *at;
+	uint32_t count;
+
+	if (term_kind(list) == TERM_STRING) {
+		for (at = list + 3; at < end; at++)
+			gone(l, (struct span){ (const uint8_t[]){ TAG_SMALL_INTEGER, *at }, 2 });
+		return;
+	}
+	term_list(list, &count, &at);
+	for (uint32_t i = 0; i < count; i++, at = term_skip(at))
+		gone(l, term_span(at));
+}
+
+bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *message)
+{
+	struct node_lane *l;
+	struct term_pid pid;
+	const uint8_t *e, *calls, *at, *ids;
+	uint32_t arity, count, id_count;
+
+	if (!term_tuple(message, &arity, &e) || arity != 4 || !term_is_atom(e, "krait_lane") ||
+	    !term_pid(e = term_skip(e), &pid) || books_home(b, &pid) != b)
+		return false;
+	calls = term_skip(e);
+	ids = term_skip(calls);
+	if (!term_list(calls, &count, &at) ||
+	    (term_kind(ids) != TERM_STRING && !term_list(ids, &id_count, &e)))
+		return false;
+	if ((l = lane_of(b, &pid)) == NULL) {
+		log_line(LOG_WARNING, peer_label(b->peer),
+			 "a lane is refused: no memory, or it has %d already", LANES_MAX);
+		return false;
+	}
+	for (uint32_t i = 0; i < count; i++, at = term_skip(at))
+		call(l, p, at, i >= LANE_CALLS);
+	all_gone(l, ids, term_skip(ids));
+	return true;
+}
+
+/* ---- answers ---- */
+
+/* Sends what has been gathered. */
+static void flush(struct node_lane *l)
+{
+	struct dist *d = peer_dist(l->books->peer);
+	struct term_pid to = books_pid(l->books, &l->pid);
+	struct buf *out;
+	size_t start;
+
+	list_remove(&l->dirty_link);
+	if (l->books->forgotten || peer_closing(l->books->peer) || l->count == 0)
+		return;
+	start = dist_begin_send(d, &to);
+	out = dist_output(d);
+	term_put_tuple(out, 2);
+	term_put_atom(out, "krait_lane");
+	term_put_list(out, l->count);
+	buf_put(out, l->answers.data, l->answers.len);
+	term_put_nil(out);
+	l->count = 0;
+	buf_reset(&l->answers, LANE_KEPT);
+	if (dist_end(d, start) != 0)
+		peer_close(l->books->peer, "no memory for answers");
+	else
+		books_mark_dirty(l->books);
+}
+
+struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark)
+{
+	*mark = l->answers.len;
+	term_put_tuple(&l->answers, 2);
+	term_put_raw(&l->answers, id);
+	return &l->answers;
+}
+
+bool node_lane_end(struct node_lane *l)
+{
+	if (l->answers.err != 0) {
+		peer_close(l->books->peer, "no memory for an answer");
+		return false;
+	}
+	l->count++;
+	if (l->answers.len >= LANE_FLUSH)
+		flush(l);
+	else if (list_empty(&l->dirty_link))
+		list_append(&l->books->node->dirty_lanes, &l->dirty_link);
+	return true;
+}
+
+void node_lanes_flush(struct node *n)
+{
+	while (!list_empty(&n->dirty_lanes))
+		flush(list_entry(n->dirty_lanes.next, struct node_lane, dirty_link));
+}

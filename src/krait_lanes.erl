@@ -1,0 +1,70 @@
+%%% @doc Where the lanes are: starts them on demand and knows them by pool and scheduler.
+%%%
+%%% The table is public and named, so that a call costs one look-up. This process owns it, and lanes are
+%%% linked to it: a lane that ends is forgotten, and the next call starts another.
+-module(krait_lanes).
+-behaviour(gen_server).
+
+-export([start_link/0, find/1, ready/1, gone/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+%% @private
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @doc The lane of this scheduler to the pool; `none' where the application `krait' does not run.
+-spec find({atom(), node()}) -> pid() | none.
+find(Pool) ->
+    Key = {Pool, erlang:system_info(scheduler_id)},
+    try ets:lookup_element(?MODULE, Key, 2)
+    catch error:badarg -> start(Key)
+    end.
+
+-spec start(term()) -> pid() | none.
+start(Key) ->
+    try gen_server:call(?MODULE, {start, Key})
+    catch exit:_ -> none
+    end.
+
+%% @private Said by a lane that can be asked.
+-spec ready(term()) -> ok.
+ready(Key) ->
+    true = ets:insert(?MODULE, {Key, self()}),
+    true = ets:insert(?MODULE, {self(), Key}),
+    ok.
+
+%% @private Said by a lane that is about to end.
+-spec gone(pid()) -> ok.
+gone(Lane) ->
+    case ets:take(?MODULE, Lane) of
+        [{_, Key}] -> true = ets:delete_object(?MODULE, {Key, Lane});
+        [] -> true
+    end,
+    ok.
+
+%% @private
+init([]) ->
+    _ = process_flag(trap_exit, true),
+    ?MODULE = ets:new(?MODULE, [named_table, public, {read_concurrency, true}]),
+    {ok, nostate}.
+
+%% @private
+handle_call({start, {Pool, _} = Key}, _, State) ->
+    case ets:lookup(?MODULE, Key) of
+        [{_, Lane}] -> {reply, Lane, State};
+        [] ->
+            {ok, Lane} = krait_lane:start_link(Key, Pool),
+            {reply, Lane, State}
+    end.
+
+%% @private
+handle_cast(_, State) ->
+    {noreply, State}.
+
+%% @private
+handle_info({'EXIT', Lane, _}, State) ->
+    ok = gone(Lane),
+    {noreply, State};
+handle_info(_, State) ->
+    {noreply, State}.
