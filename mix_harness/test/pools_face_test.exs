@@ -11,7 +11,7 @@ defmodule Krait.PoolsFaceTest do
       for [_, flag] <- Regex.scan(~r/^  --([a-z-]+)/m, help), do: String.replace(flag, "-", "_")
 
     keys = Enum.map(:krait_options.keys(), &Atom.to_string/1)
-    ours = ~w(sname stop_on_eof help)
+    ours = ~w(sname stop_on_eof help help_markdown)
     assert (flags -- ours) -- keys == []
     assert "worker_env" in keys
   end
