@@ -113,7 +113,7 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	put_uint(out, "size_max", pool_size_max(pool));
 	put_uint(out, "slots", pool_config(pool)->slots);
 	put_uint(out, "ready", pool_ready(pool));
-	put_uint(out, "idle", pool_idle(pool));
+	put_uint(out, "idle", pool_count(pool, WORKER_IDLE));
 	put_uint(out, "busy", pool_count(pool, WORKER_BUSY) + pool_count(pool, WORKER_PROBING));
 	put_uint(out, "leased", pool_count(pool, WORKER_LEASED));
 	put_uint(out, "starting", pool_count(pool, WORKER_STARTING));

@@ -63,17 +63,6 @@ unsigned pool_count(const struct pool *p, enum worker_state state)
 	return p->count[state];
 }
 
-unsigned pool_idle(const struct pool *p)
-{
-	const struct list *at;
-	unsigned n = 0;
-
-	for (unsigned load = 0; load < p->slots_most; load++)
-		for (at = p->offered[load].next; at != &p->offered[load]; at = at->next)
-			n += list_entry(at, struct pool_worker, offered)->in[WORKER_IDLE];
-	return n;
-}
-
 unsigned pool_ready(const struct pool *p)
 {
 	return p->serving;

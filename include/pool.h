@@ -251,8 +251,6 @@ unsigned
 pool_size(const struct pool *p); /* how many workers there are to be now: size to size_max */
 unsigned pool_size_max(const struct pool *p);
 unsigned pool_count(const struct pool *p, enum worker_state state);
-unsigned
-pool_idle(const struct pool *p); /* slots that somebody may be given: of no retiring worker */
 unsigned pool_ready(const struct pool *p);   /* idle, leased, busy, probing */
 unsigned pool_queued(const struct pool *p);  /* requests, leases' own queues included */
 unsigned pool_running(const struct pool *p); /* requests */
