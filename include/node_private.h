@@ -71,6 +71,7 @@
 #include "transcode.h"
 #include "worker.h"
 
+#include <signal.h>
 #include <uv.h>
 
 #define NODE_PID_ID     1u    /* the node's own pid, the sender of answers and monitors */
@@ -374,6 +375,13 @@ struct node_failures {
 	struct node_failure at[FAILURES_MAX]; /* the last one first */
 	unsigned count;
 };
+
+/* Why the node killed it; NULL: it ended otherwise. Of those that were to say where they hang some died of
+ * that. */
+static inline const char *node_worker_killed_for(const struct node_worker *w)
+{
+	return w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
+}
 
 struct node_pool {
 	struct node *node;
