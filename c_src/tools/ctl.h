@@ -75,6 +75,7 @@ struct ctl_verb {
 	enum ctl_view view;
 	bool slow; /* may take its time: no time-out unless one is asked for */
 	bool pool; /* concerns one pool: without --pool the only one, or `default` */
+	bool of_node; /* concerns the whole node: no --pool */
 	const char *done, *help;
 };
 
