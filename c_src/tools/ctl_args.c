@@ -104,7 +104,7 @@ static bool check_arguments(const struct ctl_args *a, char *error, size_t size)
 {
 	const struct ctl_verb *v = a->verb;
 
-	if (a->pool != NULL && v->of_node) {
+	if (a->pool != NULL && (v->flags & VERB_OF_NODE)) {
 		snprintf(error, size, "%s concerns the whole node: found --pool %.60s", v->name,
 			 a->pool);
 		return false;
