@@ -56,6 +56,8 @@ static void finish(struct node_job *job)
 	bool again = job->again && n->stage < NODE_DRAINING;
 
 	n->job = NULL;
+	if (n->stage == NODE_RUNNING && (!job->one || job->everything))
+		node_notify_ready(n);
 	if (!list_empty(&job->waiting)) {
 		struct node_request *r =
 			list_entry(job->waiting.next, struct node_request, waiting);
@@ -78,8 +80,14 @@ static void finish(struct node_job *job)
 static void fail_bad(struct node_job *job, const char *text)
 {
 	log_line(LOG_ERROR, "config", "%s; nothing has changed", text);
-	term_put_tuple(&job->failure, 2);
-	term_put_atom(&job->failure, "bad_config");
+	if (job->one && !job->everything) { /* {set, python, ...} */
+		term_put_tuple(&job->failure, 3);
+		term_put_atom(&job->failure, "bad_option");
+		term_put_atom(&job->failure, "python");
+	} else {
+		term_put_tuple(&job->failure, 2);
+		term_put_atom(&job->failure, "bad_config");
+	}
 	term_put_text(&job->failure, text);
 	finish(job);
 }
@@ -488,20 +496,27 @@ static bool copy_pools(struct node *n, struct config *to)
 	return true;
 }
 
+static void reload_all(struct node_job *job)
+{
+	job->one = true;
+	find_interpreters(job);
+}
+
 static void run(struct node_job *job)
 {
 	const struct config *c = job->node->config;
 	char text[1024];
 
+	node_notify_reloading(job->node);
+
 	if (c->file == NULL) {
-		job->one = true;
 		if (!job->everything)
 			fail_bad(job,
 				 "found no --config, expected a node that was started with a file");
 		else if (!copy_pools(job->node, &job->fresh))
 			fail_atom(job, "no_memory");
 		else
-			find_interpreters(job);
+			reload_all(job);
 		return;
 	}
 	switch (config_parse(&job->fresh, c->argc, c->argv, text, sizeof text)) {

@@ -29,6 +29,7 @@ node() ->
      {log_level,           {one_of, [error, warning, info, debug]}, "--log-level"},
      {log_format,          {one_of, [text, json, journald]},        "--log-format"},
      {metrics,             text,                                    "--metrics"},
+     {metrics_host,        names,                                   "--metrics-host"},
      {admin,               names,                                   "--admin"},
      {watch,               names,                                   "--watch"},
      {admin_users,         names,                                   "--admin-users"}].
