@@ -74,6 +74,7 @@ static void close_all(struct node *n)
 	node_reload_close(n);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
+	close_handle(&n->memory_timer);
 	close_handle(&n->notify_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
@@ -338,6 +339,7 @@ static void init_handles(struct node *n)
 	node_events_init(n);
 	node_notify_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
+	node_memory_init(n);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
 	uv_signal_init(&n->loop, &n->sigint);
@@ -444,6 +446,7 @@ int node_run(const struct node_options *options)
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);
+	node_cgroup_close(n);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

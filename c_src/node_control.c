@@ -134,7 +134,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req,
 			bool of_node)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 	struct reply_to to = reply_to_origin(o);
 	struct node_request *r;
 	char expected[64];
@@ -159,7 +159,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 /* All means all that there are to be by now, and so does a number that is more than that. */
 static bool is_ready(const struct node_pool *p, const struct node_request *r)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 
 	return pool_ready(p->pool) >= (r->count < size ? r->count : size);
 }

@@ -101,10 +101,35 @@ static void on_fs_exited(void *arg, int os_pid, int status, int signal)
 		forkserver_reap(f->io, os_pid);
 }
 
+/* Keeps the end of what it said on stderr, whole lines if they are not too long. */
+static void keep_words(struct node_forkserver *f, const char *line, size_t len)
+{
+	size_t room = sizeof f->words - 1, over = 0;
+
+	if (len > room) {
+		line += len - room;
+		len = room;
+	}
+	if (f->words_len + len > room) {
+		const char *newline;
+
+		over = f->words_len + len - room;
+		newline = memchr(f->words + over - 1, '\n', f->words_len - over + 1);
+		over = newline != NULL ? (size_t)(newline + 1 - f->words) : f->words_len;
+	}
+	memmove(f->words, f->words + over, f->words_len - over);
+	f->words_len -= over;
+	memcpy(f->words + f->words_len, line, len);
+	f->words_len += len;
+	f->words[f->words_len++] = '\n';
+}
+
 static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
 	struct node_forkserver *f = arg;
 
+	if (is_stderr)
+		keep_words(f, line, len);
 	node_log_printed(&f->printer, 0, is_stderr, line, len);
 }
 
@@ -112,9 +137,10 @@ static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 
 static void keep_end(const struct node_forkserver *f, int status, int signal)
 {
-	char text[96];
+	char text[96 + sizeof f->words];
 
-	snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
+	snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)%s%.*s", status,
+		 signal, f->words_len > 0 ? "\n" : "", (int)f->words_len, f->words);
 	if (!f->told_why)
 		node_pool_keep_detail(f->pool, text, strlen(text));
 }
@@ -228,11 +254,14 @@ static struct node_forkserver *start(struct node_pool *p, const struct config_po
 int node_forkserver_fork(struct node_worker *w, const int fds[3])
 {
 	struct node_pool *p = w->pool;
+	char cgroup[PATH_MAX];
 	int rc = 0;
 
 	if (p->current == NULL) /* one that a reload has begun is as good as another */
 		p->current = p->fresh != NULL ? p->fresh : start(p, p->config, &rc);
-	if (p->current == NULL) {
+	if (rc == 0)
+		rc = node_cgroup_make(w, cgroup);
+	if (rc != 0) {
 		for (int i = 0; i < 3; i++)
 			if (fds[i] >= 0)
 				close(fds[i]);
@@ -240,7 +269,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	}
 	w->forkserver = p->current;
 	w->forkserver->workers++;
-	return forkserver_fork(p->current->io, w->id, w->index, fds);
+	return forkserver_fork(p->current->io, w->id, w->index, w->in_cgroup ? cgroup : NULL, fds);
 }
 
 void node_forkserver_part(struct node_worker *w)

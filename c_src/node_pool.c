@@ -63,7 +63,7 @@ static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t
 static void interrupt(struct node_worker *w, uint64_t call_id)
 {
 	send_bare(w, FRAME_INTERRUPT, call_id);
-	if (w->pool->limits.slots == 1)
+	if (pool_worker(w->pool->pool, w->id)->slots == 1)
 		node_worker_signal(w, SIGINT, false);
 }
 
@@ -90,8 +90,37 @@ static void done(struct node_pool *p, struct node_request *r)
 	node_request_free(r);
 }
 
+/* It hangs. Before it is forked there is nobody who could say where. */
+static void let_it_say_where(struct node_worker *w)
+{
+	if (w != NULL && w->os_pid == 0)
+		node_worker_signal(w, SIGKILL, true);
+	else
+		node_worker_signal(w, SIGABRT, false);
+}
+
+/* A worker is told to go: what for, if that was not its own doing. */
+static void tell_why(const struct node_pool *p, struct node_worker *w, const struct pool_action *a)
+{
+	bool hangs = a->why == WHY_UNRESPONSIVE || a->why == WHY_TIMEOUT;
+
+	if (w == NULL || w->told_why)
+		return;
+	w->told_why = true;
+	if (hangs && w->killed_for == NULL)
+		w->killed_for = pool_why_name(a->why);
+	if (a->why == WHY_UNRESPONSIVE)
+		log_line(LOG_WARNING, w->object, "does not answer: killed and replaced");
+	else if (a->why >= WHY_RECYCLE && a->why <= WHY_SURPLUS)
+		log_line(LOG_INFO, w->object, "leaves after %llu calls: %s",
+			 (unsigned long long)pool_worker(p->pool, w->id)->calls,
+			 pool_why_name(a->why));
+}
+
 static void perform(struct node_pool *p, const struct pool_action *a)
 {
+	if (a->why != WHY_NONE)
+		tell_why(p, node_worker_find(p, a->worker_id), a);
 	switch (a->type) {
 	case POOL_START:
 		if (node_hears(p))
@@ -122,7 +151,7 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
 		break;
 	case POOL_ABORT:
-		node_worker_signal(node_worker_find(p, a->worker_id), SIGABRT, false);
+		let_it_say_where(node_worker_find(p, a->worker_id));
 		break;
 	case POOL_KILL:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
@@ -175,6 +204,8 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
+	if (ev->type == POOL_CONFIGURE || ev->type == POOL_WORKER_READY)
+		node_memory_watch(p);
 	for (;;) {
 		struct pool_event wait;
 

@@ -15,10 +15,18 @@
 
 _Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
 
-/* Milliseconds of an option as microseconds of the pool core, whose 0 is never. */
-static uint64_t or_never(uint64_t ms)
+/* For the dump of all threads of a process that may be swapped out; its replacement starts meanwhile. */
+#define DUMP_GRACE_US 500000
+
+static uint64_t us(uint64_t ms)
 {
-	return ms == CONFIG_INFINITY ? 0 : ms * 1000;
+	return ms > POOL_NEVER / 1000 ? POOL_NEVER : ms * 1000;
+}
+
+/* Of a time that may be `infinity`: 0, which means never to the pool. */
+static uint64_t us_or_0(uint64_t ms)
+{
+	return ms == CONFIG_INFINITY ? 0 : us(ms);
 }
 
 /* The part of the configuration that the pool core wants. */
@@ -27,25 +35,26 @@ static void set_limits(const struct config_pool *c, struct pool_config *out)
 	*out = (struct pool_config){
 		.size = (unsigned)c->size,
 		.size_max = (unsigned)c->size_max,
-		.grow_after_us = c->grow_after_ms * 1000,
-		.idle_ttl_us = c->idle_ttl_ms * 1000,
+		.grow_after_us = us(c->grow_after_ms),
+		.idle_ttl_us = us_or_0(c->idle_ttl_ms),
 		.order = (enum pool_order)c->order,
 		.queue_limit = (unsigned)c->queue_limit,
 		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = c->start_timeout_ms * 1000,
-		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
-		.stop_grace_us = c->stop_grace_ms * 1000,
-		.health_interval_us = or_never(c->health_interval_ms),
-		.health_timeout_us = c->health_timeout_ms * 1000,
-		.max_calls = c->max_calls,
-		.max_age_us = or_never(c->max_age_ms),
+		.start_timeout_us = us(c->start_timeout_ms),
+		.interrupt_grace_us = us(c->interrupt_grace_ms),
+		.stop_grace_us = us(c->stop_grace_ms),
+		.dump_grace_us = DUMP_GRACE_US,
+		.health_interval_us = us_or_0(c->health_interval_ms),
+		.health_timeout_us = us(c->health_timeout_ms),
+		.max_calls = c->max_calls == CONFIG_INFINITY ? 0 : c->max_calls,
+		.max_age_us = us_or_0(c->max_age_ms),
 		.jitter_percent = (unsigned)c->recycle_jitter,
 		.slots = (unsigned)c->slots,
 		.max_sessions = (unsigned)c->max_sessions,
 		.breaker = {
 			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = c->backoff_base_ms * 1000,
-			.backoff_max_us = c->backoff_max_ms * 1000,
+			.backoff_base_us = us(c->backoff_base_ms),
+			.backoff_max_us = us(c->backoff_max_ms),
 			.burst = (unsigned)c->start_burst,
 			.per_second = (unsigned)c->starts_per_second,
 		},

@@ -22,8 +22,10 @@
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
+ *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
@@ -303,6 +305,8 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	char words[1024];      /* the end of what it said on stderr */
+	size_t words_len;
 	struct config_pool *next; /* in force for the pool when it is ready; owned */
 	struct log_printer printer;
 	char object[96]; /* for log lines */
@@ -323,7 +327,9 @@ struct node_worker {
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
+	bool told_why;          /* somebody had, and why is logged */
 	bool unread;            /* it ended without having read its last call */
+	bool in_cgroup;         /* one of its own was made */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
 	char object[96]; /* for log lines */
@@ -412,6 +418,7 @@ struct node_pool {
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
+	uint64_t rss_seen; /* of this worker the memory was looked at last */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -448,6 +455,8 @@ struct node {
 	char host_name[256]; /* this machine's */
 	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
+	struct cgroup *cgroup; /* NULL: not needed so far, or refused */
+	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
@@ -460,6 +469,7 @@ struct node {
 	struct heap callback_timers;
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
+	uv_timer_t memory_timer;
 	unsigned peers;        /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -775,6 +785,11 @@ void node_connect_closed(struct books *b);
 void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
+/* node_memory.c */
+void node_memory_init(struct node *n);
+void node_memory_watch(struct node_pool *p); /* with --max-rss */
+uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
+
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, struct config_pool *config);
 /* The pool of that name; NULL: there is none. */
@@ -805,6 +820,15 @@ void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 /* node_hello.c */
 void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
+/* node_cgroup.c */
+/* Makes a group for a worker that is to be forked, if its pool wants one and the node may: w->in_cgroup says
+ * whether `path` is it. 0, or a negative errno. */
+int node_cgroup_make(struct node_worker *w, char path[PATH_MAX]) __attribute__((warn_unused_result));
+/* Finds out whether it was killed for the memory that it used. */
+void node_cgroup_exited(struct node_worker *w);
+void node_cgroup_remove(struct node_worker *w);
+void node_cgroup_close(struct node *n);
+
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
 /* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
@@ -831,7 +855,6 @@ void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* 
 const char *node_pool_state(const struct node_pool *p);
 unsigned node_peer_count(const struct node *n);
 uint64_t node_monitor_count(const struct node *n);
-uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
 
 /* node_metrics.c */
 int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
