@@ -23,7 +23,7 @@ defmodule KraitTest do
   doctest Krait.Doctor, except: [:moduledoc]
 
   doctest Krait.Admin,
-    except: [config: 1, set: 3, subscribe: 2]
+    except: [config: 1, set: 3]
 
   doctest Krait.Cluster
   doctest Krait.Input
