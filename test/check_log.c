@@ -48,6 +48,43 @@ START_TEST(a_line_has_three_forms)
 }
 END_TEST
 
+START_TEST(an_entry_of_the_journal_has_fields)
+{
+	struct log_record r = given("hello\nPRIORITY=0", 16);
+	char entry[LOG_JOURNAL_MAX + 1];
+	size_t n;
+
+	r.stream = "stderr";
+	r.call = 17;
+	n = log_format_journal(&r, entry, LOG_JOURNAL_MAX);
+	entry[n] = '\0';
+	ck_assert_str_eq(entry,
+			 "SYSLOG_IDENTIFIER=krait\nPRIORITY=4\n"
+			 "KRAIT_OBJECT=worker default/3 pid 812\nKRAIT_POOL=default\n"
+			 "KRAIT_WORKER=3\nKRAIT_OS_PID=812\nKRAIT_STREAM=stderr\nKRAIT_CALL=17\n"
+			 "MESSAGE=[worker default/3 pid 812] call 17 stderr: hello PRIORITY=0\n");
+	r.stream = NULL;
+	r.object = "node";
+	n = log_format_journal(&r, entry, LOG_JOURNAL_MAX);
+	entry[n] = '\0';
+	ck_assert_str_eq(entry, "SYSLOG_IDENTIFIER=krait\nPRIORITY=4\nKRAIT_OBJECT=node\n"
+				"MESSAGE=[node] hello PRIORITY=0\n");
+}
+END_TEST
+
+START_TEST(an_entry_of_the_journal_is_bounded)
+{
+	static char text[3 * LOG_JOURNAL_MAX], entry[LOG_JOURNAL_MAX];
+	struct log_record r = given(text, sizeof text - 1);
+
+	memset(text, 'x', sizeof text - 1);
+	ck_assert_uint_eq(log_format_journal(&r, entry, sizeof entry), sizeof entry);
+	r.object = text;
+	ck_assert_uint_le(log_format_journal(&r, entry, sizeof entry), sizeof entry);
+	ck_assert_int_eq(entry[sizeof entry - 1], '\n');
+}
+END_TEST
+
 START_TEST(what_a_worker_prints_says_where_and_in_which_call)
 {
 	struct log_record r = given("hello", 5);
@@ -294,6 +331,8 @@ int main(void)
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, a_line_has_three_forms);
+	tcase_add_test(t, an_entry_of_the_journal_has_fields);
+	tcase_add_test(t, an_entry_of_the_journal_is_bounded);
 	tcase_add_test(t, what_a_worker_prints_says_where_and_in_which_call);
 	tcase_add_loop_test(t, a_line_is_one_line_of_text_whatever_is_printed, 0,
 			    sizeof hostile / sizeof hostile[0]);
