@@ -155,7 +155,7 @@ static void write_line(enum log_level level, const char *object, const char *str
 		       const char *text, size_t len)
 {
 	report_dropped();
-	log_ring_add(level, object, text, len);
+	log_ring_add(level, object, stream, text, len);
 	if (!emit(level, object, stream, call, text, len))
 		state.dropped++;
 }

@@ -151,6 +151,8 @@ defmodule Krait.MetricsTest do
       end
 
       eventually(exits.("stopped") == 1)
+      left = &sample(node, "krait_worker_departures_total", ~s(pool="default",reason="#{&1}"))
+      assert {left.("timeout"), left.("recycle"), left.("surplus")} == {1, 1, 0}
       assert {exits.("status"), exits.("signal"), exits.("killed"), exits.("start")} == {1, 1, 1, 0}
     end
 
@@ -451,7 +453,7 @@ defmodule Krait.MetricsTest do
 
       {200, %{"content-type" => "application/json"}, json} = Http.get(node, "/api/status")
       [_, last] = Regex.run(~r/"log":\{"last":(\d+)/, json)
-      assert json =~ ~S(a line   \"quoted\")
+      assert json =~ ~S(stderr: a line \u0001 \"quoted\")
       {200, _, json} = Http.get(node, "/api/status?since=#{last}")
       assert json =~ ~r/"log":\{"last":\d+,"dropped":0,"lines":\[\]\}/
     end
