@@ -284,7 +284,7 @@ size_t log_format_line(enum log_format format, const struct log_record *r, char 
 	return o.len;
 }
 
-bool log_take_priority(const char **line, size_t *len, enum log_level *level)
+static bool take_priority(const char **line, size_t *len, enum log_level *level)
 {
 	static const enum log_level levels[] = { LOG_ERROR,   LOG_ERROR, LOG_ERROR, LOG_ERROR,
 						 LOG_WARNING, LOG_INFO,  LOG_INFO,  LOG_DEBUG };
@@ -296,4 +296,23 @@ bool log_take_priority(const char **line, size_t *len, enum log_level *level)
 	*line += 3;
 	*len -= 3;
 	return true;
+}
+
+void log_take_level(const char **line, size_t *len, enum log_level *level)
+{
+	static const struct {
+		const char *word;
+		enum log_level level;
+	} words[] = { { "DEBUG:", LOG_DEBUG },
+		      { "INFO:", LOG_INFO },
+		      { "WARNING:", LOG_WARNING },
+		      { "ERROR:", LOG_ERROR },
+		      { "CRITICAL:", LOG_ERROR } };
+
+	if (take_priority(line, len, level))
+		return;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (*len >= strlen(words[i].word) &&
+		    memcmp(*line, words[i].word, strlen(words[i].word)) == 0)
+			*level = words[i].level;
 }

@@ -47,6 +47,10 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	old = p->current;
 	p->current = f;
 	p->fresh = NULL;
+	if (f->next != NULL) {
+		node_pool_configure(p, f->next);
+		f->next = NULL;
+	}
 	if (old != NULL)
 		end_if_idle(old);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RECYCLE });
@@ -197,6 +201,7 @@ static void on_fs_closed(void *arg)
 	struct node *n = f->pool->node;
 
 	list_remove(&f->link);
+	config_pool_free(f->next);
 	node_log_printer_close(&f->printer);
 	mem_free(f);
 	node_maybe_end(n);
@@ -216,14 +221,15 @@ static const struct forkserver_callbacks forkserver_callbacks = {
 /* ---- its start ---- */
 
 /* Starts one more. NULL, and a negative errno in *error; why is kept as the pool's detail. */
-static struct node_forkserver *start(struct node_pool *p, int *error)
+static struct node_forkserver *start(struct node_pool *p, const struct config_pool *config,
+				     int *error)
 {
 	struct node *n = p->node;
-	struct forkserver_options options = { .python = p->config->interpreter,
+	struct forkserver_options options = { .python = config->interpreter,
 					      .script = n->options->script,
 					      .node = n->options->name,
 					      .mark = n->mark,
-					      .config = p->config };
+					      .config = config };
 	struct node_forkserver *f = mem_zalloc(sizeof *f);
 	char text[256];
 
@@ -252,7 +258,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	int rc = 0;
 
 	if (p->current == NULL) /* one that a reload has begun is as good as another */
-		p->current = p->fresh != NULL ? p->fresh : start(p, &rc);
+		p->current = p->fresh != NULL ? p->fresh : start(p, p->config, &rc);
 	if (rc == 0)
 		rc = node_cgroup_make(w, cgroup);
 	if (rc != 0) {
@@ -288,13 +294,16 @@ static void on_reload_timeout(uv_timer_t *timer)
 	forkserver_kill(p->fresh->io);
 }
 
-int node_forkserver_reload(struct node_pool *p)
+int node_forkserver_reload(struct node_pool *p, struct config_pool *next)
 {
 	int rc;
 
-	p->fresh = start(p, &rc);
-	if (p->fresh == NULL)
+	p->fresh = start(p, next != NULL ? next : p->config, &rc);
+	if (p->fresh == NULL) {
+		config_pool_free(next);
 		return rc;
+	}
+	p->fresh->next = next;
 	uv_timer_start(&p->reload_timer, on_reload_timeout, p->config->start_timeout_ms, 0);
 	return 0;
 }

@@ -231,6 +231,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 			node_event_pool(p, EVENT_POOL_DRAINED, NULL);
 		node_drained_tell(p);
 		node_drained(p->node);
+		node_pool_has_drained(p);
 	}
 	node_events_flush_some(p->node);
 }
@@ -241,70 +242,15 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
-_Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
-
-/* For the dump of all threads of a process that may be swapped out; its replacement starts meanwhile. */
-#define DUMP_GRACE_US 500000
-
-static uint64_t us(uint64_t ms)
-{
-	return ms > POOL_NEVER / 1000 ? POOL_NEVER : ms * 1000;
-}
-
-/* Of a time that may be `infinity`: 0, which means never to the pool. */
-static uint64_t us_or_0(uint64_t ms)
-{
-	return ms == CONFIG_INFINITY ? 0 : us(ms);
-}
-
-/* The part of the configuration that the pool core wants. */
-static void set_limits(const struct config_pool *c, struct pool_config *out)
-{
-	*out = (struct pool_config){
-		.size = (unsigned)c->size,
-		.size_max = (unsigned)c->size_max,
-		.grow_after_us = us(c->grow_after_ms),
-		.idle_ttl_us = us_or_0(c->idle_ttl_ms),
-		.order = (enum pool_order)c->order,
-		.queue_limit = (unsigned)c->queue_limit,
-		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = us(c->start_timeout_ms),
-		.interrupt_grace_us = us(c->interrupt_grace_ms),
-		.stop_grace_us = us(c->stop_grace_ms),
-		.dump_grace_us = DUMP_GRACE_US,
-		.health_interval_us = us_or_0(c->health_interval_ms),
-		.health_timeout_us = us(c->health_timeout_ms),
-		.max_calls = c->max_calls == CONFIG_INFINITY ? 0 : c->max_calls,
-		.max_age_us = us_or_0(c->max_age_ms),
-		.jitter_percent = (unsigned)c->recycle_jitter,
-		.slots = (unsigned)c->slots,
-		.max_sessions = (unsigned)c->max_sessions,
-		.breaker = {
-			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = us(c->backoff_base_ms),
-			.backoff_max_us = us(c->backoff_max_ms),
-			.burst = (unsigned)c->start_burst,
-			.per_second = (unsigned)c->starts_per_second,
-		},
-	};
-}
-
-struct node_pool *node_pool_new(struct node *n, const struct config_pool *config)
+struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
 
 	if (p == NULL)
 		return NULL;
 	p->node = n;
-	p->config = config;
+	node_pool_take_options(p, config);
 	snprintf(p->object, sizeof p->object, "pool %.80s", config->name);
-	set_limits(config, &p->limits);
-	p->defaults =
-		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,
-					   .queue_timeout_ms = config->queue_timeout_ms,
-					   .strings_utf8 = config->strings == STRINGS_UTF8,
-					   .session_mode =
-						   (enum pool_session_mode)config->session_mode };
 	list_init(&p->waiting);
 	list_init(&p->drains);
 	list_init(&p->reloads);
@@ -328,9 +274,11 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 
 struct node_pool *node_pool_next(const struct node *n, const struct node_pool *p)
 {
-	const struct list *next = p == NULL ? n->pools.next : p->link.next;
+	struct node_pool *next = node_pool_any_next(n, p);
 
-	return next != &n->pools ? list_entry(next, struct node_pool, link) : NULL;
+	while (next != NULL && next->leaving)
+		next = node_pool_any_next(n, next);
+	return next;
 }
 
 struct node_pool *node_pool_named(const struct node *n, struct span name)
@@ -365,7 +313,10 @@ void node_pool_free(struct node_pool *p)
 {
 	node_events_pool_gone(p);
 	list_remove(&p->link);
-	p->node->pool_count--;
+	if (p->leaving)
+		config_pool_free(p->config);
+	else
+		p->node->pool_count--;
 	pool_free(p->pool);
 	node_failures_free(p);
 	mem_free(p);

@@ -412,7 +412,7 @@ static struct node_worker *find_child(struct node *n, int os_pid)
 	struct node_pool *p = NULL;
 	struct node_worker *w = NULL;
 
-	while (w == NULL && (p = node_pool_next(n, p)) != NULL)
+	while (w == NULL && (p = node_pool_any_next(n, p)) != NULL)
 		w = node_worker_find_pid(p, os_pid);
 	return w;
 }
@@ -431,8 +431,10 @@ void node_reap(struct node *n)
 	/* An orphan may end after it was looked at and before strangers are: it must not pass for one. */
 	do {
 		p = NULL;
-		while ((p = node_pool_next(n, p)) != NULL)
+		while ((p = node_pool_any_next(n, p)) != NULL)
 			reap_orphans(p);
+		if (n->finding) /* what the thread runs is waited for there */
+			break;
 		os_pid = children_reap_others(is_worker, n);
 		w = os_pid != 0 ? find_child(n, os_pid) : NULL;
 	} while (w != NULL && w->orphan);

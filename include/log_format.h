@@ -41,9 +41,10 @@ void log_object_parse(const char *object, struct log_object *out);
 /* Writes the line with its newline, at most `size` bytes (at least 512), and returns its length. */
 size_t log_format_line(enum log_format format, const struct log_record *r, char *out, size_t size);
 
-/* The level that a line of standard error gives itself, as services of systemd do: a "<N>" in front, N
- * from 0 to 7. Moves the line's beginning behind it; false: there is none. */
-bool log_take_priority(const char **line, size_t *len, enum log_level *level);
+/* The level that a line of standard error gives itself; what gives none leaves *level as it is. As services
+ * of systemd do: "<N>" in front, N from 0 to 7; the line's beginning is moved behind it. Or as Python's
+ * logging.basicConfig() has it: "WARNING:" in front, which stays. */
+void log_take_level(const char **line, size_t *len, enum log_level *level);
 
 /* The length of the UTF-8 sequence at the beginning of `text`, as Python's strict decoder has it; 0: it is
  * none. */

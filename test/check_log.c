@@ -179,10 +179,20 @@ START_TEST(a_line_may_say_its_level)
 		const char *text, *rest;
 		enum log_level level;
 	} rows[] = {
-		{ "<3>x", "x", LOG_ERROR }, { "<4>", "", LOG_WARNING },
-		{ "<6>x", "x", LOG_INFO },  { "<7>x", "x", LOG_DEBUG },
-		{ "<8>x", NULL, 0 },        { "<3", NULL, 0 },
-		{ " <3>x", NULL, 0 },       { "", NULL, 0 },
+		{ "<3>x", "x", LOG_ERROR },
+		{ "<4>", "", LOG_WARNING },
+		{ "<6>x", "x", LOG_INFO },
+		{ "<7>x", "x", LOG_DEBUG },
+		{ "<8>x", "<8>x", LOG_INFO },
+		{ "<3", "<3", LOG_INFO },
+		{ " <3>x", " <3>x", LOG_INFO },
+		{ "", "", LOG_INFO },
+		{ "WARNING:root:x", "WARNING:root:x", LOG_WARNING },
+		{ "CRITICAL:", "CRITICAL:", LOG_ERROR },
+		{ "DEBUG:a.b:x", "DEBUG:a.b:x", LOG_DEBUG },
+		{ "ERROR x", "ERROR x", LOG_INFO },
+		{ "ERROR", "ERROR", LOG_INFO },
+		{ "<4>ERROR:x", "ERROR:x", LOG_WARNING },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -190,11 +200,10 @@ START_TEST(a_line_may_say_its_level)
 		size_t len = strlen(at);
 		enum log_level level = LOG_INFO;
 
-		ck_assert_int_eq(log_take_priority(&at, &len, &level), rows[i].rest != NULL);
-		ck_assert_str_eq(at, rows[i].rest != NULL ? rows[i].rest : rows[i].text);
+		log_take_level(&at, &len, &level);
+		ck_assert_str_eq(at, rows[i].rest);
 		ck_assert_uint_eq(len, strlen(at));
-		if (rows[i].rest != NULL)
-			ck_assert_int_eq(level, rows[i].level);
+		ck_assert_int_eq(level, rows[i].level);
 	}
 }
 END_TEST

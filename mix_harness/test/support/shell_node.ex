@@ -30,7 +30,13 @@ defmodule Krait.ShellNode do
       |> Enum.map(fn {key, value} -> {key, value || false} end)
 
     port =
-      Port.open({:spawn_executable, bin()}, [:binary, :exit_status, line: 4096, args: args, env: env])
+      Port.open({:spawn_executable, bin()}, [
+        :binary,
+        :exit_status,
+        line: 4096,
+        args: args,
+        env: env
+      ])
 
     assert_receive {^port, {:data, {:eol, "ready " <> words}}}, 20_000
     [_, _, os_pid] = String.split(words)
