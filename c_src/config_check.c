@@ -1,6 +1,8 @@
 /* config_check.c - what concerns more than one option; and how a fault is told. */
 #include "config_private.h"
 
+#include "term.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,9 +61,9 @@ static int check_pool(const struct config *c, unsigned index, struct config_wron
 	char found[160];
 
 	why->pool = NULL;
-	if (strlen(pool->name) > CONFIG_POOL_NAME_MAX)
+	if (strlen(pool->name) > CONFIG_POOL_NAME_MAX || !term_utf8(pool->name, strlen(pool->name)))
 		return config_wrong(why, config_pool_name(), pool->name,
-				    "a name of at most 255 bytes");
+				    "a name of at most 255 bytes of UTF-8");
 	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
 		if (strcmp(pool->name, taken[i]) == 0)
 			return config_wrong(why, config_pool_name(), pool->name,

@@ -154,6 +154,7 @@ static const char *example_of(const struct option *o)
 		{ "sname", "krait" },
 		{ "cookie-file", "/etc/krait/cookie" },
 		{ "metrics", "127.0.0.1:9568" },
+		{ "metrics-host", "{ \"krait.example.org\" }" },
 		{ "admin", "{ \"ops@*\" }" },
 		{ "watch", "{ \"grafana@*\", \"ops@*\" }" },
 		{ "admin-users", "{ \"root\" }" },

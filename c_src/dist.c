@@ -325,3 +325,8 @@ struct buf *dist_output(struct dist *d)
 {
 	return &d->out;
 }
+
+void dist_set_max_message(struct dist *d, size_t max_message)
+{
+	d->config.max_message = max_message;
+}

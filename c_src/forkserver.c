@@ -136,7 +136,8 @@ static int post(struct forkserver *fs, const msgpack_sbuffer *data, const int fd
 	return 0;
 }
 
-int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
+		    const int fds[3])
 {
 	msgpack_sbuffer data;
 	msgpack_packer pk;
@@ -144,7 +145,7 @@ int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, c
 
 	msgpack_sbuffer_init(&data);
 	msgpack_packer_init(&pk, &data, msgpack_sbuffer_write);
-	forkserver_pack_start(&pk, worker_id, index);
+	forkserver_pack_start(&pk, worker_id, index, cgroup);
 	rc = post(fs, &data, fds);
 	msgpack_sbuffer_destroy(&data);
 	return rc;
@@ -315,32 +316,6 @@ int forkserver_pid(const struct forkserver *fs)
 
 /* ---- its start ---- */
 
-/* Our environment for Python: the mark, an allocator that keeps large blocks (a megabyte then goes
- * through twice as fast), and no cookie. The array is freed with mem_free(), its entries are not. */
-static char **make_env(const char *mark)
-{
-	static const char *const malloc_env[] = { "MALLOC_MMAP_THRESHOLD_=268435456",
-						  "MALLOC_TRIM_THRESHOLD_=536870912",
-						  "MALLOC_TOP_PAD_=16777216" };
-	size_t n = 0, k = 0;
-	char **env;
-
-	while (environ[n] != NULL)
-		n++;
-	if ((env = mem_alloc((n + 5) * sizeof *env)) == NULL)
-		return NULL;
-	for (size_t i = 0; i < n; i++)
-		if (strncmp(environ[i], "KRAIT_COOKIE=", 13) != 0 &&
-		    strncmp(environ[i], mark, strcspn(mark, "=") + 1) != 0)
-			env[k++] = environ[i];
-	env[k++] = (char *)mark;
-	if (getenv("MALLOC_MMAP_THRESHOLD_") == NULL)
-		for (size_t i = 0; i < 3; i++)
-			env[k++] = (char *)malloc_env[i];
-	env[k] = NULL;
-	return env;
-}
-
 static void output_init(uv_loop_t *loop, struct output *o, struct forkserver *fs, bool is_stderr)
 {
 	o->fs = fs;
@@ -366,7 +341,7 @@ static int spawn(struct forkserver *fs, uv_loop_t *loop, const struct forkserver
 	uv_process_options_t options = { .exit_cb = on_exit_cb,
 					 .file = o->python,
 					 .args = args,
-					 .env = make_env(o->mark),
+					 .env = forkserver_env(o->mark, o->config),
 					 .flags = UV_PROCESS_DETACHED,
 					 .stdio_count = 4,
 					 .stdio = stdio };

@@ -39,13 +39,52 @@ static void pack_expose(msgpack_packer *pk, const struct config_list *list)
 	}
 }
 
+/* Entries that workers complete with their index. */
+static void pack_indexed(msgpack_packer *pk, const struct config_list *env)
+{
+	size_t count = 0;
+
+	for (uint64_t i = 0; i < env->count; i++)
+		count += forkserver_env_indexed(env->item[i]);
+	pack_text(pk, "indexed_env");
+	msgpack_pack_array(pk, count);
+	for (uint64_t i = 0; i < env->count; i++)
+		if (forkserver_env_indexed(env->item[i]))
+			pack_text(pk, env->item[i]);
+}
+
+/* Resource limits, but those that stay as they are. */
+static void pack_limits(msgpack_packer *pk, const struct config_pool *c)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} limits[] = { { "as", c->rlimit_as },
+		       { "cpu", c->rlimit_cpu_s },
+		       { "nofile", c->rlimit_nofile },
+		       { "core", c->rlimit_core } };
+	const size_t n = sizeof limits / sizeof limits[0];
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += limits[i].value != CONFIG_INFINITY;
+	pack_text(pk, "limits");
+	msgpack_pack_map(pk, count);
+	for (size_t i = 0; i < n; i++) {
+		if (limits[i].value == CONFIG_INFINITY)
+			continue;
+		pack_text(pk, limits[i].name);
+		msgpack_pack_uint64(pk, limits[i].value);
+	}
+}
+
 void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *o)
 {
 	const struct config_pool *c = o->config;
 
 	msgpack_pack_array(pk, 2);
 	pack_text(pk, "setup");
-	msgpack_pack_map(pk, 12);
+	msgpack_pack_map(pk, 17);
 	pack_text(pk, "node");
 	pack_text(pk, o->node);
 	pack_text(pk, "node_pid");
@@ -64,6 +103,14 @@ void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *
 	msgpack_pack_uint64(pk, c->max_result_bytes);
 	pack_text(pk, "slots");
 	msgpack_pack_uint64(pk, c->slots);
+	pack_text(pk, "cwd");
+	pack_text(pk, c->cwd != NULL ? c->cwd : "");
+	pack_text(pk, "nice");
+	msgpack_pack_uint64(pk, c->nice);
+	pack_text(pk, "oom_score_adj");
+	msgpack_pack_uint64(pk, c->oom_score_adj);
+	pack_indexed(pk, &c->env);
+	pack_limits(pk, c);
 	pack_text(pk, "utf8");
 	if (c->strings == STRINGS_UTF8)
 		msgpack_pack_true(pk);
@@ -71,12 +118,15 @@ void forkserver_pack_setup(msgpack_packer *pk, const struct forkserver_options *
 		msgpack_pack_false(pk);
 }
 
-void forkserver_pack_start(msgpack_packer *pk, uint64_t worker_id, unsigned index)
+void forkserver_pack_start(msgpack_packer *pk, uint64_t worker_id, unsigned index,
+			   const char *cgroup)
 {
-	msgpack_pack_array(pk, 3);
+	msgpack_pack_array(pk, cgroup != NULL ? 4 : 3);
 	pack_text(pk, "start");
 	msgpack_pack_uint64(pk, worker_id);
 	msgpack_pack_uint64(pk, index);
+	if (cgroup != NULL)
+		pack_text(pk, cgroup);
 }
 
 void forkserver_pack_reap(msgpack_packer *pk, int os_pid)

@@ -71,13 +71,15 @@ static void close_all(struct node *n)
 	close_handle(&n->sigint);
 	signal(SIGTERM, SIG_IGN); /* it is ending: one more wish for that changes nothing */
 	signal(SIGINT, SIG_IGN);
+	node_reload_close(n);
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
+	close_handle(&n->memory_timer);
 	close_handle(&n->notify_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
 		close_handle(&n->stdin_pipe);
-	while ((p = node_pool_next(n, p)) != NULL) {
+	while ((p = node_pool_any_next(n, p)) != NULL) {
 		close_handle(&p->timer);
 		close_handle(&p->deadlock_timer);
 		close_handle(&p->reload_timer);
@@ -91,12 +93,13 @@ void node_maybe_end(struct node *n)
 	struct node_pool *p = NULL;
 	bool forkservers = false;
 
+	node_pools_sweep(n);
 	if (n->stage != NODE_STOPPING)
 		return;
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		if (p->workers != NULL)
 			return;
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		forkservers |= node_forkservers_stop(p);
 	if (!forkservers) /* else their ends bring us here again */
 		close_all(n);
@@ -107,8 +110,9 @@ static void tell_pools(struct node *n, enum pool_event_type type)
 {
 	struct node_pool *p = NULL;
 
-	while ((p = node_pool_next(n, p)) != NULL)
-		node_pool_event(p, &(struct pool_event){ .type = type });
+	while ((p = node_pool_any_next(n, p)) != NULL)
+		if (!p->stopped)
+			node_pool_event(p, &(struct pool_event){ .type = type });
 }
 
 static void stop_workers(struct node *n)
@@ -126,7 +130,7 @@ void node_drained(struct node *n)
 
 	if (n->stage != NODE_DRAINING)
 		return;
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		if (!p->has_drained)
 			return;
 	stop_workers(n);
@@ -316,39 +320,26 @@ static int publish(struct node *n)
 
 /* ---- the start ---- */
 
-/* Of all pools the largest: the pool that a message is for is known when it is read. */
-static uint64_t max_request_bytes(const struct config *c)
-{
-	uint64_t most = 0;
-
-	for (unsigned i = 0; i < c->pools; i++)
-		most = c->pool[i]->max_request_bytes > most ? c->pool[i]->max_request_bytes : most;
-	return most;
-}
-
 static void set_peer_options(struct node *n)
 {
-	const struct config *c = n->config;
-
 	n->peer_options = (struct peer_options){
 		.dist = { .name = n->options->name,
 			  .cookie = n->options->cookie,
 			  .flags = DIST_FLAGS,
-			  .max_message = max_request_bytes(c),
 			  .max_frame = INT32_MAX },
-		.handshake_timeout_ms = c->handshake_timeout_ms,
-		.ticktime_ms = c->net_ticktime_s * 1000,
-		.max_output = c->max_output_bytes,
 	};
+	node_take_options(n);
 }
 
 static void init_handles(struct node *n)
 {
 	node_connect_init(n);
 	node_callbacks_init(n);
+	node_reload_init(n);
 	node_events_init(n);
 	node_notify_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
+	node_memory_init(n);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
 	uv_signal_init(&n->loop, &n->sigint);
@@ -437,6 +428,7 @@ int node_run(const struct node_options *options)
 			return NODE_EXIT_FAILURE;
 		}
 	}
+	node_limit_messages(n);
 	if ((n->guard = guard_start(&n->loop, options->executable, n->mark, &rc)) == NULL)
 		log_line(LOG_ERROR, "guard",
 			 "cannot start %s: %s; what outlives the node is not killed",
@@ -448,11 +440,13 @@ int node_run(const struct node_options *options)
 	uv_run(&n->loop, UV_RUN_DEFAULT);
 	status = n->exit_status;
 	end_without_resolvers(n, status);
+	node_reload_end(n);
 	while (!list_empty(&n->pools))
 		node_pool_free(list_entry(n->pools.next, struct node_pool, link));
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);
+	node_cgroup_close(n);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);
 	log_line(LOG_INFO, "node", "stopped");

@@ -192,6 +192,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		histogram_add(&p->request_bytes, frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
+	r->pool.peer = o->books != NULL ? o->books->id : 0;
 	r->pool.retry = req->retry;
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);

@@ -122,7 +122,7 @@ void node_callback_down(struct books *b, uint64_t ref_id, const struct dist_even
 		break;
 	case CALLBACK_WHEREIS:
 		whereis_ended(c, ev->reason);
-		while ((p = node_pool_next(b->node, p)) != NULL)
+		while ((p = node_pool_any_next(b->node, p)) != NULL)
 			node_deadlock_check(p);
 		break;
 	case CALLBACK_SEND:

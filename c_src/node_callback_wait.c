@@ -126,7 +126,7 @@ void node_callbacks_settle(struct node *n)
 {
 	struct node_pool *p = NULL;
 
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		settle(p);
 }
 

@@ -20,8 +20,8 @@ _Static_assert(CONFIG_SIZE_MAX == REQUEST_SIZE_MAX, "the table of options bounds
 /* ---- those who wait ---- */
 
 /* Among `line` until it is answered. NULL: a cast, or there is no memory, which is answered. */
-static struct node_request *hold(struct node_pool *p, const struct origin *o,
-				 const struct request *req, struct list *line)
+struct node_request *node_hold(struct node_pool *p, const struct origin *o,
+			       const struct request *req, struct list *line)
 {
 	struct reply_to to = reply_to_origin(o);
 	struct node_request *r;
@@ -103,7 +103,7 @@ void node_drained_tell(struct node_pool *p)
 static bool wait_reloaded(struct node_pool *p, struct node_request *r)
 {
 	list_append(&p->reloads, &r->waiting);
-	if (p->fresh == NULL && node_forkserver_reload(p) != 0)
+	if (p->fresh == NULL && node_forkserver_reload(p, NULL) != 0)
 		node_reloaded(p, false);
 	return true;
 }
@@ -126,6 +126,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 		fail_line(&p->reloads, &reason);
 	}
 	buf_free(&reason);
+	node_reload_turned(p, ok);
 }
 
 /* ---- await_ready ---- */
@@ -133,7 +134,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 static void await_ready(struct node_pool *p, const struct origin *o, const struct request *req,
 			bool of_node)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 	struct reply_to to = reply_to_origin(o);
 	struct node_request *r;
 	char expected[64];
@@ -148,7 +149,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 		buf_free(&reason);
 		return;
 	}
-	if ((r = hold(p, o, req, &p->waiting)) == NULL)
+	if ((r = node_hold(p, o, req, &p->waiting)) == NULL)
 		return;
 	r->count = req->has_count ? req->count : UINT64_MAX;
 	r->of_node = of_node;
@@ -158,7 +159,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 /* All means all that there are to be by now, and so does a number that is more than that. */
 static bool is_ready(const struct node_pool *p, const struct node_request *r)
 {
-	unsigned size = pool_config(p->pool)->size;
+	unsigned size = pool_size(p->pool);
 
 	return pool_ready(p->pool) >= (r->count < size ? r->count : size);
 }
@@ -221,6 +222,7 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned least, 
 		snprintf(what, sizeof what, "from %u to %u..%u workers", pool_size(p->pool), least,
 			 most);
 	told(p, o, what);
+	node_pool_resized(p, least, most);
 	if (node_hears(p))
 		node_event_pool_resized(p, least, most, teller(o));
 	node_pool_event(p, &(struct pool_event){
@@ -255,7 +257,7 @@ static void begin_drain(struct node_pool *p, const struct origin *o)
 
 static void drain(struct node_pool *p, const struct origin *o, const struct request *req)
 {
-	if (hold(p, o, req, &p->drains) == NULL && !o->cast)
+	if (node_hold(p, o, req, &p->drains) == NULL && !o->cast)
 		return;
 	begin_drain(p, o);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
@@ -273,9 +275,9 @@ static void reload(struct node_pool *p, const struct origin *o, const struct req
 		request_put_bad(&reason, "one reload at a time");
 		answer_error(&to, answer_reason(&reason));
 		buf_free(&reason);
-	} else if (hold(p, o, req, &p->reloads) != NULL || o->cast) {
+	} else if (node_hold(p, o, req, &p->reloads) != NULL || o->cast) {
 		told(p, o, "reloading");
-		if (node_forkserver_reload(p) != 0)
+		if (node_forkserver_reload(p, NULL) != 0)
 			node_reloaded(p, false);
 	}
 }
@@ -349,13 +351,18 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 /* ---- of all pools ---- */
 
 /* Said of the node with several pools, where one is meant; NULL: that is answered. */
+bool node_pool_is_only(const struct node_pool *p)
+{
+	return p->node->pool_count == 1 || strcmp(p->config->name, "default") == 0;
+}
+
 static struct node_pool *only_pool(struct node *n, const struct origin *o)
 {
 	struct node_pool *p = node_pool_default(n);
 	struct reply_to to = reply_to_origin(o);
 	struct buf reason = { 0 };
 
-	if (n->pool_count == 1 || strcmp(p->config->name, "default") == 0)
+	if (node_pool_is_only(p))
 		return p;
 	request_put_bad(&reason, "to be said to one of the node's pools, by its name");
 	answer_error(&to, answer_reason(&reason));
@@ -382,7 +389,7 @@ static void all_pause_or_resume(struct node *n, const struct origin *o, enum req
 static void all_drain(struct node *n, const struct origin *o, const struct request *req)
 {
 	struct node_pool *p = node_pool_next(n, NULL);
-	struct node_request *r = hold(p, o, req, &p->drains);
+	struct node_request *r = node_hold(p, o, req, &p->drains);
 
 	if (r == NULL && !o->cast)
 		return;
@@ -391,27 +398,6 @@ static void all_drain(struct node *n, const struct origin *o, const struct reque
 	for (; p != NULL; p = node_pool_next(n, p)) {
 		begin_drain(p, o);
 		node_pool_event(p, &(struct pool_event){ .type = POOL_DRAIN });
-	}
-}
-
-/* One pool after the other, so that the fresh fork servers do not all load at once. */
-static void all_reload(struct node *n, const struct origin *o, const struct request *req)
-{
-	struct node_pool *p = node_pool_next(n, NULL);
-	struct reply_to to = reply_to_origin(o);
-	struct node_request *r;
-
-	if (n->stage >= NODE_DRAINING) {
-		answer_error_atom(&to, "draining");
-	} else if ((r = hold(p, o, req, &p->reloads)) != NULL) {
-		r->of_node = true;
-		told(p, o, "reloading");
-		list_remove(&r->waiting);
-		wait_reloaded(p, r);
-	} else if (o->cast) {
-		for (; p != NULL; p = node_pool_next(n, p))
-			if (p->fresh == NULL && node_forkserver_reload(p) != 0)
-				node_reloaded(p, false);
 	}
 }
 
@@ -438,7 +424,7 @@ void node_control_all(struct node *n, const struct origin *o, const struct reque
 		all_drain(n, o, req);
 		break;
 	case VERB_RELOAD:
-		all_reload(n, o, req);
+		node_reload_config(n, o, req);
 		break;
 	case VERB_AWAIT_READY:
 		if (!req->has_count) {

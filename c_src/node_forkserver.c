@@ -47,6 +47,10 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	old = p->current;
 	p->current = f;
 	p->fresh = NULL;
+	if (f->next != NULL) {
+		node_pool_configure(p, f->next);
+		f->next = NULL;
+	}
 	if (old != NULL)
 		end_if_idle(old);
 	node_pool_event(p, &(struct pool_event){ .type = POOL_RECYCLE });
@@ -97,10 +101,35 @@ static void on_fs_exited(void *arg, int os_pid, int status, int signal)
 		forkserver_reap(f->io, os_pid);
 }
 
+/* Keeps the end of what it said on stderr, whole lines if they are not too long. */
+static void keep_words(struct node_forkserver *f, const char *line, size_t len)
+{
+	size_t room = sizeof f->words - 1, over = 0;
+
+	if (len > room) {
+		line += len - room;
+		len = room;
+	}
+	if (f->words_len + len > room) {
+		const char *newline;
+
+		over = f->words_len + len - room;
+		newline = memchr(f->words + over - 1, '\n', f->words_len - over + 1);
+		over = newline != NULL ? (size_t)(newline + 1 - f->words) : f->words_len;
+	}
+	memmove(f->words, f->words + over, f->words_len - over);
+	f->words_len -= over;
+	memcpy(f->words + f->words_len, line, len);
+	f->words_len += len;
+	f->words[f->words_len++] = '\n';
+}
+
 static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 {
 	struct node_forkserver *f = arg;
 
+	if (is_stderr)
+		keep_words(f, line, len);
 	node_log_printed(&f->printer, 0, is_stderr, line, len);
 }
 
@@ -108,9 +137,10 @@ static void on_fs_line(void *arg, bool is_stderr, const char *line, size_t len)
 
 static void keep_end(const struct node_forkserver *f, int status, int signal)
 {
-	char text[96];
+	char text[96 + sizeof f->words];
 
-	snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)", status, signal);
+	snprintf(text, sizeof text, "the fork server ended (status %d, signal %d)%s%.*s", status,
+		 signal, f->words_len > 0 ? "\n" : "", (int)f->words_len, f->words);
 	if (!f->told_why)
 		node_pool_keep_detail(f->pool, text, strlen(text));
 }
@@ -171,6 +201,7 @@ static void on_fs_closed(void *arg)
 	struct node *n = f->pool->node;
 
 	list_remove(&f->link);
+	config_pool_free(f->next);
 	node_log_printer_close(&f->printer);
 	mem_free(f);
 	node_maybe_end(n);
@@ -190,14 +221,15 @@ static const struct forkserver_callbacks forkserver_callbacks = {
 /* ---- its start ---- */
 
 /* Starts one more. NULL, and a negative errno in *error; why is kept as the pool's detail. */
-static struct node_forkserver *start(struct node_pool *p, int *error)
+static struct node_forkserver *start(struct node_pool *p, const struct config_pool *config,
+				     int *error)
 {
 	struct node *n = p->node;
-	struct forkserver_options options = { .python = p->config->interpreter,
+	struct forkserver_options options = { .python = config->interpreter,
 					      .script = n->options->script,
 					      .node = n->options->name,
 					      .mark = n->mark,
-					      .config = p->config };
+					      .config = config };
 	struct node_forkserver *f = mem_zalloc(sizeof *f);
 	char text[256];
 
@@ -222,11 +254,14 @@ static struct node_forkserver *start(struct node_pool *p, int *error)
 int node_forkserver_fork(struct node_worker *w, const int fds[3])
 {
 	struct node_pool *p = w->pool;
+	char cgroup[PATH_MAX];
 	int rc = 0;
 
 	if (p->current == NULL) /* one that a reload has begun is as good as another */
-		p->current = p->fresh != NULL ? p->fresh : start(p, &rc);
-	if (p->current == NULL) {
+		p->current = p->fresh != NULL ? p->fresh : start(p, p->config, &rc);
+	if (rc == 0)
+		rc = node_cgroup_make(w, cgroup);
+	if (rc != 0) {
 		for (int i = 0; i < 3; i++)
 			if (fds[i] >= 0)
 				close(fds[i]);
@@ -234,7 +269,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	}
 	w->forkserver = p->current;
 	w->forkserver->workers++;
-	return forkserver_fork(p->current->io, w->id, w->index, fds);
+	return forkserver_fork(p->current->io, w->id, w->index, w->in_cgroup ? cgroup : NULL, fds);
 }
 
 void node_forkserver_part(struct node_worker *w)
@@ -259,13 +294,16 @@ static void on_reload_timeout(uv_timer_t *timer)
 	forkserver_kill(p->fresh->io);
 }
 
-int node_forkserver_reload(struct node_pool *p)
+int node_forkserver_reload(struct node_pool *p, struct config_pool *next)
 {
 	int rc;
 
-	p->fresh = start(p, &rc);
-	if (p->fresh == NULL)
+	p->fresh = start(p, next != NULL ? next : p->config, &rc);
+	if (p->fresh == NULL) {
+		config_pool_free(next);
 		return rc;
+	}
+	p->fresh->next = next;
 	uv_timer_start(&p->reload_timer, on_reload_timeout, p->config->start_timeout_ms, 0);
 	return 0;
 }

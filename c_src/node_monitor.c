@@ -178,6 +178,7 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 	m->books = b;
 	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
 	m->holding = holding;
+	m->pool = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
 	m->ref_len = (uint32_t)ev->ref.len;
 	memcpy(m->ref, ev->ref.at, ev->ref.len);
 	list_init(&m->by_holding);
@@ -214,5 +215,45 @@ void node_demonitor(struct books *b, const struct dist_event *ev)
 		granting->grant = NULL;
 		if (granting->probe_id != 0) /* given up before the answer was heard */
 			holding_down_atom(granting, "normal");
+	}
+}
+
+static void pool_gone(struct books *b, struct node_pool *p)
+{
+	struct monitor *m, *tmp;
+	struct buf reason = { 0 };
+
+	term_put_atom(&reason, "noproc");
+	HASH_ITER(hh, b->monitors, m, tmp)
+	{
+		struct term_pid watcher;
+
+		if (m->pool != p)
+			continue;
+		m->pool = NULL;
+		if (m->request != NULL || m->granting != NULL)
+			continue;
+		watcher = books_pid(b, &m->watcher);
+		dist_send_down_name(peer_dist(b->peer),
+				    (struct span){ (const uint8_t *)p->config->name,
+						   strlen(p->config->name) },
+				    &watcher, (struct span){ m->ref, m->ref_len },
+				    answer_reason(&reason));
+		HASH_DELETE(hh, b->monitors, m);
+		mem_free(m);
+	}
+	buf_free(&reason);
+	books_mark_dirty(b);
+}
+
+void node_monitors_gone(struct node *n, struct node_pool *p)
+{
+	struct list *pos, *next;
+
+	list_each (pos, next, &n->books) {
+		struct books *b = list_entry(pos, struct books, link);
+
+		if (b->up && !b->forgotten)
+			pool_gone(b, p);
 	}
 }

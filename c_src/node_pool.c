@@ -63,7 +63,7 @@ static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t
 static void interrupt(struct node_worker *w, uint64_t call_id)
 {
 	send_bare(w, FRAME_INTERRUPT, call_id);
-	if (w->pool->limits.slots == 1)
+	if (pool_worker(w->pool->pool, w->id)->slots == 1)
 		node_worker_signal(w, SIGINT, false);
 }
 
@@ -90,8 +90,37 @@ static void done(struct node_pool *p, struct node_request *r)
 	node_request_free(r);
 }
 
+/* It hangs. Before it is forked there is nobody who could say where. */
+static void let_it_say_where(struct node_worker *w)
+{
+	if (w != NULL && w->os_pid == 0)
+		node_worker_signal(w, SIGKILL, true);
+	else
+		node_worker_signal(w, SIGABRT, false);
+}
+
+/* A worker is told to go: what for, if that was not its own doing. */
+static void tell_why(const struct node_pool *p, struct node_worker *w, const struct pool_action *a)
+{
+	bool hangs = a->why == WHY_UNRESPONSIVE || a->why == WHY_TIMEOUT;
+
+	if (w == NULL || w->told_why)
+		return;
+	w->told_why = true;
+	if (hangs && w->killed_for == NULL)
+		w->killed_for = pool_why_name(a->why);
+	if (a->why == WHY_UNRESPONSIVE)
+		log_line(LOG_WARNING, w->object, "does not answer: killed and replaced");
+	else if (a->why >= WHY_RECYCLE && a->why <= WHY_SURPLUS)
+		log_line(LOG_INFO, w->object, "leaves after %llu calls: %s",
+			 (unsigned long long)pool_worker(p->pool, w->id)->calls,
+			 pool_why_name(a->why));
+}
+
 static void perform(struct node_pool *p, const struct pool_action *a)
 {
+	if (a->why != WHY_NONE)
+		tell_why(p, node_worker_find(p, a->worker_id), a);
 	switch (a->type) {
 	case POOL_START:
 		if (node_hears(p))
@@ -122,7 +151,7 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGTERM, true);
 		break;
 	case POOL_ABORT:
-		node_worker_signal(node_worker_find(p, a->worker_id), SIGABRT, false);
+		let_it_say_where(node_worker_find(p, a->worker_id));
 		break;
 	case POOL_KILL:
 		node_worker_signal(node_worker_find(p, a->worker_id), SIGKILL, true);
@@ -175,6 +204,8 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	assert(!p->pumping);
 	p->pumping = true;
 	step(p, ev);
+	if (ev->type == POOL_CONFIGURE || ev->type == POOL_WORKER_READY)
+		node_memory_watch(p);
 	for (;;) {
 		struct pool_event wait;
 
@@ -200,6 +231,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 			node_event_pool(p, EVENT_POOL_DRAINED, NULL);
 		node_drained_tell(p);
 		node_drained(p->node);
+		node_pool_has_drained(p);
 	}
 	node_events_flush_some(p->node);
 }
@@ -210,46 +242,15 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
-_Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
-
-/* The part of the configuration that the pool core wants. */
-static void set_limits(const struct config_pool *c, struct pool_config *out)
-{
-	*out = (struct pool_config){
-		.size = (unsigned)c->size,
-		.queue_limit = (unsigned)c->queue_limit,
-		.queue_bytes_limit = c->queue_bytes,
-		.start_timeout_us = c->start_timeout_ms * 1000,
-		.interrupt_grace_us = c->interrupt_grace_ms * 1000,
-		.stop_grace_us = c->stop_grace_ms * 1000,
-		.slots = (unsigned)c->slots,
-		.max_sessions = (unsigned)c->max_sessions,
-		.breaker = {
-			.threshold = (unsigned)c->breaker_threshold,
-			.backoff_base_us = c->backoff_base_ms * 1000,
-			.backoff_max_us = c->backoff_max_ms * 1000,
-			.burst = (unsigned)c->start_burst,
-			.per_second = (unsigned)c->starts_per_second,
-		},
-	};
-}
-
-struct node_pool *node_pool_new(struct node *n, const struct config_pool *config)
+struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
 
 	if (p == NULL)
 		return NULL;
 	p->node = n;
-	p->config = config;
+	node_pool_take_options(p, config);
 	snprintf(p->object, sizeof p->object, "pool %.80s", config->name);
-	set_limits(config, &p->limits);
-	p->defaults =
-		(struct request_defaults){ .timeout_ms = config->call_timeout_ms,
-					   .queue_timeout_ms = config->queue_timeout_ms,
-					   .strings_utf8 = config->strings == STRINGS_UTF8,
-					   .session_mode =
-						   (enum pool_session_mode)config->session_mode };
 	list_init(&p->waiting);
 	list_init(&p->drains);
 	list_init(&p->reloads);
@@ -273,9 +274,11 @@ struct node_pool *node_pool_new(struct node *n, const struct config_pool *config
 
 struct node_pool *node_pool_next(const struct node *n, const struct node_pool *p)
 {
-	const struct list *next = p == NULL ? n->pools.next : p->link.next;
+	struct node_pool *next = node_pool_any_next(n, p);
 
-	return next != &n->pools ? list_entry(next, struct node_pool, link) : NULL;
+	while (next != NULL && next->leaving)
+		next = node_pool_any_next(n, next);
+	return next;
 }
 
 struct node_pool *node_pool_named(const struct node *n, struct span name)
@@ -310,7 +313,10 @@ void node_pool_free(struct node_pool *p)
 {
 	node_events_pool_gone(p);
 	list_remove(&p->link);
-	p->node->pool_count--;
+	if (p->leaving)
+		config_pool_free(p->config);
+	else
+		p->node->pool_count--;
 	pool_free(p->pool);
 	node_failures_free(p);
 	mem_free(p);

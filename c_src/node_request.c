@@ -383,7 +383,8 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 
 void node_request_abandon(struct node_request *r)
 {
-	if (r->verb == VERB_AWAIT_READY || r->verb == VERB_DRAIN || r->verb == VERB_RELOAD) {
+	if (r->verb == VERB_AWAIT_READY || r->verb == VERB_DRAIN || r->verb == VERB_RELOAD ||
+	    r->verb == VERB_RELOAD_CONFIG || r->verb == VERB_SET) {
 		node_request_free(r);
 	} else if (r->verb == VERB_GIVE_AWAY) {
 		r->lease->giving = NULL;

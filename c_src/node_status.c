@@ -64,7 +64,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	for (unsigned i = 0; i < ANSWER_KINDS; i++)
 		answered += p->answers[i];
 	term_put_atom(out, "totals");
-	term_put_map(out, 5 + ANSWER_KINDS + 11);
+	term_put_map(out, 5 + ANSWER_KINDS + 11 + 4);
 	put_uint(out, "received", t->received);
 	put_uint(out, "answered", answered);
 	put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
@@ -81,6 +81,13 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	put_uint(out, "sessions_started", t->sessions_started);
 	put_uint(out, "sessions_lost", t->sessions_lost);
 	put_uint(out, "sessions_evicted", t->sessions_evicted);
+	put_uint(out, "probes", t->probes);
+	put_uint(out, "grown", t->grown);
+	put_uint(out, "shrunk", t->shrunk);
+	term_put_atom(out, "left");
+	term_put_map(out, WHYS - 1);
+	for (unsigned i = WHY_NONE + 1; i < WHYS; i++)
+		put_uint(out, pool_why_name((enum pool_why)i), t->left[i]);
 	put_uint(out, "ignored", p->ignored);
 	put_uint(out, "late", t->late + p->late_items);
 }
@@ -100,8 +107,10 @@ static void put_pool(struct node_pool *p, struct buf *out)
 {
 	struct pool *pool = p->pool;
 
-	term_put_map(out, 18);
-	put_uint(out, "size", pool_config(pool)->size);
+	term_put_map(out, 20);
+	put_uint(out, "size", pool_size(pool));
+	put_uint(out, "size_min", pool_config(pool)->size);
+	put_uint(out, "size_max", pool_size_max(pool));
 	put_uint(out, "slots", pool_config(pool)->slots);
 	put_uint(out, "ready", pool_ready(pool));
 	put_uint(out, "idle", pool_count(pool, WORKER_IDLE));
@@ -172,22 +181,6 @@ void node_put_status(struct node *n, struct buf *out)
 		term_put_atom(out, p->config->name);
 		put_pool(p, out);
 	}
-}
-
-/* Resident bytes of a process: the second field of /proc/PID/statm, in pages. 0: unknown. */
-uint64_t node_rss_bytes(int os_pid)
-{
-	char path[64];
-	unsigned long long size, resident = 0;
-	FILE *file;
-
-	snprintf(path, sizeof path, "/proc/%d/statm", os_pid);
-	if (os_pid == 0 || (file = fopen(path, "re")) == NULL)
-		return 0;
-	if (fscanf(file, "%llu %llu", &size, &resident) != 2)
-		resident = 0;
-	fclose(file);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* A call and who asked for it; nil where there is none, or nobody waits for it any more. */
@@ -263,13 +256,14 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	const struct node_worker *w = node_worker_find(p, pw->id);
 	int os_pid = w != NULL ? w->os_pid : 0;
 
-	term_put_map(out, 15);
+	term_put_map(out, 16);
 	put_uint(out, "id", pw->id);
 	put_atom(out, "pool", p->config->name);
 	put_uint(out, "index", pw->index);
 	put_uint(out, "os_pid", (uint64_t)os_pid);
 	put_atom(out, "state", worker_state_name(pw->state));
 	put_atom(out, "retiring", pw->retiring ? "true" : "false");
+	put_atom(out, "why", pw->why != WHY_NONE ? pool_why_name(pw->why) : "nil");
 	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
 	put_uint(out, "calls", pw->calls);
 	put_uint(out, "rss_bytes", node_rss_bytes(os_pid));

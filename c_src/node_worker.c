@@ -97,6 +97,7 @@ static void on_closed(void *arg, struct worker *io)
 	HASH_DELETE(hh, p->workers, w);
 	node_forkserver_part(w);
 	node_callbacks_end_worker(w);
+	node_cgroup_remove(w);
 	worker_free(io);
 	mem_free(w);
 	node_maybe_end(p->node);
@@ -127,6 +128,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 {
 	struct node_pool *p = w->pool;
 	const struct pool_worker *pw = pool_worker(p->pool, w->id);
+	bool one_slot = pw != NULL && pw->slots == 1;
 	bool wanted = pw == NULL || (pw->state == WORKER_STOPPING && !w->ended_itself);
 	struct buf lines = { 0 };
 
@@ -141,6 +143,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	w->exited = true;
 	w->status = status;
 	w->signal = signal;
+	node_cgroup_exited(w);
 	worker_close(w->io);
 	log_exit(w, wanted);
 	node_metrics_exited(w, wanted);
@@ -165,7 +168,7 @@ void node_worker_exited(struct node_worker *w, int status, int signal)
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_GONE,
 						 .worker_id = w->id,
 						 .failed = !w->ready,
-						 .not_begun = w->unread && p->limits.slots == 1 });
+						 .not_begun = w->unread && one_slot });
 	p->dying = NULL;
 }
 
@@ -409,7 +412,7 @@ static struct node_worker *find_child(struct node *n, int os_pid)
 	struct node_pool *p = NULL;
 	struct node_worker *w = NULL;
 
-	while (w == NULL && (p = node_pool_next(n, p)) != NULL)
+	while (w == NULL && (p = node_pool_any_next(n, p)) != NULL)
 		w = node_worker_find_pid(p, os_pid);
 	return w;
 }
@@ -428,8 +431,10 @@ void node_reap(struct node *n)
 	/* An orphan may end after it was looked at and before strangers are: it must not pass for one. */
 	do {
 		p = NULL;
-		while ((p = node_pool_next(n, p)) != NULL)
+		while ((p = node_pool_any_next(n, p)) != NULL)
 			reap_orphans(p);
+		if (n->finding) /* what the thread runs is waited for there */
+			break;
 		os_pid = children_reap_others(is_worker, n);
 		w = os_pid != 0 ? find_child(n, os_pid) : NULL;
 	} while (w != NULL && w->orphan);

@@ -53,6 +53,11 @@ unsigned pool_size(const struct pool *p)
 	return p->size;
 }
 
+unsigned pool_size_max(const struct pool *p)
+{
+	return range_max(p);
+}
+
 unsigned pool_count(const struct pool *p, enum worker_state state)
 {
 	return p->count[state];

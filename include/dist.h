@@ -192,4 +192,7 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 
+/* A new bound for messages whose length is not known yet. */
+void dist_set_max_message(struct dist *d, size_t max_message);
+
 #endif

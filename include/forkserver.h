@@ -9,8 +9,11 @@
  *                      "method" "fork"|"spawn", "preload" array of str (modules), "expose" array of
  *                      [name, module, attr] of str, "allow" array of str (patterns; empty: all),
  *                      "max_depth" int, "max_result_bytes" int, "path" array of str (put in front
- *                      of sys.path), "slots" int (calls that a worker holds at once), "utf8" bool
- *   ["start", worker_id int, index int]  with three descriptors by SCM_RIGHTS: the worker's channel
+ *                      of sys.path), "slots" int (calls that a worker holds at once), "utf8" bool,
+ *                      "cwd" str ("": as it is), "nice" int (added), "oom_score_adj" int (0: as it is),
+ *                      "indexed_env" array of str (NAME=VALUE, {index} is replaced), "limits" map of
+ *                      str ("as", "cpu", "nofile", "core") to int
+ *   ["start", worker_id int, index int, cgroup str]  (cgroup, a directory, only if it has one) with three descriptors by SCM_RIGHTS: the worker's channel
  *                      (a stream socket), and the write ends of its stdout and its stderr
  *   ["reap", os_pid int]  the node will not signal that process again: wait for it now
  * Fork server to node:
@@ -69,10 +72,10 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 				    const struct forkserver_callbacks *callbacks, void *arg,
 				    int *error) __attribute__((warn_unused_result));
 
-/* Asks for a worker. The descriptors (channel, stdout, stderr) are taken over: they are closed once
+/* Asks for a worker; `cgroup` is the directory of its own, or NULL. The descriptors (channel, stdout, stderr) are taken over: they are closed once
  * passed on, or when this fails. 0 or a negative errno. Served after the preload, in order. */
-int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
-	__attribute__((warn_unused_result));
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
+		    const int fds[3]) __attribute__((warn_unused_result));
 
 /* Lets it wait for a worker that was reported as exited. */
 void forkserver_reap(struct forkserver *fs, int os_pid);

@@ -22,15 +22,19 @@
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
+ *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
  *   node_status.c   status and workers, written
  *   node_notify.c   what the service manager hears
  *   node_roles.c    who may say what
  *   node_requests.c requests, peers and pools, written; requests cancelled
- *   node_config.c   the configuration: shown, set, read again
+ *   node_config.c   the configuration: shown, one option set
+ *   node_reload.c   a new configuration comes into force
+ *   node_pool_config.c  what a pool is told; pools that leave
  *   node_events.c   who hears of events and log lines
  *   node_failures.c what went wrong of late
  *   node_metrics*.c the same for Prometheus and for the status page (node_metrics.h)
@@ -137,6 +141,7 @@ struct monitor {
 	struct books *books;
 	struct local_pid watcher;
 	struct node_holding *holding; /* what is monitored; NULL: a name */
+	struct node_pool *pool;       /* of that name */
 	struct list by_holding;
 	struct node_request *request;  /* whose tag carries the same reference */
 	struct node_holding *granting; /* answered with this one, not yet known to be heard */
@@ -300,6 +305,9 @@ struct node_forkserver {
 	unsigned workers;      /* whose records point here */
 	bool ready;            /* its preload is done */
 	bool told_why;         /* it ends, and the pool's detail says why */
+	char words[1024];      /* the end of what it said on stderr */
+	size_t words_len;
+	struct config_pool *next; /* in force for the pool when it is ready; owned */
 	struct log_printer printer;
 	char object[96]; /* for log lines */
 };
@@ -319,7 +327,9 @@ struct node_worker {
 	bool orphan;            /* its fork server is gone: it is our own child now */
 	bool gone;              /* the pool was told */
 	bool ended_itself;      /* nobody had told it to end */
+	bool told_why;          /* somebody had, and why is logged */
 	bool unread;            /* it ended without having read its last call */
+	bool in_cgroup;         /* one of its own was made */
 	const char *killed_for; /* the node killed it: a word for {killed, Word} */
 	int status, signal;
 	char object[96]; /* for log lines */
@@ -367,7 +377,7 @@ struct node_failures {
 struct node_pool {
 	struct node *node;
 	struct list link; /* in node.pools */
-	const struct config_pool *config;
+	struct config_pool *config; /* in the node's, or, of one that leaves, its own */
 	char object[96]; /* for log lines */
 	struct pool *pool;
 	struct pool_config limits;
@@ -397,6 +407,8 @@ struct node_pool {
 	unsigned failed_count; /* a pool has at most 1025 workers to kill and as many to start */
 	bool drained;          /* POOL_DRAINED was seen in this pump */
 	bool has_drained;      /* and not resumed since */
+	bool leaving, stopped; /* it is found by no name any more; its workers are told to stop */
+	unsigned open_handles; /* leaving: that close */
 	unsigned heard;        /* REQUEST_TOPIC_*: what somebody hears of this pool */
 	struct pool_seen {
 		unsigned size;
@@ -406,6 +418,7 @@ struct node_pool {
 	struct list waits;      /* struct callback_call, due */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
+	uint64_t rss_seen; /* of this worker the memory was looked at last */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
 	struct node_worker *dying;
@@ -431,7 +444,7 @@ struct node {
 	const struct config *config;
 	uv_loop_t loop;
 	uv_tcp_t listener;
-	uv_signal_t sigterm, sigint, sigchld;
+	uv_signal_t sigterm, sigint, sigchld, sighup;
 	uv_pipe_t stdin_pipe;
 	uv_prepare_t prepare;
 	uv_timer_t stop_timer;
@@ -442,6 +455,8 @@ struct node {
 	char host_name[256]; /* this machine's */
 	uint64_t metrics_epoch_us; /* when the node started, since 1970 */
 	struct guard *guard;
+	struct cgroup *cgroup; /* NULL: not needed so far, or refused */
+	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
@@ -454,6 +469,7 @@ struct node {
 	struct heap callback_timers;
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
+	uv_timer_t memory_timer;
 	unsigned peers;        /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -470,6 +486,8 @@ struct node {
 	enum node_stage stage;
 	int exit_status;
 	bool stdin_open, drain_due, reap_due;
+	bool finding;         /* a thread looks for interpreters, and waits for what it runs */
+	struct node_job *job; /* a reload under way (node_reload.c), or NULL */
 };
 
 /* node.c */
@@ -497,6 +515,8 @@ struct local_pid node_local_pid(const struct term_pid *pid);
 /* node_monitor.c */
 void node_monitor(struct books *b, const struct dist_event *ev);
 void node_demonitor(struct books *b, const struct dist_event *ev);
+/* The pool's name is free. Callers of it that wait for an answer get that. */
+void node_monitors_gone(struct node *n, struct node_pool *p);
 void node_down(struct books *b, const struct dist_event *ev);
 void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees the watch */
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
@@ -557,6 +577,10 @@ struct span node_request_trace(const struct node_request *r); /* text; empty: no
 void node_control(struct node_pool *p, const struct origin *o, const struct request *req);
 /* The same of what was said to the node. */
 void node_control_all(struct node *n, const struct origin *o, const struct request *req);
+/* Among `line` until it is answered. NULL: a cast, or there is no memory, which is answered. */
+struct node_request *node_hold(struct node_pool *p, const struct origin *o,
+			       const struct request *req, struct list *line);
+bool node_pool_is_only(const struct node_pool *p); /* what is said to the node may mean it */
 void node_await_check(struct node_pool *p);       /* after each step of the pool */
 void node_drained_tell(struct node_pool *p);      /* POOL_DRAINED */
 void node_reloaded(struct node_pool *p, bool ok); /* the new fork server is ready, or has failed */
@@ -761,8 +785,13 @@ void node_connect_closed(struct books *b);
 void node_connect_init(struct node *n);
 void node_connect_close(struct node *n); /* all attempts end; the timer closes */
 
+/* node_memory.c */
+void node_memory_init(struct node *n);
+void node_memory_watch(struct node_pool *p); /* with --max-rss */
+uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
+
 /* node_pool.c */
-struct node_pool *node_pool_new(struct node *n, const struct config_pool *config);
+struct node_pool *node_pool_new(struct node *n, struct config_pool *config);
 /* The pool of that name; NULL: there is none. */
 struct node_pool *node_pool_named(const struct node *n, struct span name);
 /* What is said to the node and concerns one pool: the only one, or `default`, or else the first. */
@@ -791,6 +820,15 @@ void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 /* node_hello.c */
 void node_worker_hello(struct node_worker *w, const struct frame *frame);
 
+/* node_cgroup.c */
+/* Makes a group for a worker that is to be forked, if its pool wants one and the node may: w->in_cgroup says
+ * whether `path` is it. 0, or a negative errno. */
+int node_cgroup_make(struct node_worker *w, char path[PATH_MAX]) __attribute__((warn_unused_result));
+/* Finds out whether it was killed for the memory that it used. */
+void node_cgroup_exited(struct node_worker *w);
+void node_cgroup_remove(struct node_worker *w);
+void node_cgroup_close(struct node *n);
+
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
 /* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
@@ -799,7 +837,8 @@ void node_forkserver_part(struct node_worker *w); /* its record is about to be f
 /* A worker that it should have forked by now is given up: it is killed if it still preloads. */
 void node_forkserver_hangs(struct node_forkserver *f);
 /* Starts a fresh one; node_reloaded() follows. 0, or a negative errno, and nothing follows. */
-int node_forkserver_reload(struct node_pool *p);
+/* With `next`, that is what it is told, and in force when it is ready; taken over in any case. */
+int node_forkserver_reload(struct node_pool *p, struct config_pool *next);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
 const char *signal_name(int signal);
 
@@ -816,7 +855,6 @@ void node_put_workers(struct node *n, struct node_pool *p, struct buf *out); /* 
 const char *node_pool_state(const struct node_pool *p);
 unsigned node_peer_count(const struct node *n);
 uint64_t node_monitor_count(const struct node *n);
-uint64_t node_rss_bytes(int os_pid); /* 0: unknown */
 
 /* node_metrics.c */
 int node_metrics_open(struct node *n); /* if it is asked for. A negative errno has been logged */
@@ -837,6 +875,34 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 
 /* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
 void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+void node_take_options(struct node *n);   /* those of the node's options that are copied */
+void node_limit_messages(struct node *n); /* max_request_bytes of all pools */
+void node_answer_made(const struct reply_to *to, const struct buf *made); /* {ok, Term} */
+
+/* node_reload.c */
+void node_reload_init(struct node *n);
+void node_reload_close(struct node *n);
+void node_reload_end(struct node *n); /* frees what was under way */
+/* RELOAD, RELOAD_CONFIG, said to the node. */
+void node_reload_config(struct node *n, const struct origin *o, const struct request *req);
+/* The pool's new configuration, which workers are replaced for; it and `answer` are taken over. */
+void node_reload_pool(struct node_pool *p, const struct origin *o, const struct request *req,
+		      struct config_pool *config, struct buf *answer);
+void node_reload_hup(struct node *n);
+void node_reload_turned(struct node_pool *p, bool ok); /* a fresh fork server is ready, or failed */
+bool node_reloads(const struct node *n);
+void node_refuse_reload(const struct origin *o); /* as one is under way */
+
+/* node_pool_config.c */
+void node_pool_take_options(struct node_pool *p, struct config_pool *config); /* a new pool's */
+/* It is in force from now on, and owned by the node's; the old one is freed. */
+void node_pool_configure(struct node_pool *p, struct config_pool *config);
+void node_pool_resized(struct node_pool *p, unsigned least, unsigned most);
+void node_pool_leave(struct node_pool *p);
+void node_pool_has_drained(struct node_pool *p);
+void node_pools_sweep(struct node *n); /* closes those that have left */
+/* All pools, those that leave included. */
+struct node_pool *node_pool_any_next(const struct node *n, const struct node_pool *p);
 
 /* node_events.c */
 void node_subscription(struct node_pool *p, const struct origin *o, const struct request *req);

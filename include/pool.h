@@ -249,6 +249,7 @@ const struct pool_config *pool_config(const struct pool *p);
 const struct pool_totals *pool_totals(const struct pool *p);
 unsigned
 pool_size(const struct pool *p); /* how many workers there are to be now: size to size_max */
+unsigned pool_size_max(const struct pool *p);
 unsigned pool_count(const struct pool *p, enum worker_state state);
 unsigned pool_ready(const struct pool *p);   /* idle, leased, busy, probing */
 unsigned pool_queued(const struct pool *p);  /* requests, leases' own queues included */

@@ -553,6 +553,8 @@ START_TEST(answers_are_tables)
 	text = viewed("config", "{\"node\":{\"port\":0},\"pools\":{\"p\":{\"size\":4}}}");
 	ck_assert_ptr_nonnull(strstr(text, "node    port    0\n"));
 	ck_assert_ptr_nonnull(strstr(text, "pool p  size    4\n"));
+	text = viewed("config", "{\"pools\":{\"p\":{\"size\":{\"$tuple\":[2,8]}}}}");
+	ck_assert_ptr_nonnull(strstr(text, "pool p  size    2..8\n"));
 	text = viewed("config --pool q", "{\"node\":{\"port\":0},\"pools\":{\"p\":{\"size\":4}}}");
 	ck_assert_str_eq(text, "OF  OPTION  VALUE\n");
 	text = viewed("status",
@@ -656,6 +658,19 @@ START_TEST(lines_and_events_are_one_harmless_line_each)
 	ck_assert_str_eq(followed(event, true),
 			 "{\"node\":\"a@b\",\"event\":[\"krait\",\"call\",\"stop\"],"
 			 "\"measurements\":{\"us\":5},\"metadata\":{\"pool\":\"p\"}}\n");
+	ck_assert_ptr_nonnull(strstr(
+		followed(
+			"{\"$tuple\":[{\"$atom\":\"krait_log\"},{\"$atom\":\"a@b\"},{\"pool\":null,"
+			"\"worker\":null,\"stream\":null,\"level\":{\"$atom\":\"info\"},"
+			"\"line\":\"up\",\"object\":\"peer x@y\"}]}",
+			false),
+		" info [peer x@y] up\n"));
+	ck_assert_ptr_nonnull(
+		strstr(followed("{\"$tuple\":[{\"$atom\":\"krait_event\"},{\"$atom\":\"a@b\"},"
+				"[{\"$atom\":\"krait\"}],{\"system_time_us\":5,\"n\":1},"
+				"{\"reason\":\"two words\",\"call\":null}]}",
+				false),
+		       " krait n=1 reason=\"two words\"\n"));
 	ck_assert_str_eq(followed("{\"$tuple\":[{\"$atom\":\"lost\"},3]}", false),
 			 "[\"lost\",3]\n");
 }

@@ -23,7 +23,7 @@ floors="
 1 term frame histogram breaker lines children cookie json prom
 2 dist transcode config event
 3 pool request deadlock
-4 peer worker forkserver epmd guard interpreter metrics
+4 peer worker forkserver cgroup epmd guard interpreter metrics
 5 node start
 6 main
 "

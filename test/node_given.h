@@ -9,6 +9,7 @@
 #ifndef KRAIT_TEST_NODE_GIVEN_H
 #define KRAIT_TEST_NODE_GIVEN_H
 
+#include "cgroup.h"
 #include "epmd_lookup.h"
 #include "node_private.h"
 
@@ -342,13 +343,61 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 	return fs;
 }
 
-int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const int fds[3])
+int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
+		    const int fds[3])
 {
 	(void)fs;
 	(void)worker_id;
 	(void)index;
+	(void)cgroup;
 	(void)fds;
 	return 0;
+}
+
+bool cgroup_own(char *path, size_t size, char *why, size_t why_size)
+{
+	(void)path;
+	(void)size;
+	snprintf(why, why_size, "none here");
+	return false;
+}
+
+struct cgroup *cgroup_open(const char *own, const struct cgroup_limits *wanted, char *why,
+			   size_t why_size)
+{
+	(void)own;
+	(void)wanted;
+	(void)why;
+	(void)why_size;
+	return NULL;
+}
+
+int cgroup_make(struct cgroup *g, uint64_t worker_id, const struct cgroup_limits *limits,
+		char path[PATH_MAX])
+{
+	(void)g;
+	(void)worker_id;
+	(void)limits;
+	(void)path;
+	return 0;
+}
+
+bool cgroup_out_of_memory(const struct cgroup *g, uint64_t worker_id)
+{
+	(void)g;
+	(void)worker_id;
+	return false;
+}
+
+void cgroup_remove(struct cgroup *g, uint64_t worker_id)
+{
+	(void)g;
+	(void)worker_id;
+}
+
+void cgroup_close(struct cgroup *g)
+{
+	(void)g;
 }
 
 void forkserver_reap(struct forkserver *fs, int os_pid)

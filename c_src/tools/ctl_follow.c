@@ -9,26 +9,11 @@ struct follow {
 	const struct look *look;
 };
 
-static bool is_of_pool(const uint8_t *message, const char *pool)
-{
-	const uint8_t *at;
-	uint32_t arity;
-
-	if (pool == NULL || !term_tuple(message, &arity, &at) || arity < 3)
-		return true;
-	for (uint32_t i = 0; i < arity; i++, at = term_skip(at))
-		if (map_get(at, "pool") != NULL)
-			return term_is_atom(map_get(at, "pool"), pool);
-	return true;
-}
-
 static void on_message(void *arg, const uint8_t *message)
 {
 	const struct follow *f = arg;
 	struct buf out = { 0 };
 
-	if (!is_of_pool(message, f->args->pool))
-		return;
 	follow_put(message, f->args->json, f->look, &out);
 	if (out.err != 0)
 		ctl_no_memory();

@@ -1,6 +1,6 @@
 /* ctl_line.c - one message of a subscription as a line.
  *
- *   {krait_log, Node, #{pool, worker, os_pid, stream, level, line}}
+ *   {krait_log, Node, #{pool, worker, os_pid, stream, level, line, object}}
  *   {krait_event, Node, Name, Measurements, Metadata}
  *
  * Any other message of the subscription (how many were lost) is shown as it is. */
@@ -32,6 +32,26 @@ static enum colour level_colour(const uint8_t *level)
 						 : PLAIN;
 }
 
+/* Whom a line is about: what the node says it is, or the worker that printed it. */
+static void put_object(const uint8_t *map, struct buf *out)
+{
+	const uint8_t *stream = map_get(map, "stream");
+	size_t before = out->len;
+	struct buf worker = { 0 };
+
+	if (stream == NULL || term_is_atom(stream, "nil"))
+		term_show(out, map_get(map, "object"));
+	if (out->len > before)
+		return;
+	term_show(out, map_get(map, "pool"));
+	term_show(&worker, map_get(map, "worker"));
+	text_put(out, worker.len > 0 ? "/" : "");
+	buf_put(out, worker.data, worker.len);
+	buf_free(&worker);
+	text_put(out, " ");
+	term_show(out, stream);
+}
+
 static void put_line(const uint8_t *map, const struct look *look, struct buf *out)
 {
 	struct buf text = { 0 };
@@ -43,11 +63,7 @@ static void put_line(const uint8_t *map, const struct look *look, struct buf *ou
 	look_put(look, level_colour(map_get(map, "level")), out, (const char *)text.data, text.len);
 	buf_reset(&text, 4096);
 	text_put(&text, "[");
-	term_show(&text, map_get(map, "pool"));
-	text_put(&text, "/");
-	term_show(&text, map_get(map, "worker"));
-	text_put(&text, " ");
-	term_show(&text, map_get(map, "stream"));
+	put_object(map, &text);
 	text_put(&text, "] ");
 	look_put(look, DIM, out, (const char *)text.data, text.len);
 	buf_free(&text);
@@ -73,19 +89,29 @@ static void put_name(const uint8_t *name, struct buf *out)
 	}
 }
 
+/* key=value, but for what has none, and for the time, which the line begins with. */
 static void put_pairs(const uint8_t *map, struct buf *out)
 {
+	struct buf text = { 0 };
 	const uint8_t *at;
 	uint32_t count;
 
 	if (!term_map(map, &count, &at))
 		return;
 	for (; count > 0; count--, at = term_skip(term_skip(at))) {
+		buf_reset(&text, 4096);
+		term_show(&text, term_skip(at));
+		if (text.len == 0 || term_is_atom(at, "system_time_us"))
+			continue;
 		text_put(out, " ");
 		term_show(out, at);
 		text_put(out, "=");
-		term_show(out, term_skip(at));
+		if (memchr(text.data, ' ', text.len) != NULL)
+			ctl_json_text(out, text.data, text.len);
+		else
+			buf_put(out, text.data, text.len);
 	}
+	buf_free(&text);
 }
 
 static void put_event(const uint8_t *name, const struct look *look, struct buf *out)

@@ -47,6 +47,7 @@ static void take_terminal(void)
 
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
 	raw.c_iflag &= ~(tcflag_t)(IXON | ICRNL);
+	raw.c_oflag &= ~(tcflag_t)OPOST;
 	raw.c_cc[VMIN] = 0;
 	raw.c_cc[VTIME] = 0;
 	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);

@@ -90,12 +90,15 @@ static void put_pool_row(struct table *t, const uint8_t *name, const uint8_t *po
 {
 	const uint8_t *breaker = map_get(pool, "breaker"), *totals = map_get(pool, "totals");
 	bool open = breaker != NULL && !term_is_atom(breaker, "closed");
+	struct buf *ready;
 
 	cell_show(t, BOLD, name);
 	cell_show(t, view_state_colour(open ? breaker : map_get(pool, "state")),
 		  open ? breaker : map_get(pool, "state"));
-	text_put(table_cell(t, PLAIN), "%" PRIu64 "/%" PRIu64, map_uint(pool, "ready"),
-		 map_uint(pool, "size"));
+	ready = table_cell(t, PLAIN);
+	text_put(ready, "%" PRIu64 "/%" PRIu64, map_uint(pool, "ready"), map_uint(pool, "size"));
+	if (map_uint(pool, "size_max") > map_uint(pool, "size"))
+		text_put(ready, "..%" PRIu64, map_uint(pool, "size_max"));
 	cell_show(t, PLAIN, map_get(pool, "busy"));
 	cell_show(t, PLAIN, map_get(pool, "leased"));
 	text_put(table_cell(t, map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
@@ -321,7 +324,21 @@ static void put_sessions(const uint8_t *list, const struct look *look, struct bu
 
 /* ---- options ---- */
 
-/* A row for each option of a map; `changes`: its values are {Old, New}. */
+/* A value of an option: a range is N..M. */
+static void show_value(struct buf *out, const uint8_t *value)
+{
+	const uint8_t *at;
+	int64_t least, most;
+	uint32_t arity;
+
+	if (term_tuple(value, &arity, &at) && arity == 2 && term_int(at, &least) &&
+	    term_int(term_skip(at), &most))
+		text_put(out, "%" PRId64 "..%" PRId64, least, most);
+	else
+		term_show(out, value);
+}
+
+/* A row for each option of a map. */
 static void put_options(struct table *t, const char *where, const uint8_t *pool,
 			const uint8_t *options)
 {
@@ -337,7 +354,7 @@ static void put_options(struct table *t, const char *where, const uint8_t *pool,
 		if (pool != NULL)
 			term_show(out, pool);
 		cell_show(t, BOLD, at);
-		cell_show(t, PLAIN, term_skip(at));
+		show_value(table_cell(t, PLAIN), term_skip(at));
 	}
 }
 
@@ -374,9 +391,9 @@ static void show_change(struct buf *out, const uint8_t *change)
 		term_show(out, change);
 		return;
 	}
-	term_show(out, at);
+	show_value(out, at);
 	text_put(out, " -> ");
-	term_show(out, term_skip(at));
+	show_value(out, term_skip(at));
 }
 
 static unsigned put_changes_of(const char *where, const uint8_t *pool, const uint8_t *map,

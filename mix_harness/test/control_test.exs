@@ -266,7 +266,8 @@ defmodule Krait.ControlTest do
       node = start_node()
 
       for n <- [0, -1, 1025, :many, "4", 1.0, nil, 2 ** 70] do
-        assert ask(node, {:resize, n}) == {:error, {:bad_request, "{resize, N}, N from 1 to 1024"}}
+        expected = "{resize, N} or {resize, {Min, Max}}, from 1 to 1024"
+        assert ask(node, {:resize, n}) == {:error, {:bad_request, expected}}
       end
 
       assert {:error, {:bad_request, _}} = ask(node, :resize)

@@ -142,7 +142,7 @@ defmodule Krait.MetricsTest do
       {:error, _} = py(node, "__import__('os').kill(__import__('os').getpid(), 11)")
       {:error, {:timeout, :call}} = py(node, sleep(30), timeout: 50)
       await_rest(node)
-      [%{id: id}] = workers(node)
+      [id] = for worker <- workers(node), worker.state != :stopping, do: worker.id
       :ok = ask(node, {:recycle, id})
       eventually(match?([%{id: other}] when other != id, workers(node)))
 

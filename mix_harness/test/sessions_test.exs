@@ -687,8 +687,7 @@ defmodule Krait.SessionsTest do
       assert {:error, {:bad_option, :session, _}} = count(lease, :t, owner: self())
       assert ask(lease, :checkin) == :ok
 
-      assert {:error, {:unknown_request, :end_session}} =
-               ask({:krait, node.name}, {:end_session, 1})
+      assert {:error, {:no_session, 1}} = ask({:krait, node.name}, {:end_session, 1})
     end
 
     test "sessions where there are none" do

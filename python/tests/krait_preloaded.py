@@ -1,8 +1,11 @@
-"""What a preload may leave behind: exit handlers, loggers that hold the streams."""
+"""What a preload may leave behind: exit handlers, loggers that hold the streams; and what it found."""
 
 import atexit
 import logging
+import os
 import sys
+
+ENVIRONMENT = dict(os.environ)
 
 _log = logging.getLogger("preloaded")
 _log.addHandler(logging.StreamHandler(sys.stderr))

@@ -1,0 +1,157 @@
+defmodule Krait.HealthTest do
+  # Workers are looked after: idle ones are asked whether they are well, and those that are old, used up or
+  # too large are replaced. Nobody's call is lost for it.
+  use Krait.Case, async: true
+
+  @os_pid "__import__('os').getpid()"
+
+  describe "probes" do
+    test "an idle worker that does not answer is replaced before anybody meets it" do
+      node = start_node(size: 2, health_interval: 100, health_timeout: 300, lines: true)
+      [sick, well] = os_pids(node)
+      signal(sick, "STOP")
+      assert_receive {:krait_line, _, :warning, _, "does not answer: killed and replaced"}, 10_000
+      eventually(pool_status(node).ready == 2)
+      assert well in os_pids(node)
+      refute sick in os_pids(node)
+      assert %{left: %{unresponsive: 1}, probes: probes} = totals(node)
+      assert probes > 0
+      for _ <- 1..4, do: assert({:ok, _} = py(node, @os_pid))
+    end
+
+    test "idle workers that are well are asked again and again, and live" do
+      node = start_node(size: 2, health_interval: 20, health_timeout: 5_000)
+      before = os_pids(node)
+      eventually(totals(node).probes >= 10)
+      assert os_pids(node) == before
+      assert totals(node).exits == 0
+    end
+
+    test "a call that arrives while the only worker is asked is served" do
+      node = start_node(size: 1, health_interval: 10, health_timeout: 5_000)
+      for i <- 1..300, do: assert(py(node, "#{i}") == {:ok, i})
+      eventually(totals(node).probes >= 3)
+      assert totals(node).exits == 0
+    end
+
+    test "whoever is busy for long is not asked" do
+      node = start_node(size: 1, health_interval: 20, health_timeout: 50)
+      assert {:ok, [busy]} = py(node, "[(#{sleep(0.5)}, #{@os_pid})[1]]")
+      assert os_pids(node) == [busy]
+      assert totals(node).left.unresponsive == 0
+    end
+
+    test "without an interval nobody is asked" do
+      node = start_node(size: 1, health_interval: :infinity)
+      [os_pid] = os_pids(node)
+      signal(os_pid, "STOP")
+      assert py(node, "1", timeout: 500) == {:error, {:timeout, :call}}
+      assert totals(node).probes == 0
+    end
+  end
+
+  describe "a worker that hangs" do
+    test "says where before it is killed" do
+      node = start_node(size: 1, lines: true)
+
+      assert ask(node, {:call, :krait_faults, :hang, [], timeout: 300}) ==
+               {:error, {:timeout, :call}}
+
+      await_rest(node)
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "exited: signal sigabrt" end))
+      said = for {_, "worker default/1" <> _, text} <- lines(node), do: text
+      assert Enum.any?(said, &(&1 =~ "Fatal Python error: Aborted"))
+      assert Enum.any?(said, &(&1 =~ ~r/File ".*krait_faults.py", line \d+ in hang/))
+      assert totals(node).left.timeout == 1
+    end
+
+    test "is killed when it cannot say that" do
+      node = start_node(size: 1)
+      [os_pid] = os_pids(node)
+
+      assert ask(node, {:call, :krait_faults, :stop_self, [], timeout: 300}) ==
+               {:error, {:timeout, :call}}
+
+      eventually(not Proc.alive?(os_pid))
+      assert py(node, "1") == {:ok, 1}
+    end
+
+    test "costs the calls beside it no more than they hear of" do
+      node = start_node(size: 1, slots: 2, abandon: :interrupt, interrupt_grace: 100)
+      caller(:beside, node, {:call, :krait_faults, :slow, [60]})
+      await_running(node, 1)
+      hang = {:call, :krait_faults, :hang_in_c, [3600], timeout: 300}
+      assert ask(node, hang) == {:error, {:timeout, :call}}
+
+      assert_receive {:beside, {:error, {:worker_exit, %{exit: {:killed, :unresponsive}}}}},
+                     10_000
+    end
+  end
+
+  describe "recycling" do
+    test "by calls: a worker is replaced, its replacement first, and no call is lost" do
+      node = start_node(size: 2, max_calls: 20, recycle_jitter: 0)
+
+      pids =
+        1..6
+        |> Enum.map(fn _ ->
+          Task.async(fn -> for _ <- 1..50, do: py(node, @os_pid) end)
+        end)
+        |> Task.await_many(30_000)
+        |> List.flatten()
+        |> Enum.map(fn {:ok, os_pid} -> os_pid end)
+
+      counts = pids |> Enum.frequencies() |> Map.values()
+      assert length(counts) >= 3
+      eventually(totals(node).left.max_calls >= 2)
+      await_rest(node)
+      assert %{kills: 0, answered: answered} = totals(node)
+      assert answered >= 300
+    end
+
+    test "by calls: a worker serves so many at least" do
+      node = start_node(size: 1, max_calls: 5, recycle_jitter: 0)
+      [first] = os_pids(node)
+
+      served =
+        fn -> py(node, @os_pid) end
+        |> Stream.repeatedly()
+        |> Enum.take_while(&(&1 == {:ok, first}))
+
+      assert length(served) >= 5
+      assert {:ok, second} = py(node, @os_pid)
+      assert second != first
+    end
+
+    test "by age: all are replaced, whoever is leased when it is given back" do
+      node = start_node(size: 2, max_age: 300)
+      before = os_pids(node)
+      lease = lease!(node)
+      {:ok, leased} = ask(lease, eval(@os_pid))
+      eventually(Enum.all?(before, &(&1 == leased or &1 not in os_pids(node))))
+      eventually(Enum.any?(workers(node), &(&1.os_pid == leased and &1.why == :max_age)))
+      assert ask(lease, eval(@os_pid)) == {:ok, leased}
+      assert ask(lease, :checkin) == :ok
+      eventually(leased not in os_pids(node))
+      assert totals(node).left.max_age >= 2
+      assert totals(node).kills == 0
+    end
+
+    test "by memory: who has grown too large is replaced, and the others are not" do
+      probe = start_node(size: 1)
+      [%{rss_bytes: usual}] = workers(probe)
+      node = start_node(size: 2, max_rss: usual + 100_000_000, lines: true)
+      before = os_pids(node)
+      # All its pages are written to.
+      kept = "(setattr(__import__('sys'), 'kept', b'x' * 200_000_000), #{@os_pid})[1]"
+      {:ok, leaky} = py(node, kept)
+      assert leaky in before
+      eventually(leaky not in os_pids(node))
+      [other] = before -- [leaky]
+      assert other in os_pids(node)
+      assert %{left: %{max_rss: 1}, kills: 0} = totals(node)
+      assert_receive {:krait_line, _, :info, _, "has " <> _}, 5_000
+      await_rest(node)
+    end
+  end
+end
