@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LOG_RING_STREAM 16 /* `stdout: ` or so */
+
 static struct {
 	struct log_ring_line *lines; /* line n is at n % LOG_RING_LINES */
 	uint64_t last;
@@ -27,9 +29,11 @@ void log_ring_close(void)
 	ring.last = 0;
 }
 
-void log_ring_add(enum log_level level, const char *object, const char *text, size_t len)
+void log_ring_add(enum log_level level, const char *object, const char *stream, const char *text,
+		  size_t len)
 {
 	struct log_ring_line *line;
+	size_t head = 0, room;
 	struct timespec now;
 
 	if (ring.lines == NULL)
@@ -39,9 +43,13 @@ void log_ring_add(enum log_level level, const char *object, const char *text, si
 	line->number = ring.last;
 	line->time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	line->level = level;
-	line->len = (uint16_t)(len < LOG_RING_TEXT ? len : LOG_RING_TEXT);
 	snprintf(line->object, sizeof line->object, "%s", object);
-	memcpy(line->text, text, line->len);
+	if (stream != NULL)
+		head = (size_t)snprintf(line->text, LOG_RING_STREAM, "%.*s: ", LOG_RING_STREAM - 3,
+					stream);
+	room = LOG_RING_TEXT - head;
+	memcpy(line->text + head, text, len < room ? len : room);
+	line->len = (uint16_t)(head + (len < room ? len : room));
 }
 
 uint64_t log_ring_last(void)

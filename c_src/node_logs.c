@@ -1,7 +1,7 @@
 /* node_logs.c - what workers and fork servers print, on its way to the log and to those who hear it.
  *
- * A line that a worker prints is of level info, unless it is one of standard error that says its own level
- * ("<4>...", as krait.LogHandler writes them). More than log_rate lines in a second are counted and dropped:
+ * A line that a worker prints is of level info, unless it is one of standard error that says its own level:
+ * "<4>...", as krait.LogHandler writes them, or "WARNING:...", as Python's logging does by default. More than log_rate lines in a second are counted and dropped:
  * the worker is read on all the same, and a line says how many are missing when the second is over. To
  * subscribers a line is
  *
@@ -162,7 +162,7 @@ void node_log_printed(struct log_printer *printer, uint64_t call, bool is_stderr
 	if (!admit(printer))
 		return;
 	if (is_stderr)
-		(void)log_take_priority(&line, &len, &level);
+		log_take_level(&line, &len, &level);
 	log_output(level, printer->object, stream, call, line, len);
 	if ((p->heard & REQUEST_TOPIC_LOG) != 0)
 		tell(p->node, p, &about, printer->object, stream, level, line, len);

@@ -58,7 +58,7 @@ static void ready(struct node *n, struct metrics_answer *answer)
 
 		snprintf(line, sizeof line, "%.255s: %s, %u of %u workers are ready\n",
 			 node_pool_name(p), word != NULL ? word : "serves", pool_ready(p->pool),
-			 pool_config(p->pool)->size);
+			 pool_size(p->pool));
 		put_text(&answer->body, line);
 	}
 }

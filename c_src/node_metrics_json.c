@@ -73,7 +73,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, uint64
 
 	json_open(out, '{');
 	json_put_uint(out, "id", pw->id);
-	json_put_uint(out, "index", pw->index);
+	json_put_uint(out, "index", node_index_of(p, pw));
 	json_put_uint(out, "os_pid", (uint64_t)os_pid);
 	json_put_word(out, "state", worker_state_name(pw->state));
 	json_key(out, "retiring");
@@ -149,7 +149,9 @@ static void put_pool(struct node_pool *p, uint64_t now, struct buf *out)
 	json_put_word(out, "unready", node_pool_unready(p));
 	json_put_word(out, "breaker", breaker_state_name(breaker_state(pool_breaker(p->pool))));
 	json_put_uint(out, "retry_after_ms", pool_retry_after_ms(p->pool, now));
-	json_put_uint(out, "size", c->size);
+	json_put_uint(out, "size", pool_size(p->pool));
+	json_put_uint(out, "size_min", c->size);
+	json_put_uint(out, "size_max", pool_size_max(p->pool));
 	json_put_uint(out, "slots", c->slots);
 	json_put_uint(out, "ready", pool_ready(p->pool));
 	json_put_uint(out, "queued", pool_queued(p->pool));

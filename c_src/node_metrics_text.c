@@ -22,10 +22,25 @@ static const struct pool_totals *totals(const struct node_pool *p)
 	return pool_totals(p->pool);
 }
 
-static uint64_t received(const struct node_pool *p)
-{
-	return totals(p)->received;
-}
+/* What the pool has counted since its start. */
+#define TOTAL(field)                                     \
+	static uint64_t field(const struct node_pool *p) \
+	{                                                \
+		return pool_totals(p->pool)->field;      \
+	}
+
+TOTAL(received)
+TOTAL(retries)
+TOTAL(grown)
+TOTAL(shrunk)
+TOTAL(probes)
+TOTAL(starts)
+TOTAL(start_failures)
+TOTAL(kills)
+TOTAL(interrupts)
+TOTAL(sessions_started)
+TOTAL(sessions_lost)
+TOTAL(sessions_evicted)
 
 static uint64_t queued(const struct node_pool *p)
 {
@@ -42,14 +57,19 @@ static uint64_t running(const struct node_pool *p)
 	return pool_running(p->pool);
 }
 
-static uint64_t retries(const struct node_pool *p)
-{
-	return totals(p)->retries;
-}
-
 static uint64_t size(const struct node_pool *p)
 {
+	return pool_size(p->pool);
+}
+
+static uint64_t size_min(const struct node_pool *p)
+{
 	return pool_config(p->pool)->size;
+}
+
+static uint64_t size_max(const struct node_pool *p)
+{
+	return pool_size_max(p->pool);
 }
 
 static uint64_t slots(const struct node_pool *p)
@@ -85,41 +105,6 @@ static uint64_t streams(const struct node_pool *p)
 	return count;
 }
 
-static uint64_t starts(const struct node_pool *p)
-{
-	return totals(p)->starts;
-}
-
-static uint64_t start_failures(const struct node_pool *p)
-{
-	return totals(p)->start_failures;
-}
-
-static uint64_t kills(const struct node_pool *p)
-{
-	return totals(p)->kills;
-}
-
-static uint64_t interrupts(const struct node_pool *p)
-{
-	return totals(p)->interrupts;
-}
-
-static uint64_t sessions_started(const struct node_pool *p)
-{
-	return totals(p)->sessions_started;
-}
-
-static uint64_t sessions_lost(const struct node_pool *p)
-{
-	return totals(p)->sessions_lost;
-}
-
-static uint64_t sessions_evicted(const struct node_pool *p)
-{
-	return totals(p)->sessions_evicted;
-}
-
 static uint64_t late(const struct node_pool *p)
 {
 	return totals(p)->late + p->late_items;
@@ -147,7 +132,11 @@ static const struct {
 	{ "krait_queue_limit", GAUGE, "Requests that may wait; one more is refused.", queue_limit },
 	{ "krait_requests_running", GAUGE, "Requests that a worker is serving.", running },
 	{ "krait_request_retries_total", COUNTER, "Calls that ran again because their worker died in them.", retries },
-	{ "krait_pool_size", GAUGE, "Workers that the pool wants to have.", size },
+	{ "krait_pool_size", GAUGE, "Workers that the pool wants to have at present.", size },
+	{ "krait_pool_size_min", GAUGE, "The least that it wants to have.", size_min },
+	{ "krait_pool_size_max", GAUGE, "The most that it wants to have.", size_max },
+	{ "krait_pool_grown_total", COUNTER, "Times that it grew because requests waited.", grown },
+	{ "krait_pool_shrunk_total", COUNTER, "Times that it shrank because workers were idle.", shrunk },
 	{ "krait_pool_slots", GAUGE, "Calls that one worker may run at once.", slots },
 	{ "krait_workers_recycling", GAUGE, "Workers that are to be replaced, or on their way out for it.", recycling },
 	{ "krait_leases", GAUGE, "Leases that clients hold.", leases },
@@ -155,6 +144,7 @@ static const struct {
 	{ "krait_streams", GAUGE, "Streams that are open.", streams },
 	{ "krait_worker_starts_total", COUNTER, "Workers that were started.", starts },
 	{ "krait_worker_start_failures_total", COUNTER, "Starts that failed.", start_failures },
+	{ "krait_worker_probes_total", COUNTER, "Idle workers that were asked whether they are well.", probes },
 	{ "krait_worker_kills_total", COUNTER, "Times that the pool had a worker killed.", kills },
 	{ "krait_worker_interrupts_total", COUNTER, "Times that the pool had a call interrupted.", interrupts },
 	{ "krait_workers_resident_memory_bytes", GAUGE, "Resident memory of all workers; what they share counts for each.", rss },
@@ -225,6 +215,18 @@ static void put_exits(struct node *n, struct buf *out)
 		for (unsigned i = 0; i < EXIT_KINDS; i++)
 			prom_uint(out, name, p->exits[i], "pool", node_pool_name(p), "reason",
 				  reasons[i], NULL);
+}
+
+static void put_departures(struct node *n, struct buf *out)
+{
+	const char *name = "krait_worker_departures_total";
+	struct node_pool *p = NULL;
+
+	prom_family(out, name, COUNTER, "Workers that the pool told to go, by why.");
+	while ((p = node_pool_next(n, p)) != NULL)
+		for (unsigned i = WHY_NONE + 1; i < WHYS; i++)
+			prom_uint(out, name, totals(p)->left[i], "pool", node_pool_name(p),
+				  "reason", pool_why_name(i), NULL);
 }
 
 /* One sample for each state, 1 for the one that it is in. */
@@ -374,6 +376,7 @@ void node_metrics_put_text(struct node *n, struct buf *out)
 	put_numbers(n, out);
 	put_workers(n, out);
 	put_exits(n, out);
+	put_departures(n, out);
 	put_states(n, out);
 	put_histograms(n, out);
 	put_process(n, out);

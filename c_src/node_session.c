@@ -24,6 +24,7 @@ struct node_session {
 	struct watch *watch; /* on its owner; NULL: it has none, or no more */
 	bool orphan;         /* its owner died before it had begun */
 	uint64_t begun_on;   /* the worker that it has begun on; 0: not yet, or it was lost with that */
+	uint64_t calls;      /* there */
 	struct list due;     /* in node_pool.orphans, when it has */
 	uint16_t id_len;
 	uint8_t data[]; /* the id, a term; then the key */
@@ -179,7 +180,7 @@ static struct span id_of(const struct node_session *s)
 static void tell_lost(struct node_session *s)
 {
 	if (s->begun_on != 0 && node_hears(s->owner_pool))
-		node_event_session_lost(s->owner_pool, id_of(s), s->begun_on, s->pool.calls);
+		node_event_session_lost(s->owner_pool, id_of(s), s->begun_on, s->calls);
 	s->begun_on = 0;
 }
 
@@ -193,7 +194,7 @@ static void tell_end(struct node_session *s)
 	if (s->pool.end == SESSION_LOST || s->pool.end == SESSION_UNUSED)
 		tell_lost(s);
 	else if (s->begun_on != 0 && node_hears(s->owner_pool))
-		node_event_session_ended(s->owner_pool, id_of(s), s->begun_on, s->pool.calls,
+		node_event_session_ended(s->owner_pool, id_of(s), s->begun_on, s->calls,
 					 why[s->pool.end]);
 }
 
@@ -242,9 +243,12 @@ void node_session_begins(struct pool_session *ps)
 	if (s != NULL && s->begun_on != ps->worker_id) {
 		tell_lost(s);
 		s->begun_on = ps->worker_id;
+		s->calls = 0;
 		if (node_hears(s->owner_pool))
 			node_event_session_started(s->owner_pool, id_of(s), s->begun_on);
 	}
+	if (s != NULL)
+		s->calls++;
 	if (s == NULL || !s->orphan)
 		return;
 	s->orphan = false;

@@ -11,6 +11,7 @@
 
 #include "lines.h"
 #include "list.h"
+#include "log_format.h"
 #include "mem.h"
 
 #include <errno.h>
@@ -108,11 +109,14 @@ static void on_channel_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
-/* Keeps a line of stderr. A line that finds no memory is not kept. */
+/* Keeps a line of stderr, without the level that it gives itself. A line that finds no memory is not kept. */
 static void keep(struct worker *w, const char *line, size_t len)
 {
-	char *copy = mem_dup(line, len);
+	enum log_level level = LOG_INFO;
+	char *copy;
 
+	log_take_level(&line, &len, &level);
+	copy = mem_dup(line, len);
 	if (copy == NULL)
 		return;
 	mem_free(w->kept[w->kept_next]);

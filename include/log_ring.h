@@ -26,8 +26,10 @@ struct log_ring_line {
 int log_ring_open(void) __attribute__((warn_unused_result));
 void log_ring_close(void);
 
-/* Keeps one line; called by log_line() alone. Nothing happens while there is no ring. */
-void log_ring_add(enum log_level level, const char *object, const char *text, size_t len);
+/* Keeps one line; called by the log alone. `stream` is what a worker printed it on, or NULL; it stands before
+ * the text. Nothing happens while there is no ring. */
+void log_ring_add(enum log_level level, const char *object, const char *stream, const char *text,
+		  size_t len);
 
 /* The number of the last line; 0: there is none. */
 uint64_t log_ring_last(void);

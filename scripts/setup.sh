@@ -15,7 +15,7 @@ set -eu
 exec </dev/null
 
 # gcc, libc6-dev, make, pkg-config  the node is built from source
-# libuv1-dev ... uthash-dev         the libraries in it
+# libuv1-dev ... libmicrohttpd-dev  the libraries in it
 # erlang-base                       the BEAM, epmd, erlc
 # erlang-dev                        ei.h and libei, Erlang's own C library
 # elixir                            brings the OTP applications it needs: crypto, inets, parsetools, ...
@@ -26,13 +26,15 @@ demo="gcc libc6-dev make pkg-config
 	python3 python3-msgpack"
 # check                    unit tests in C; AddressSanitizer and UBSan come with gcc
 # python3-numpy            tensors; Krait does without
+# chromium-headless-shell  shows the status page to its tests; fonts-dejavu-core is what it writes with
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
 # mandoc, groff-base       what they say of the manual pages
 # systemd                  verifies the unit, and runs it in namespaces of its own; nothing is started
 # procps                   ps and pgrep, for the node as process 1
 # iproute2                 hosts that are none: network namespaces for the tests of clusters
-test="check rebar3 python3-pytest python3-hypothesis python3-numpy
-	mandoc groff-base systemd procps iproute2"
+test="check iproute2 rebar3 python3-pytest python3-hypothesis python3-numpy
+	chromium-headless-shell fonts-dejavu-core
+	mandoc groff-base systemd procps"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"
@@ -70,24 +72,58 @@ $package
 	*) missing="$missing $package" ;;
 	esac
 done
-[ -n "$missing" ] || exit 0
 
-if [ "$(id -u)" = 0 ]; then
-	as_root="env"
-elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || sudo -v 2>/dev/null; }; then
-	as_root="sudo env"
-else
-	echo "setup: these packages are missing, and this is neither root nor can it use sudo:" >&2
-	echo "  apt-get install --no-install-recommends$missing" >&2
-	exit 1
-fi
+as_root=
+find_root() {
+	if [ "$(id -u)" = 0 ]; then
+		as_root="env"
+	elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || sudo -v 2>/dev/null; }; then
+		as_root="sudo env"
+	else
+		return 1
+	fi
+}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 apt() {
 	# shellcheck disable=SC2086
 	$as_root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -y \
 		-o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o APT::Color=0 "$@" >>"$log" 2>&1
+}
+
+# promtool is in the package prometheus, which would run a server once it is installed: it is only taken out
+# of there.
+bring_promtool() {
+	tools=$(dirname "$0")/../build/tools
+	[ "$1" != demo ] || return 0
+	if command -v promtool >/dev/null || [ -x "$tools/promtool" ]; then
+		return 0
+	fi
+	echo "setup: fetching promtool"
+	mkdir -p "$tools"
+	(
+		cd "$tools" && rm -f prometheus_*.deb &&
+			{ apt-get -qq download prometheus || { find_root && apt update &&
+				apt-get -qq download prometheus; }; } &&
+			dpkg-deb --fsys-tarfile prometheus_*.deb |
+			tar -x --strip-components=3 ./usr/bin/promtool && rm -f prometheus_*.deb
+	) 2>>"$log" || {
+		cat "$log" >&2
+		echo "setup: no promtool: it checks what the node tells Prometheus" >&2
+		exit 1
+	}
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if [ -z "$missing" ]; then
+	bring_promtool "$1"
+	exit 0
+fi
+
+find_root || {
+	echo "setup: these packages are missing, and this is neither root nor can it use sudo:" >&2
+	echo "  apt-get install --no-install-recommends$missing" >&2
+	exit 1
 }
 echo "setup: installing$missing"
 apt update || echo "setup: apt-get update had errors; trying with the lists that are there" >&2
@@ -97,3 +133,4 @@ if ! apt install --no-install-recommends $missing; then
 	echo "setup: apt-get could not install:$missing" >&2
 	exit 1
 fi
+bring_promtool "$1"

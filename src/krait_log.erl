@@ -1,8 +1,13 @@
 %%% @doc The node's output lines, on their way to `logger' (or to a fun).
 %%%
-%%% A line of the node reads `2026-01-31T12:00:00.123Z warning [worker default/3 pid 812] text'. Level
-%%% and object are taken from it; what does not look like that (a sanitizer's report, the words of the
-%%% dynamic linker) is a warning without an object. At most ?LINES_PER_SECOND lines go to `logger' in
+%%% A line of the node reads `2026-01-31T12:00:00.123Z warning [worker default/3 pid 812] text', or
+%%% `<4>[worker default/3 pid 812] text' in the journal's format. Level and object are taken from it; of a
+%%% line of JSON the level, and the line stays whole. What does not look like any of these (a sanitizer's
+%%% report, the words of the dynamic linker) is a warning without an object.
+%%%
+%%% An event of `logger' has the metadata `domain' ([krait]), `krait' (the node), `krait_object', and, where
+%%% they are known, `krait_pool' (a binary), `krait_worker' (its id), `krait_os_pid', and of what a worker
+%%% printed `krait_stream' (stdout or stderr) and `krait_call' (the id of the request that it ran). At most ?LINES_PER_SECOND lines go to `logger' in
 %%% any second; the rest is counted, and the count is logged, so that a chatty worker cannot drown
 %%% the BEAM that owns its node. A fun gets every line.
 -module(krait_log).
@@ -68,7 +73,8 @@ last(#log{last = Last}) ->
 emit(Level, Object, Text, #log{sink = logger, node = Node} = Log0) ->
     case admit(erlang:monotonic_time(second), Log0) of
         {true, Log} ->
-            ?LOG(Level, "krait ~ts [~ts] ~ts", [Node, Object, Text], metadata(Node, Object)),
+            Meta = maps:merge(metadata(Node, Object), printed(Text)),
+            ?LOG(Level, "krait ~ts [~ts] ~ts", [Node, Object, Text], Meta),
             Log;
         {false, Log} ->
             Log
@@ -96,15 +102,67 @@ tell(Fun, Event) ->
 
 -spec metadata(node(), binary()) -> map().
 metadata(Node, Object) ->
-    #{domain => [krait], krait => Node, krait_object => Object}.
+    maps:merge(#{domain => [krait], krait => Node, krait_object => Object}, about(Object)).
+
+%% What an object's words say: "worker POOL/ID pid PID", "pool POOL", "forkserver POOL".
+-spec about(binary()) -> map().
+about(<<"worker ", Rest/binary>>) ->
+    case re:run(Rest, "^(.*)/([0-9]+) pid ([0-9]+)$", [{capture, all_but_first, binary}]) of
+        {match, [Pool, Worker, <<"0">>]} ->
+            #{krait_pool => Pool, krait_worker => binary_to_integer(Worker)};
+        {match, [Pool, Worker, OsPid]} ->
+            #{krait_pool => Pool, krait_worker => binary_to_integer(Worker),
+              krait_os_pid => binary_to_integer(OsPid)};
+        nomatch ->
+            #{}
+    end;
+about(<<"pool ", Pool/binary>>) -> #{krait_pool => Pool};
+about(<<"forkserver ", Pool/binary>>) -> #{krait_pool => Pool};
+about(_) -> #{}.
+
+%% Of a line that a worker printed: "call 17 stdout: ...", or without the call.
+-spec printed(binary()) -> map().
+printed(<<"stdout: ", _/binary>>) -> #{krait_stream => stdout};
+printed(<<"stderr: ", _/binary>>) -> #{krait_stream => stderr};
+printed(<<"call ", Rest/binary>>) ->
+    case binary:split(Rest, <<" ">>) of
+        [Id, Text] ->
+            case {string:to_integer(Id), printed(Text)} of
+                {{Call, <<>>}, #{krait_stream := _} = Meta} when is_integer(Call) ->
+                    Meta#{krait_call => Call};
+                _ ->
+                    #{}
+            end;
+        _ ->
+            #{}
+    end;
+printed(_) -> #{}.
 
 -spec parse(binary()) -> {level(), binary(), binary()}.
 parse(Line) ->
     Clean = printable(Line),
-    case binary:split(Clean, <<" ">>) of
-        [<<_, _, _, _, $-, _, _, $-, _, _, $T, _/binary>>, Rest] -> leveled(Rest, Clean);
-        _ -> {warning, <<>>, Clean}
+    case Clean of
+        <<"{\"ts\":\"", _:24/binary, "\",\"level\":\"", Rest/binary>> ->
+            {Level, _, _} = leveled(binary:replace(Rest, <<"\"">>, <<" ">>), Clean),
+            {Level, <<>>, Clean};
+        <<"<", N, ">[", Rest/binary>> when N >= $0, N =< $7 ->
+            object(priority(N), <<"[", Rest/binary>>);
+        _ ->
+            dated(Clean)
     end.
+
+-spec dated(binary()) -> {level(), binary(), binary()}.
+dated(Line) ->
+    case binary:split(Line, <<" ">>) of
+        [<<_, _, _, _, $-, _, _, $-, _, _, $T, _/binary>>, Rest] -> leveled(Rest, Line);
+        _ -> {warning, <<>>, Line}
+    end.
+
+-spec priority(byte()) -> level().
+priority(N) when N =< $3 -> error;
+priority($4) -> warning;
+priority($7) -> debug;
+priority(_) -> info.
 
 -spec leveled(binary(), binary()) -> {level(), binary(), binary()}.
 leveled(<<"error ", Rest/binary>>, _) -> object(error, Rest);

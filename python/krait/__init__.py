@@ -9,7 +9,7 @@ from call to call (`session`), and for talking to the processes of the cluster (
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from krait._callback import Exit, Monitor, Timeout, call, monitor, progress, rpc, send
 from krait._context import Call, current_call
@@ -20,6 +20,9 @@ from krait._session import Session, on_session_end, on_session_start, session
 from krait._structs import DateTime, FrozenMapSet, MapSet, Time, Zone
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
 from krait._version import __version__
+
+if TYPE_CHECKING:
+    from krait._logging import LogHandler
 
 __all__ = [
     "Atom",
@@ -32,6 +35,7 @@ __all__ = [
     "Input",
     "Interrupted",
     "ListKey",
+    "LogHandler",
     "MapKey",
     "MapSet",
     "Monitor",
@@ -58,6 +62,15 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded when somebody wants it: `logging` takes its time."""
+    if name == "LogHandler":
+        from krait._logging import LogHandler
+
+        return LogHandler
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def identity(x: _T) -> _T:

@@ -19,6 +19,7 @@ import traceback
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from krait import _logging
 from krait._exits import EXIT_ORPHANED
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -63,13 +64,15 @@ def tune_allocator() -> None:
 
 def prepare_streams() -> None:
     """Standard input is empty. Output is text that leaves line by line and never fails for what is in
-    it; the descriptors below may be replaced at any time. Crashes leave a stack dump."""
+    it; the descriptors below may be replaced at any time. Log records say their level. Crashes leave a
+    stack dump."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    _logging.install()
     if sys.stderr is not None:
         faulthandler.enable(sys.stderr)
 

@@ -244,6 +244,13 @@ def print_(text: str, stream: str = "stdout", end: str = "\n") -> None:
     print(text, file=getattr(sys, stream), end=end)
 
 
+def log(level: str, text: str, name: str = "krait_faults") -> None:
+    """A record of Python's logging."""
+    import logging
+
+    getattr(logging.getLogger(name), level)(text)
+
+
 def flood(lines: int, stream: str = "stdout") -> int:
     for i in range(lines):
         print(f"line {i} of {lines}", file=getattr(sys, stream))

@@ -1,19 +1,13 @@
 defmodule Krait.Browser do
   @moduledoc "A headless Chromium with one page, for the tests of the status page; see browser.py."
 
+  use GenServer
   import ExUnit.Assertions
 
-  defstruct [:port]
+  @type t :: pid
 
-  @type t :: %__MODULE__{port: port}
-
-  @doc "Starts one; it ends with the process that calls this."
-  @spec start() :: t
-  def start do
-    script = Path.join(__DIR__, "browser.py")
-    options = [:binary, :exit_status, packet: 4, args: [script]]
-    %__MODULE__{port: Port.open({:spawn_executable, Krait.TestNode.python()}, options)}
-  end
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_), do: GenServer.start_link(__MODULE__, nil)
 
   @doc "Its window: CSS pixels, and whether the user prefers dark colours."
   @spec window(t, pos_integer, pos_integer, keyword) :: :ok
@@ -87,15 +81,31 @@ defmodule Krait.Browser do
     :ok
   end
 
-  defp ask(%__MODULE__{port: port}, method, text) do
+  defp ask(browser, method, text) do
+    case GenServer.call(browser, {:ask, method, text}, 60_000) do
+      {:ok, answer} -> answer
+      {:error, why} -> flunk("the browser refused #{method}: #{why}")
+    end
+  end
+
+  @impl true
+  def init(nil) do
+    script = Path.join(__DIR__, "browser.py")
+    options = [:binary, :exit_status, packet: 4, args: [script]]
+    {:ok, Port.open({:spawn_executable, Krait.TestNode.python()}, options)}
+  end
+
+  # One at a time, and nobody else has anything to say to it.
+  @impl true
+  def handle_call({:ask, method, text}, _from, port) do
     Port.command(port, [method, 0, text])
 
     receive do
-      {^port, {:data, "+" <> answer}} -> answer
-      {^port, {:data, "-" <> why}} -> flunk("the browser refused #{method}: #{why}")
-      {^port, {:exit_status, status}} -> flunk("the browser's script ended with #{status}")
+      {^port, {:data, "+" <> answer}} -> {:reply, {:ok, answer}, port}
+      {^port, {:data, "-" <> why}} -> {:reply, {:error, why}, port}
+      {^port, {:exit_status, n}} -> {:stop, :normal, {:error, "it ended with status #{n}"}, port}
     after
-      30_000 -> flunk("the browser does not answer #{method}")
+      50_000 -> {:stop, :normal, {:error, "no answer"}, port}
     end
   end
 end

@@ -57,6 +57,13 @@ defmodule Krait.Proc do
     ticks * 10
   end
 
+  @doc "Resident memory of a process, in bytes."
+  @spec rss(pos_integer) :: non_neg_integer
+  def rss(pid) do
+    [_, kib] = Regex.run(~r/^VmRSS:\s+(\d+) kB/m, read(pid, "status"))
+    String.to_integer(kib) * 1024
+  end
+
   @doc "Open descriptors of a process."
   @spec descriptors(pos_integer) :: non_neg_integer
   def descriptors(pid), do: length(File.ls!("/proc/#{pid}/fd"))
