@@ -9,13 +9,15 @@ defmodule Krait.CancelTest do
   describe "cancel" do
     test "ends what waits, at once" do
       node = start_node(size: 1)
-      caller(:runs, node, eval(sleep(0.5) <> " or 1"))
+      gate = Krait.Gate.new()
+      caller(:runs, node, eval(Krait.Gate.behind(gate, "1")))
       await_running(node, 1)
       caller(:waits, node, eval("2"))
       await_queued(node, 1)
       [_, %{"id" => id}] = json(node, ["requests"])
       assert ctl!(node, ["cancel", "#{id}"]) == "cancelled\n"
       assert_receive {:waits, {:error, :cancelled}}, 1_000
+      Krait.Gate.open(gate)
       assert_receive {:runs, {:ok, 1}}, 5_000
       assert {@error, "", "kraitctl: there is no request #{id}\n"} == ctl(node, ["cancel", "#{id}"])
       await_rest(node)
