@@ -220,7 +220,7 @@ void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
 	term_put_uint(out, w->id);
 	term_put_atom(out, "exit");
 	term_put_tuple(out, 2);
-	if (w->killed_for != NULL && (!w->exited || w->signal == SIGKILL || w->signal == SIGABRT)) {
+	if (node_worker_killed_for(w) != NULL) {
 		term_put_atom(out, "killed");
 		term_put_atom(out, w->killed_for);
 	} else if (!w->exited && w->os_pid != 0) {
