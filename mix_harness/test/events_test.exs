@@ -479,6 +479,7 @@ defmodule Krait.EventsTest do
       before = Proc.rss(node.os_pid)
 
       signal(beam, "STOP")
+
       # More than the kernel keeps for a connection, and the 4 MiB that the node does; but not all at
       # once, for this BEAM must be able to follow.
       for i <- 1..30 do
