@@ -927,6 +927,28 @@ static void calls_back(long n)
 	then_answered(a, 1, n);
 }
 
+/* The same again, and somebody hears of all of it, but for what there is no memory for. */
+static void (*overheard)(long n);
+
+static void events(long n)
+{
+	bool subscribed;
+
+	say_pair(&peers[1], 40, "subscribe", "all");
+	then_answered(&peers[1], 40, n);
+	subscribed = !peers[1].closed && answered_well(40);
+	ck_assert(subscribed || n >= 0);
+	overheard(n);
+	if (subscribed && n < 0)
+		ck_assert_uint_ge(heard[40].told, 10);
+	else if (!subscribed)
+		ck_assert_uint_eq(heard[40].told, 0);
+	if (subscribed && !peers[1].closed) {
+		say(&peers[1], 40, NULL, "unsubscribe");
+		then_answered(&peers[1], 40, n);
+	}
+}
+
 static void then_for_every_n(void (*scenario)(long n), long at_least)
 {
 	long n = -1;
@@ -946,6 +968,15 @@ static void then_for_every_n(void (*scenario)(long n), long at_least)
 START_TEST(no_allocation_that_fails_loses_a_call)
 {
 	then_for_every_n(calls, 20);
+}
+END_TEST
+
+START_TEST(no_allocation_that_fails_for_those_who_overhear_is_noticed_by_others)
+{
+	static void (*const days[])(long n) = { calls, leases, sessions, streams };
+
+	overheard = days[_i];
+	then_for_every_n(events, 20);
 }
 END_TEST
 
@@ -1237,6 +1268,8 @@ int main(void)
 
 	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
+	tcase_add_loop_test(
+		tests, no_allocation_that_fails_for_those_who_overhear_is_noticed_by_others, 0, 4);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_lease);
 	tcase_add_test(tests, no_allocation_that_fails_loses_what_an_operator_says);
 	tcase_add_test(tests, no_allocation_that_fails_loses_what_a_watcher_asks);
