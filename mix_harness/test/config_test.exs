@@ -312,6 +312,20 @@ defmodule Krait.ConfigTest do
       assert option(node, :queue_limit) == 3
     end
 
+    test "by SIGHUP while another one is under way comes after it", %{tmp_dir: dir} do
+      {node, file} = start_with(dir, "pool default {}\n", pythonpath: [dir])
+      File.write!(Path.join(dir, "slow_to_load.py"), "import time; time.sleep(1)")
+      File.write!(file, "pool default { preload = slow_to_load }\n")
+      first = Task.async(fn -> ask(krait(node), {:reload, :config}) end)
+      busy = {:error, {:bad_request, "one reload at a time"}}
+      eventually(ask(node, {:set, :queue_limit, 100}) == busy)
+      File.write!(file, "pool default { queue_limit = 77 }\n")
+      signal(node.os_pid, "HUP")
+      assert {:ok, _} = Task.await(first, 20_000)
+      eventually(option(node, :queue_limit) == 77)
+      assert option(node, :preload) == []
+    end
+
     test "of everything replaces all workers", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\npool b {}\n")
       b = pool(node, :b)
