@@ -160,6 +160,7 @@ defmodule Krait.EventsTest do
             {{:batch, [{:math, :sqrt, [1]}, {:math, :sqrt, [-1]}]}, :ok, nil},
             {{:ping, :worker}, :ok, nil}
           ] do
+        ask(node, :await_ready)
         ask(node, request)
         {_, stop} = event(node, [:krait, :call, :stop])
         assert {stop.outcome, stop.error} == {outcome, error}, inspect(request)
@@ -313,7 +314,7 @@ defmodule Krait.EventsTest do
       ask(node, :await_ready)
       ask(node, {:call, :time, :sleep, [60], timeout: 20})
       exited = event(node, [:krait, :worker, :exited])
-      assert {_, %{exit: {:signal, :sigkill}, cause: :timeout}} = exited
+      assert {_, %{exit: {:signal, _}, cause: :timeout}} = exited
       ask(node, :await_ready)
       [%{id: id}] = workers(node)
       ask(node, {:recycle, id})
@@ -347,6 +348,18 @@ defmodule Krait.EventsTest do
       File.write!(Path.join(path, "absent_when_broken.py"), "def thing(): return 1\n")
       assert {%{ready: 1}, %{pool: :default}} = event(node, [:krait, :breaker, :closed], 20_000)
       File.rm_rf!(path)
+    end
+
+    test "a pool that grows and shrinks says so" do
+      node = start_node(size: {1, 2}, grow_after: 20, idle_ttl: 50)
+      assert subscribe(node) == :ok
+      held = Task.async(fn -> py(node, sleep(0.3)) end)
+      await_running(node, 1)
+      assert py(node, "1") == {:ok, 1}
+      assert {%{from: 1, to: 2}, %{pool: :default}} = event(node, [:krait, :pool, :grown])
+      assert Task.await(held) == {:ok, nil}
+      assert {%{from: 2, to: 1}, %{pool: :default}} = event(node, [:krait, :pool, :shrunk])
+      assert {_, %{cause: :surplus}} = event(node, [:krait, :worker, :exited])
     end
 
     test "what an operator does is told, with the node that he did it from" do
