@@ -17,7 +17,7 @@ defmodule Krait.EventsTest do
 
   # Everything that has been said so far: a node that has answered has sent what came before.
   defp heard(node) do
-    :pong = ask(node, :ping)
+    :pong = ask({:krait, node.name}, :ping)
     :ok = ask({:krait, node.name}, :unsubscribe)
     heard_now(node.name)
   end
@@ -314,7 +314,7 @@ defmodule Krait.EventsTest do
       ask(node, :await_ready)
       ask(node, {:call, :time, :sleep, [60], timeout: 20})
       exited = event(node, [:krait, :worker, :exited])
-      assert {_, %{exit: {:signal, _}, cause: :timeout}} = exited
+      assert {_, %{exit: {_, _}, cause: :timeout}} = exited
       ask(node, :await_ready)
       [%{id: id}] = workers(node)
       ask(node, {:recycle, id})
@@ -388,6 +388,15 @@ defmodule Krait.EventsTest do
       assert is_binary(reason)
     end
 
+    test "an option that has a new value is told, with the old one" do
+      node = start_node(size: 1)
+      me = node()
+      assert subscribe(node) == :ok
+      assert {:ok, {_, 7_000}} = ask(node, {:set, :call_timeout, 7_000})
+      assert {%{changes: 1}, changed} = event(node, [:krait, :config, :changed])
+      assert %{by: ^me, difference: %{pools: %{default: %{call_timeout: {_, 7_000}}}}} = changed
+    end
+
     test "a node that is told to stop says so to the last" do
       node = start_node(size: 1)
       assert subscribe(node) == :ok
@@ -420,6 +429,24 @@ defmodule Krait.EventsTest do
       refute_received {:krait_log, _, %{line: "four"}}
       stops = for {[_, :call, :stop], _, _} <- heard_now(name), do: :stop
       assert stops == []
+    end
+
+    test "to a pool hears of that pool alone" do
+      node = start_node(size: 1, pools: %{left: %{}, right: %{}})
+      left = {:left, node.name}
+      right = {:right, node.name}
+      assert ask(left, {:subscribe, :all}) == :ok
+      for pool <- [right, left], do: assert(ask(pool, eval("print('x') or 1")) == {:ok, 1})
+      assert {_, %{pool: :left}} = event(node, [:krait, :call, :stop])
+      {:ok, light} = LightPeer.connect(node.name)
+      LightPeer.close(light)
+      assert ask(right, {:subscribe, :events}) == :ok
+      assert ask(right, eval("1")) == {:ok, 1}
+      assert {_, %{pool: :right}} = event(node, [:krait, :call, :stop])
+      events = heard(node)
+      assert events != []
+      for {_, _, meta} <- events, do: assert(meta.pool in [:left, :right])
+      assert for({[_, :call, :stop], _, meta} <- events, do: meta.pool) == []
     end
 
     test "in the wrong words is refused; a cast is nobody's" do
