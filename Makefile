@@ -13,6 +13,7 @@
 #                  (`scripts/setup.sh proof` installs what these six need)
 #   make readme    refresh the tables of README.md
 #   make fmt       format; make clean
+#   make install   PREFIX=/usr/local DESTDIR=; make uninstall; make installcheck
 
 ifeq ($(origin CC),default)
 CC       := gcc
@@ -41,7 +42,7 @@ LDFLAGS  += --coverage
 endif
 
 # Floors 0 to 3 are pure; what is listed here moves bytes (see DESIGN in README).
-MOVERS   := notify peer worker forkserver cgroup guard interpreter cookie children epmd metrics node start main
+MOVERS   := notify peer worker forkserver cgroup guard interpreter cookie children epmd metrics node start doctor main
 SOURCES  := $(wildcard c_src/*.c)
 CORE     := $(filter-out $(foreach m,$(MOVERS),c_src/$(m).c c_src/$(m)_%.c),$(SOURCES))
 OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -142,7 +143,7 @@ stress: all
 	$(STRESS) --spawn --seconds $(STRESS_SECONDS) --krait $(NODE) $(STRESS_ARGS)
 
 test: setup
-	$(MAKE) --no-print-directory all check pytest exunit stress
+	$(MAKE) --no-print-directory all check pytest exunit installcheck stress
 
 DEMO_SOURCES := $(wildcard src/*.erl mix_harness/lib/*.ex mix_harness/lib/*/*.ex \
                           mix_harness/lib/*/*/*.ex)
@@ -227,5 +228,7 @@ fmt:
 
 clean:
 	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
+
+include packaging/install.mk
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -43,7 +43,8 @@ void config_help(struct buf *out)
 
 	config_put(out, "usage: krait --name NAME@HOST [OPTION...]\n"
 			"       krait --config FILE [OPTION...]\n"
-			"       krait check FILE\n\n"
+			"       krait check FILE\n"
+			"       krait doctor [OPTION...]\n\n"
 			"A node that gives a BEAM cluster a pool of Python workers.\n\n");
 	for (size_t i = 0; (o = config_option(i)) != NULL; i++) {
 		char head[96];

@@ -3,6 +3,7 @@
 #include "config.h"
 #include "cookie.h"
 #include "dist.h"
+#include "doctor.h"
 #include "guard.h"
 #include "interpreter.h"
 #include "log.h"
@@ -97,6 +98,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "--guard") == 0)
 		return guard_main(argv[2]);
+	if (argc >= 2 && strcmp(argv[1], "doctor") == 0)
+		return doctor_main(argc - 1, argv + 1);
 	switch (config_parse(&config, argc, argv, error, sizeof error)) {
 	case CONFIG_HELP:
 		status = print(config.help);

@@ -28,9 +28,13 @@ demo="gcc libc6-dev make pkg-config
 # python3-numpy            tensors; Krait does without
 # chromium-headless-shell  shows the status page to its tests; fonts-dejavu-core is what it writes with
 # rebar3                   builds the Erlang package, also when Mix asks for it; brings eunit, dialyzer
+# mandoc, groff-base       what they say of the manual pages
+# systemd                  verifies the unit, and runs it in namespaces of its own; nothing is started
+# procps                   ps and pgrep, for the node as process 1
 # iproute2                 hosts that are none: network namespaces for the tests of clusters
 test="check iproute2 rebar3 python3-pytest python3-hypothesis python3-numpy
-	chromium-headless-shell fonts-dejavu-core"
+	chromium-headless-shell fonts-dejavu-core
+	mandoc groff-base systemd procps"
 # libclang-rt-dev          libFuzzer and clang's sanitizers
 fuzz="clang libclang-rt-dev"
 proof="valgrind gcovr cppcheck clang-tidy clang-format"

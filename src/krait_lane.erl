@@ -10,7 +10,7 @@
 %%% call starts another one.
 -module(krait_lane).
 
--export([call/3, start_link/2, init/3]).
+-export([call/3, attempt/3, start_link/2, init/3]).
 
 -define(GATHERED, 256). % requests in one message, at most
 
@@ -36,8 +36,34 @@ call(Pool, Request, Timeout) ->
         Lane -> ask(Lane, Pool, Request, Timeout)
     end.
 
+%% @doc As {@link call/3}, for a caller who would rather go elsewhere than wait for a connection: tells
+%% whether the request surely did not run. `no_lane' where the application `krait' does not run.
+-spec attempt(address(), term(), timeout()) ->
+          {answer, term()} | {not_run, term()} | {broken, term()} | timeout | no_lane.
+attempt(Pool, Request, Timeout) ->
+    case krait_lanes:find(Pool) of
+        none -> no_lane;
+        Lane -> attempt(Lane, Pool, Request, Timeout)
+    end.
+
+-spec attempt(pid(), address(), term(), timeout()) ->
+          {answer, term()} | {not_run, term()} | {broken, term()} | timeout.
+attempt(Lane, Pool, Request, Timeout) ->
+    try ask(Lane, fun() -> throw(nobody_took_it) end, Pool, Request, Timeout) of
+        Answer -> {answer, Answer}
+    catch
+        throw:nobody_took_it -> {not_run, noproc};
+        exit:{timeout, _} -> timeout;
+        exit:{noproc, _} -> {not_run, noproc};
+        exit:{Reason, _} -> {broken, Reason}
+    end.
+
 -spec ask(pid(), address(), term(), timeout()) -> term().
 ask(Lane, Pool, Request, Timeout) ->
+    ask(Lane, fun() -> gen_server:call(Pool, Request, Timeout) end, Pool, Request, Timeout).
+
+-spec ask(pid(), fun(() -> term()), address(), term(), timeout()) -> term().
+ask(Lane, Otherwise, Pool, Request, Timeout) ->
     Tag = erlang:monitor(process, Lane, [{alias, reply_demonitor}]),
     Lane ! {ask, Tag, self(), Request},
     receive
@@ -45,7 +71,7 @@ ask(Lane, Pool, Request, Timeout) ->
             Answer;
         {'DOWN', Tag, process, _, noproc} ->
             %% The lane was gone, or the pool: nobody has taken the request.
-            gen_server:call(Pool, Request, Timeout);
+            Otherwise();
         {'DOWN', Tag, process, _, Reason} ->
             exit({Reason, {gen_server, call, [Pool, Request, Timeout]}})
     after Timeout ->

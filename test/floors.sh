@@ -25,7 +25,7 @@ floors="
 3 pool request deadlock
 4 peer worker forkserver cgroup epmd guard interpreter metrics
 5 node start
-6 main
+6 main doctor
 "
 
 # shellcheck disable=SC2046

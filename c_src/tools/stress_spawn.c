@@ -120,9 +120,10 @@ static int make_cookie(struct stress *s)
 }
 
 /* The workers find krait_stress_py.py by the PYTHONPATH that the node hands on: the folder python/tests
- * beside this program or above it. */
+ * beside this program or above it, or where `make install` puts it. */
 static void find_module(void)
 {
+	static const char *const places[] = { "/python/tests", "/lib/krait/python/tests" };
 	char path[PATH_MAX], value[2 * PATH_MAX], *slash;
 	const char *old = getenv("PYTHONPATH");
 	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
@@ -131,9 +132,11 @@ static void find_module(void)
 		return;
 	path[n] = '\0';
 	while ((slash = strrchr(path, '/')) != NULL) {
-		(void)!snprintf(slash, sizeof path - (size_t)(slash - path), "%s",
-				"/python/tests/krait_stress_py.py");
-		if (access(path, R_OK) == 0) {
+		for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+			(void)!snprintf(slash, sizeof path - (size_t)(slash - path),
+					"%s/krait_stress_py.py", places[i]);
+			if (access(path, R_OK) != 0)
+				continue;
 			*strrchr(path, '/') = '\0';
 			snprintf(value, sizeof value, "%s%s%s", path, old != NULL ? ":" : "",
 				 old != NULL ? old : "");

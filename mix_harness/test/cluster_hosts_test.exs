@@ -99,5 +99,8 @@ defmodule Krait.ClusterHostsTest do
     NetHost.plug(two)
     eventually(state.(beam1, krait2) == :up, 30_000)
     eventually(state.(beam2, krait1) == :up, 30_000)
+
+    for beam <- [beam1, beam2], do: :peer.stop(beam)
+    for node <- nodes, do: assert(Krait.Proc.await_none(node, 3_000) == [])
   end
 end

@@ -2,15 +2,9 @@ defmodule Krait.ClusterRollingTest do
   # One node takes another's place, is resized, and gets fresh code, while many call: nobody notices.
   use Krait.Case, async: true
 
+  import Krait.TestCluster
+
   alias Krait.Cluster
-
-  @interval 50
-
-  defp start_cluster(options) do
-    name = :"cluster_#{System.unique_integer([:positive])}"
-    start_supervised!({Cluster, [name: name, interval: @interval] ++ options})
-    name
-  end
 
   # Callers that call until they are told to stop: answers that are right are counted, all others are kept.
   defp load(callers, call) do
@@ -57,10 +51,9 @@ defmodule Krait.ClusterRollingTest do
   end
 
   # Three calls in a session of its own, and its end: state that is lost, or made twice, would show.
-  @count "(lambda s: s.__setitem__('n', s.get('n', 0) + 1) or s['n'])(__import__('krait').session())"
   defp conversation(cluster) do
     id = {self(), System.unique_integer()}
-    say = fn -> Cluster.call(cluster, "builtins", "eval", [@count], session: id) end
+    say = fn -> count(cluster, id) end
 
     with [{:ok, 1}, {:ok, 2}, {:ok, 3}, :ok] <-
            [say.(), say.(), say.(), Cluster.end_session(cluster, id)],
@@ -127,9 +120,7 @@ defmodule Krait.ClusterRollingTest do
     [old, new] = for _ <- 1..2, do: start_node()
     cluster = start_cluster(nodes: [old.name])
 
-    say = fn id, options ->
-      Cluster.call(cluster, "builtins", "eval", [@count], [session: id] ++ options)
-    end
+    say = fn id, options -> count(cluster, id, options) end
 
     for id <- [:strict, :hint], do: assert(say.(id, []) == {:ok, 1})
     assert :ok = Cluster.replace(cluster, old.name, new.name)
@@ -141,7 +132,7 @@ defmodule Krait.ClusterRollingTest do
   test "a session goes on while its node waits for it to end, and new ones begin elsewhere" do
     [old, new] = for _ <- 1..2, do: start_node()
     cluster = start_cluster(nodes: [old.name])
-    say = fn id -> Cluster.call(cluster, "builtins", "eval", [@count], session: id) end
+    say = fn id -> count(cluster, id) end
     assert say.(1) == {:ok, 1}
 
     task =
@@ -154,6 +145,26 @@ defmodule Krait.ClusterRollingTest do
     assert :ok = Cluster.end_session(cluster, 1)
     assert Task.await(task, 20_000) == :ok
     assert say.(1) == {:ok, 1}
+  end
+
+  test "a session whose first call still waits is waited for, too" do
+    [old, new] = for _ <- 1..2, do: start_node()
+    cluster = start_cluster(nodes: [old.name], interval: 1_000)
+    assert :ok = Krait.pause(old.pool)
+    first = Task.async(fn -> count(cluster, 1) end)
+    await_queued(old, 1)
+
+    replacing =
+      Task.async(fn -> Cluster.replace(cluster, old.name, new.name, session_grace: 60_000) end)
+
+    eventually(Enum.any?(Cluster.nodes(cluster), & &1.leaving))
+    # A drain would end the pause.
+    for _ <- 1..50, do: assert(pool_status(old).state == :paused)
+    assert :ok = Krait.resume(old.pool)
+    assert Task.await(first) == {:ok, 1}
+    assert count(cluster, 1) == {:ok, 2}
+    assert :ok = Cluster.end_session(cluster, 1)
+    assert Task.await(replacing, 30_000) == :ok
   end
 
   test "a pool is resized and gets fresh code under load, and no call fails" do

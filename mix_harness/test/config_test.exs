@@ -211,6 +211,15 @@ defmodule Krait.ConfigTest do
     end
   end
 
+  test "the example and the README are what the table says" do
+    bin = System.fetch_env!("KRAIT_BIN")
+    root = Path.expand("../..", __DIR__)
+    assert {example, 0} = System.cmd(bin, ["--help-conf"])
+    assert File.read!(Path.join(root, "share/krait.conf.example")) == example
+    assert {options, 0} = System.cmd(bin, ["--help-markdown"])
+    assert File.read!(Path.join(root, "README.md")) =~ "<!-- options -->\n" <> options
+  end
+
   describe "reload" do
     test "tells the difference, and no call fails", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\npool ml { rpc = on }\n", log_level: :info)

@@ -86,7 +86,7 @@ defmodule Krait.Cluster do
   @spec start_link(keyword | map) :: {:ok, pid} | {:error, Error.t() | term}
   def start_link(options) do
     with {:ok, config} <- Options.parse(options),
-         {:ok, pid} <- Supervisor.start_link(__MODULE__.Tree, config) do
+         {:ok, pid} <- Supervisor.start_link(__MODULE__.Tree, config, name: tree(config.name)) do
       _ = await_server(config.name, :settled, config.settle)
       {:ok, pid}
     else
@@ -94,6 +94,8 @@ defmodule Krait.Cluster do
       error -> error
     end
   end
+
+  defp tree(name), do: Module.concat(name, Tree)
 
   # --- requests
 

@@ -2,6 +2,9 @@ defmodule Krait.Cluster.Wire do
   @moduledoc false
   # One request to one node, as gen_server:call/3 makes it, with the answer to one more question: when
   # there is none, may it have run? A caller may move on to another node when it surely has not.
+  #
+  # Calls and batches go by a lane, as those of Krait do, with what others ask at the same time; what makes a
+  # lease or a stream goes by itself.
 
   @type address :: {atom, node}
 
@@ -21,9 +24,20 @@ defmodule Krait.Cluster.Wire do
   def ask({_, node} = address, request, timeout) do
     # The node's member process connects, no caller does: nobody waits for a node that is gone.
     if node in :erlang.nodes(:connected),
-      do: send_and_wait(address, request, wait(timeout)),
+      do: connected(address, request, wait(timeout)),
       else: {:not_run, {:nodedown, node}}
   end
+
+  defp connected({_, node} = address, request, wait) when elem(request, 0) in [:call, :batch] do
+    case :krait_lane.attempt(address, request, wait) do
+      :no_lane -> send_and_wait(address, request, wait)
+      :timeout -> {:answer, {:error, {:timeout, :call}}}
+      {:broken, _} -> {:broken, {:nodedown, node}}
+      outcome -> outcome
+    end
+  end
+
+  defp connected(address, request, wait), do: send_and_wait(address, request, wait)
 
   defp send_and_wait({_, node} = address, request, wait) do
     monitor = :erlang.monitor(:process, address, alias: :demonitor)
