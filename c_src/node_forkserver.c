@@ -180,8 +180,8 @@ static void on_fs_down(void *arg, int status, int signal)
 	struct node_pool *p = f->pool;
 	struct forkserver *io = f->io;
 	bool reloading = f == p->fresh;
-	bool expected = p->stopped || p->node->stage >= NODE_STOPPING ||
-			(is_retired(f) && f->workers == 0);
+	bool expected =
+		p->stopped || p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
 
 	log_line(expected ? LOG_DEBUG : LOG_WARNING, f->object, "ended (status %d, signal %d)",
 		 status, signal);
