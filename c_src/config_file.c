@@ -167,6 +167,26 @@ static void make_options(cfg_opt_t *opts, enum scope scope)
 	*opts = (cfg_opt_t)CFG_END();
 }
 
+/* Of an empty name of an option libConfuse says nothing at all. It stands in the section that it was reading,
+ * which has come farthest. */
+static int no_name(cfg_t *cfg)
+{
+	static const char *const names[] = { "node", "pool" };
+	int rc = config_wrong(reading->why, NULL, "", "the name of an option");
+	int line = cfg->line;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		for (unsigned k = 0; k < cfg_size(cfg, names[i]); k++) {
+			const cfg_t *section = cfg_getnsec(cfg, names[i], k);
+
+			if (section != NULL && section->line > line)
+				line = section->line;
+		}
+	}
+	reading->why->line = (unsigned)line;
+	return rc;
+}
+
 int config_file_parse(struct config *c, char *text, size_t len, struct config_wrong *why)
 {
 	static cfg_opt_t node[2 * CONFIG_OPTIONS_MAX + 1], pool[2 * CONFIG_OPTIONS_MAX + 1];
@@ -187,12 +207,13 @@ int config_file_parse(struct config *c, char *text, size_t len, struct config_wr
 	if ((cfg = cfg_init(sections, CFGF_NONE)) == NULL)
 		return -ENOMEM;
 	reading = &r;
+	errno = 0;
 	cfg_set_error_function(cfg, on_error);
 	cfg_set_validate_func(cfg, "node", on_node);
 	cfg_set_validate_func(cfg, "pool", on_pool);
 	rc = cfg_parse_buf(cfg, text);
 	if (rc != CFG_SUCCESS && r.rc == 0)
-		r.rc = -ENOMEM; /* it says nothing of that */
+		r.rc = errno == ENOMEM ? -ENOMEM : no_name(cfg);
 	cfg_free(cfg);
 	reading = NULL;
 	return r.rc;

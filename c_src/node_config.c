@@ -83,6 +83,16 @@ static void show(struct node *n, struct node_pool *only, const struct origin *o)
 	buf_free(&made);
 }
 
+void node_refuse_reload(const struct origin *o)
+{
+	struct reply_to to = reply_to_origin(o);
+	struct buf reason = { 0 };
+
+	request_put_bad(&reason, "one reload at a time");
+	answer_error(&to, answer_reason(&reason));
+	buf_free(&reason);
+}
+
 /* ---- set ---- */
 
 /* {bad_option, Key, Expected}. */
@@ -260,7 +270,7 @@ static void set(struct node_pool *p, const struct origin *o, const struct reques
 		refuse(o, req->option, to_pool);
 	else if (p->node->stage >= NODE_DRAINING)
 		answer_error_atom(&to, "draining");
-	else if (node_reloads(p->node))
+	else if (p->node->job != NULL)
 		node_refuse_reload(o);
 	else if (of_node)
 		set_of_node(p->node, o, req, option);

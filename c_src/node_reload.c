@@ -114,11 +114,6 @@ static void note_failure(struct node_job *job, const struct node_pool *p)
 	term_put_binary(&job->failure, p->detail, p->detail_len);
 }
 
-static struct node_pool *pool_of(struct node *n, const struct config_pool *c)
-{
-	return node_pool_named(n, (struct span){ (const uint8_t *)c->name, strlen(c->name) });
-}
-
 static void next_turn(struct node_job *job)
 {
 	for (; job->turn < job->fresh.pools; job->turn++) {
@@ -126,7 +121,7 @@ static void next_turn(struct node_job *job)
 
 		if (c == NULL)
 			continue;
-		job->pool = pool_of(job->node, c);
+		job->pool = node_pool_of(job->node, c);
 		job->started = job->pool->fresh == NULL;
 		if (!job->started) /* another reload of it is under way */
 			return;
@@ -152,203 +147,12 @@ void node_reload_turned(struct node_pool *p, bool ok)
 	next_turn(job);
 }
 
-/* ---- the difference ---- */
-
-static uint32_t count_differences(struct config_place a, struct config_place b, bool of_node)
-{
-	const struct option *o = NULL;
-	uint32_t count = 0;
-
-	while ((o = config_option_after(o)) != NULL)
-		count += config_is_of_node(o) == of_node && config_differs(o, a, b);
-	return count;
-}
-
-static void tell(const char *object, const struct option *o, struct config_place old,
-		 struct config_place new)
-{
-	struct buf from = { 0 }, to = { 0 }, name = { 0 };
-
-	config_put_name_text(&name, o);
-	config_put_text(&from, o, old);
-	config_put_text(&to, o, new);
-	log_line(LOG_INFO, "config", "%s: %.*s from %.*s to %.*s%s", object, (int)name.len,
-		 (const char *)name.data, (int)(from.len < 200 ? from.len : 200),
-		 (const char *)from.data, (int)(to.len < 200 ? to.len : 200), (const char *)to.data,
-		 config_needs_restart(o)     ? ", when the node starts again"
-		 : config_changes_workers(o) ? ", workers are replaced"
-					     : "");
-	buf_free(&name);
-	buf_free(&from);
-	buf_free(&to);
-}
-
-/* #{Option => {Old, New}}. */
-static unsigned put_differences(struct buf *out, const char *object, struct config_place old,
-				struct config_place new, bool of_node)
-{
-	const struct option *o = NULL;
-	uint32_t count = count_differences(old, new, of_node);
-
-	term_put_map(out, count);
-	while ((o = config_option_after(o)) != NULL) {
-		if (config_is_of_node(o) != of_node || !config_differs(o, old, new))
-			continue;
-		tell(object, o, old, new);
-		config_put_option(out, o);
-		term_put_tuple(out, 2);
-		config_put_term(out, o, old);
-		config_put_term(out, o, new);
-	}
-	return count;
-}
-
-static bool is_in(const struct config *c, const char *name)
-{
-	for (unsigned i = 0; i < c->pools; i++)
-		if (strcmp(c->pool[i]->name, name) == 0)
-			return true;
-	return false;
-}
-
-static void put_pools(struct node_job *job, struct buf *out)
-{
-	struct node_pool *p = NULL;
-	struct buf each = { 0 };
-	uint32_t count = 0;
-
-	while ((p = node_pool_next(job->node, p)) != NULL) {
-		if (is_in(&job->fresh, p->config->name))
-			continue;
-		count++;
-		job->changes++;
-		log_line(LOG_INFO, "config", "%s: removed", p->config->name);
-		term_put_atom(&each, p->config->name);
-		term_put_atom(&each, "removed");
-	}
-	for (unsigned i = 0; i < job->fresh.pools; i++) {
-		struct config_place new = { .pool = job->fresh.pool[i] }, old = { NULL, NULL };
-
-		p = pool_of(job->node, new.pool);
-		old.pool = p != NULL ? p->config : NULL;
-		if (p != NULL && count_differences(old, new, false) == 0)
-			continue;
-		count++;
-		term_put_atom(&each, new.pool->name);
-		if (p != NULL) {
-			job->changes += put_differences(&each, new.pool->name, old, new, false);
-		} else {
-			job->changes++;
-			log_line(LOG_INFO, "config", "%s: added", new.pool->name);
-			term_put_atom(&each, "added");
-		}
-	}
-	term_put_map(out, count);
-	term_put_raw(out, (struct span){ each.data, each.len });
-	out->err = out->err != 0 ? out->err : each.err;
-	buf_free(&each);
-}
-
-static void put_restart(struct buf *out, struct config_place old, struct config_place new)
-{
-	const struct option *o = NULL;
-	struct buf each = { 0 };
-	uint32_t count = 0;
-
-	while ((o = config_option_after(o)) != NULL) {
-		if (!config_is_of_node(o) || !config_needs_restart(o) ||
-		    !config_differs(o, old, new))
-			continue;
-		count++;
-		config_put_option(&each, o);
-	}
-	term_put_list(out, count);
-	if (count > 0) {
-		term_put_raw(out, (struct span){ each.data, each.len });
-		term_put_nil(out);
-	}
-	out->err = out->err != 0 ? out->err : each.err;
-	buf_free(&each);
-}
-
-static void put_difference(struct node_job *job)
-{
-	struct config_place old = { .node = job->node->options->config },
-			    new = { .node = &job->fresh };
-	struct buf *out = &job->answer;
-
-	term_put_map(out, 3);
-	term_put_atom(out, "node");
-	job->changes += put_differences(out, "node", old, new, true);
-	term_put_atom(out, "pools");
-	put_pools(job, out);
-	term_put_atom(out, "restart");
-	put_restart(out, old, new);
-}
-
 /* ---- it comes into force ---- */
-
-static void apply_to_node(struct node_job *job)
-{
-	struct config_place now = { .node = job->node->options->config },
-			    new = { .node = &job->fresh };
-	const struct option *o = NULL;
-
-	while ((o = config_option_after(o)) != NULL)
-		if (config_is_of_node(o) && !config_needs_restart(o))
-			config_swap(o, now, new);
-	node_take_options(job->node);
-}
-
-static void leave_others(struct node_job *job)
-{
-	struct node_pool *p = NULL;
-
-	while ((p = node_pool_next(job->node, p)) != NULL)
-		if (!is_in(&job->fresh, p->config->name))
-			node_pool_leave(p);
-}
-
-static void start_pool(struct node_job *job, struct config_pool *c)
-{
-	struct config *config = job->node->options->config;
-	struct node_pool *p = node_pool_new(job->node, c);
-
-	if (p == NULL) {
-		log_line(LOG_ERROR, "config", "%s: no memory for it", c->name);
-		config_pool_free(c);
-		if (job->failure.len == 0)
-			term_put_atom(&job->failure, "no_memory");
-		return;
-	}
-	config->pool[config->pools++] = c;
-	p->heard = job->node->heard;
-	if (node_hears(p))
-		node_event_pool_seen(p);
-	node_pool_event(p, &(struct pool_event){ .type = POOL_TICK });
-}
-
-/* Of those that exist: now, unless it has to wait for a fresh fork server. */
-static void apply_to_pools(struct node_job *job)
-{
-	for (unsigned i = 0; i < job->fresh.pools; i++) {
-		struct config_pool *c = job->fresh.pool[i];
-		struct node_pool *p = pool_of(job->node, c);
-
-		if (p != NULL && (job->everything || config_needs_workers(p->config, c)))
-			continue;
-		job->fresh.pool[i] = NULL;
-		if (p != NULL)
-			node_pool_configure(p, c);
-		else
-			start_pool(job, c);
-	}
-}
 
 static void apply(struct node_job *job)
 {
 	if (!job->one)
-		put_difference(job);
+		job->changes = node_put_difference(job->node, &job->fresh, &job->answer);
 	if (job->answer.err != 0) {
 		fail_atom(job, "no_memory");
 		return;
@@ -361,10 +165,11 @@ static void apply(struct node_job *job)
 				job->node, job->changes,
 				(struct span){ job->answer.data, job->answer.len },
 				job->by[0] != '\0' ? job->by : NULL);
-		apply_to_node(job);
-		leave_others(job);
+		node_apply_options(job->node, &job->fresh);
+		node_leave_others(job->node, &job->fresh);
 	}
-	apply_to_pools(job);
+	if (!node_apply_pools(job->node, &job->fresh, job->everything) && job->failure.len == 0)
+		term_put_atom(&job->failure, "no_memory");
 	node_limit_messages(job->node);
 	next_turn(job);
 }
@@ -417,7 +222,7 @@ static void find_interpreters(struct node_job *job)
 
 	for (unsigned i = 0; i < job->fresh.pools; i++) {
 		struct config_pool *c = job->fresh.pool[i];
-		struct node_pool *p = pool_of(job->node, c);
+		struct node_pool *p = node_pool_of(job->node, c);
 		const char *known = p != NULL ? p->config->interpreter : NULL;
 
 		if (p == NULL ||
@@ -444,21 +249,6 @@ static void find_interpreters(struct node_job *job)
 }
 
 /* ---- the beginning ---- */
-
-bool node_reloads(const struct node *n)
-{
-	return n->job != NULL;
-}
-
-void node_refuse_reload(const struct origin *o)
-{
-	struct reply_to to = reply_to_origin(o);
-	struct buf reason = { 0 };
-
-	request_put_bad(&reason, "one reload at a time");
-	answer_error(&to, answer_reason(&reason));
-	buf_free(&reason);
-}
 
 /* A job that `o` is to hear of (NULL: nobody). NULL: it was answered why not. */
 static struct node_job *begin(struct node_pool *p, const struct origin *o,
@@ -539,7 +329,7 @@ void node_reload_config(struct node *n, const struct origin *o, const struct req
 
 	if (n->stage >= NODE_DRAINING) {
 		answer_error_atom(&to, "draining");
-	} else if (node_reloads(n)) {
+	} else if (n->job != NULL) {
 		node_refuse_reload(o);
 	} else if ((job = begin(node_pool_next(n, NULL), o, req)) != NULL) {
 		log_line(LOG_INFO, "config", "reloading, told by %s", peer_label(o->books->peer));

@@ -25,6 +25,7 @@
  *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_index.c       which of its pool's workers one is
  *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
@@ -34,6 +35,7 @@
  *   node_requests.c requests, peers and pools, written; requests cancelled
  *   node_config.c   the configuration: shown, one option set
  *   node_reload.c   a new configuration comes into force
+ *   node_difference.c, node_apply.c  its difference to the present one; as far as it counts at once
  *   node_pool_config.c  what a pool is told; pools that leave
  *   node_events.c   who hears of events and log lines
  *   node_failures.c what went wrong of late
@@ -375,11 +377,11 @@ struct node_failures {
 	unsigned count;
 };
 
-/* Why the node killed it; NULL: it ended otherwise. Of those that were to say where they hang some died of
- * that. */
+/* Why the node killed it, or has begun to; NULL: it ended otherwise. Of those that were to say where they hang
+ * some died of that. */
 static inline const char *node_worker_killed_for(const struct node_worker *w)
 {
-	return w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
+	return !w->exited || w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
 }
 
 struct node_pool {
@@ -812,6 +814,10 @@ void node_pool_free(struct node_pool *p);
 void node_pool_event(struct node_pool *p, const struct pool_event *ev);
 void node_pool_refused(struct node_pool *p, enum answer_kind kind);
 
+/* node_index.c */
+unsigned node_index_free(struct node_pool *p); /* for a worker that is about to be started */
+unsigned node_index_of(struct node_pool *p, const struct pool_worker *pw);
+
 /* node_worker.c */
 void node_worker_start(struct node_pool *p, uint64_t id, unsigned index);
 struct node_worker *node_worker_find(struct node_pool *p, uint64_t id);
@@ -883,6 +889,7 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 
 /* node_config.c: CONFIG, SET, RELOAD_CONFIG. Said to req->target: the pool `p`, or the node. */
 void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
+void node_refuse_reload(const struct origin *o); /* as one is under way */
 void node_take_options(struct node *n);   /* those of the node's options that are copied */
 void node_limit_messages(struct node *n); /* max_request_bytes of all pools */
 void node_answer_made(const struct reply_to *to, const struct buf *made); /* {ok, Term} */
@@ -898,8 +905,19 @@ void node_reload_pool(struct node_pool *p, const struct origin *o, const struct 
 		      struct config_pool *config, struct buf *answer);
 void node_reload_hup(struct node *n);
 void node_reload_turned(struct node_pool *p, bool ok); /* a fresh fork server is ready, or failed */
-bool node_reloads(const struct node *n);
-void node_refuse_reload(const struct origin *o); /* as one is under way */
+
+/* node_difference.c */
+/* Appends the difference that `fresh` makes, and logs it; how much it is. */
+unsigned node_put_difference(struct node *n, struct config *fresh, struct buf *out);
+bool node_config_has(const struct config *c, const char *pool);
+
+/* node_apply.c */
+struct node_pool *node_pool_of(struct node *n, const struct config_pool *c); /* of that name, or NULL */
+void node_apply_options(struct node *n, struct config *fresh);
+void node_leave_others(struct node *n, const struct config *fresh); /* pools that it has not */
+/* Those of its pools that need no fresh fork server (`but_workers`: all that are not there yet) are taken out
+ * of it. False: there was no memory for a new one. */
+bool node_apply_pools(struct node *n, struct config *fresh, bool but_workers);
 
 /* node_pool_config.c */
 void node_pool_take_options(struct node_pool *p, struct config_pool *config); /* a new pool's */

@@ -1,7 +1,8 @@
 #!/bin/sh
 # readme.sh - refreshes what the README quotes from elsewhere (`make readme`).
 #
-#   scripts/readme.sh                 the table of options, from `priv/krait --help-markdown`
+#   scripts/readme.sh                 the table of options, from `priv/krait --help-markdown`, and the example
+#                                     of a file, from `priv/krait --help-conf`
 #   scripts/readme.sh BENCH.md        that, and the measurements that `make bench` has written
 #
 # What stands between <!-- NAME --> and <!-- /NAME --> is replaced, the markers stay.
@@ -31,6 +32,7 @@ replace() { # NAME, the text in $block
 
 priv/krait --help-markdown >"$block"
 replace options
+priv/krait --help-conf >share/krait.conf.example
 if [ $# -gt 0 ]; then
 	cat "$1" >"$block"
 	replace bench

@@ -331,7 +331,7 @@ static void must_name(void (*write)(struct buf *), const char *what)
 START_TEST(each_is_in_every_text_that_is_written_of_the_table)
 {
 	const struct option *o = config_option((size_t)_i);
-	char what[96], roff[96] = "";
+	char what[160], roff[96] = "";
 
 	for (const char *p = o->name; *p != '\0'; p++)
 		snprintf(roff + strlen(roff), sizeof roff - strlen(roff), *p == '-' ? "\\-" : "%c",

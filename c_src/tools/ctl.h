@@ -67,14 +67,18 @@ enum ctl_view {
 	VIEW_VALUE,
 };
 
+/* Flags of a verb. */
+#define VERB_SLOW    1u /* may take its time: no time-out unless one is asked for */
+#define VERB_OF_POOL 2u /* concerns one pool: without --pool the only one, or `default` */
+#define VERB_OF_NODE 4u /* concerns the whole node: no --pool */
+
 struct ctl_verb {
 	const char *name, *args; /* as usage shows them; "" for none */
 	unsigned min, max;       /* how many */
 	enum ctl_shape shape;
 	enum request_verb verb; /* whose role it needs; its name on the wire */
 	enum ctl_view view;
-	bool slow; /* may take its time: no time-out unless one is asked for */
-	bool pool; /* concerns one pool: without --pool the only one, or `default` */
+	unsigned flags;
 	const char *done, *help;
 };
 
@@ -192,7 +196,7 @@ typedef void (*link_message)(void *arg, const uint8_t *message);
 
 /* Connects to the node. CTL_OK; or CTL_NO_NODE, CTL_COOKIE, CTL_USAGE (its name is none), with the reason in
  * words. */
-enum ctl_status link_open(struct link **l, const char *node, const char *cookie,
+enum ctl_status link_open(struct link **out, const char *node, const char *cookie,
 			  uint64_t timeout_ms, char *error, size_t size);
 /* A gen_server call to a registered name. CTL_OK and the answer, valid until the next call; CTL_ERROR: nobody
  * has that name; CTL_NO_NODE. `timeout_ms` 0: none. */

@@ -16,7 +16,7 @@ main([Dir]) ->
     end, [{"fuzz_dist", dist()}, {"fuzz_dist_connect", dist_connect()}, {"fuzz_term", encoded()},
           {"fuzz_transcode_in", transcode_in()}, {"fuzz_transcode_out", transcode_out()},
           {"fuzz_roundtrip", roundtrip()}, {"fuzz_frame", frame()}, {"fuzz_request", request()},
-          {"fuzz_config", config()}]).
+          {"fuzz_config", config()}, {"fuzz_config_file", config_file()}]).
 
 %% ---- captured streams ----
 
@@ -358,3 +358,20 @@ config() ->
              ["--allow", string:join(lists:duplicate(65, "a"), ",")], ["--allow=" ++ string:join(lists:duplicate(63, "b"), ",")]]],
     [<<255, 255, (list_to_binary(lists:join(0, L)))/binary>> || L <- Lines] ++
     [<<200, N, (list_to_binary(lists:join(0, ["--name", "a@b", "--allow", "x,y", "--pool", "p"])))/binary>> || N <- lists:seq(0, 9)].
+
+%% ---- files ----
+
+config_file() ->
+    Files = ["", "# nothing\n", "node { }", "pool a { }", "pool a { } pool b { }", "pool a { } pool a { }", "node { } node { }",
+             "node { name = a@b port = 70 max-peers = 5 // x\n stop_timeout = '20s' }",
+             "pool ml {\r\n size = 2..8 allow = { math, \"my_app.*\", } rpc = yes env = { \"A=\\\"1\\n\", 'B=\\'' } }",
+             "pool a { cwd = \"${HOME}/x\" python = \"${NO_SUCH:-/y}\" }", "pool a { cwd = \"${NO_SUCH}\" }", "pool a { cwd = ${HOME} }",
+             "pool a { call_timeout = infinity max_rss = 2GiB max_age = 1h queue_timeout = 5min cpu_max = 50% }",
+             "pool a { size = 0 }", "pool a { size = 1 size = 2 }", "pool a { allow = b allow = c }", "pool a { allow = b, c }",
+             "pool a { size = {1, 2} }", "pool a { size = }", "pool a { size 4 }", "pool a { size = 3", "pool a } ", "size = 4",
+             "include(\"x\")", "pool {}", "pool = 3", "pool '' { }", "pool a { allow += b }", "node {} \"node|port\" = 3",
+             "/* x */ pool a { /* y\n*/ order = fifo }", "/* x", "pool a { cwd = 'x }", "pool a { cwd = \"\\x41\" }",
+             "pool a { slots = 3 abandon = kill }", "pool a { expose = { m=x } }", "pool a { expose = { \"m=x:y\" } }", "\xef\xbb\xbfnode { }",
+             os:cmd("priv/krait --help-conf")],
+    [<<255, (list_to_binary(F))/binary>> || F <- Files] ++
+    [<<N, "node { name = a@b admin = { x, y } } pool a { cwd = x allow = { b, \"c,d\" } }">> || N <- lists:seq(0, 20)].
