@@ -41,7 +41,7 @@ static ssize_t ask(uint16_t port, const uint8_t *body, size_t len, uint8_t *answ
 		       (n = doctor_receive(fd, answer + got, size - got, deadline)) > 0)
 			got += (size_t)n;
 	close(fd);
-	return n < 0 ? n : (ssize_t)got;
+	return n < 0 && got == 0 ? n : (ssize_t)got;
 }
 
 int doctor_epmd_lookup(uint16_t port, const char *alive, uint64_t deadline)
@@ -113,7 +113,7 @@ void doctor_epmd(struct doctor *d)
 		doctor_say(d, WRONG, "epmd", "nobody could find the node, so it ends",
 			   "install it (Debian: apt-get install erlang-base), or put it into PATH",
 			   "none runs on port %u, and there is no program epmd", port);
-	} else if (n >= 0) {
+	} else if (n >= 0 || n == -ECONNRESET) {
 		doctor_say(d, WRONG, "epmd", "the node cannot publish its name",
 			   "end what has that port (`ss -ltnp`), or give all nodes another "
 			   "$ERL_EPMD_PORT",

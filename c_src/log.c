@@ -6,6 +6,7 @@
 #include "log.h"
 
 #include "log_format.h"
+#include "log_journal.h"
 #include "log_rate.h"
 #include "log_ring.h"
 
@@ -13,9 +14,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define KINDS 256 /* a power of two, over twice as many as the node has calls of log_line() */
@@ -29,13 +28,14 @@ static struct {
 	log_tap tap;
 	void *arg, *tap_arg;
 	bool tapping;
+	int journal; /* the socket of systemd's journal; negative: none */
 	uint64_t dropped, reported;
 	unsigned repeating; /* kinds that have dropped lines to tell of */
 	struct kind {
 		const char *fmt;
 		struct log_rate rate;
 	} kinds[KINDS];
-} state = { .level = LOG_INFO };
+} state = { .level = LOG_INFO, .journal = -1 };
 
 static bool write_stderr(void *arg, const char *line, size_t len)
 {
@@ -47,18 +47,6 @@ static bool write_stderr(void *arg, const char *line, size_t len)
 	return write(STDERR_FILENO, line, len) == (ssize_t)len;
 }
 
-/* Whether descriptor 2 is the stream that $JOURNAL_STREAM names: "DEVICE:INODE", systemd.exec(5). */
-static bool is_journal(void)
-{
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device, inode;
-	struct stat st;
-
-	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == (dev_t)device &&
-	       st.st_ino == (ino_t)inode;
-}
-
 void log_set_level(enum log_level level)
 {
 	state.level = level;
@@ -66,7 +54,11 @@ void log_set_level(enum log_level level)
 
 void log_set_format(enum log_format format)
 {
-	state.format = format == LOG_FORMAT_TEXT && is_journal() ? LOG_FORMAT_JOURNALD : format;
+	state.format = format;
+	if (format == LOG_FORMAT_JSON || !log_journal_is_stderr())
+		return;
+	state.format = LOG_FORMAT_JOURNALD;
+	state.journal = log_journal_open();
 }
 
 void log_set_sink(log_sink sink, void *arg)
@@ -109,6 +101,13 @@ uint64_t log_dropped(void)
 
 /* ---- writing ---- */
 
+static int send_fields(const struct log_record *r)
+{
+	char entry[LOG_JOURNAL_MAX];
+
+	return log_journal_send(state.journal, entry, log_format_journal(r, entry, sizeof entry));
+}
+
 static bool emit(enum log_level level, const char *object, const char *stream, uint64_t call,
 		 const char *text, size_t len)
 {
@@ -120,7 +119,13 @@ static bool emit(enum log_level level, const char *object, const char *stream, u
 				.len = len };
 	char line[LOG_LINE_MAX];
 	size_t line_len;
+	int rc;
 
+	if (state.sink == NULL && state.journal >= 0) {
+		if ((rc = send_fields(&r)) == 0 || rc == -EAGAIN)
+			return rc == 0;
+		state.journal = -1; /* it is gone: the stream that it gave us may not be */
+	}
 	clock_gettime(CLOCK_REALTIME, &r.time);
 	line_len = log_format_line(state.format, &r, line, sizeof line);
 	return state.sink != NULL ? state.sink(state.arg, line, line_len)

@@ -255,11 +255,55 @@ static void put_json_line(struct out *o, const struct log_record *r)
 	}
 }
 
+/* Of syslog(3). */
+static const char priorities[LOG_LEVELS] = { '3', '4', '6', '7' };
+
 static void put_priority(struct out *o, enum log_level level)
 {
-	static const char *const priorities[LOG_LEVELS] = { "<3>", "<4>", "<6>", "<7>" };
+	put(o, (char[]){ '<', priorities[level], '>' }, 3);
+}
 
-	put_text(o, priorities[level]);
+static void put_number_field(struct out *o, const char *name, unsigned long long value)
+{
+	if (value == 0)
+		return;
+	put_text(o, name);
+	put_number(o, value);
+	put_text(o, "\n");
+}
+
+size_t log_format_journal(const struct log_record *r, char *out, size_t size)
+{
+	struct out o = { .at = out, .size = size };
+	struct log_object about;
+
+	log_object_parse(r->object, &about);
+	put_text(&o, "SYSLOG_IDENTIFIER=krait\nPRIORITY=");
+	put(&o, &priorities[r->level], 1);
+	put_text(&o, "\nKRAIT_OBJECT=");
+	o.size = size / 4;
+	put_all(&o, put_plain, r->object, strlen(r->object));
+	o.size = size;
+	o.cut = false;
+	put_text(&o, "\n");
+	if (about.pool != NULL) {
+		put_text(&o, "KRAIT_POOL=");
+		put_all(&o, put_plain, about.pool, about.pool_len);
+		put_text(&o, "\n");
+	}
+	put_number_field(&o, "KRAIT_WORKER=", about.worker);
+	put_number_field(&o, "KRAIT_OS_PID=", (unsigned)about.os_pid);
+	if (r->stream != NULL) {
+		put_text(&o, "KRAIT_STREAM=");
+		put_text(&o, r->stream);
+		put_text(&o, "\n");
+		put_number_field(&o, "KRAIT_CALL=", r->call);
+	}
+	put_text(&o, "MESSAGE=");
+	o.size = size - 1;
+	put_words(&o, r);
+	out[o.len++] = '\n';
+	return o.len;
 }
 
 size_t log_format_line(enum log_format format, const struct log_record *r, char *out, size_t size)

@@ -1,62 +1,35 @@
 /* metrics.c - a small HTTP server that is read only; see metrics.h.
  *
- * The happy path: libmicrohttpd accepts -> on_connection -> on_request twice (its head; its end) -> an answer
- * is queued -> on_completed -> the next request of the same connection, or its end.
+ * The happy path: libmicrohttpd accepts -> on_connection -> metrics_on_request() twice (its head; its end) ->
+ * an answer is queued -> on_completed -> the next request of the same connection, or its end.
  * What can go wrong: somebody connects and says nothing, or a byte a minute, or does not read the answer: his
  * connection is shut METRICS_PATIENCE_MS after his last whole request, or before that when another needs the
  * place. All that we do to end a connection is shutdown(2); libmicrohttpd sees that as the peer's end.
  *
  * `clients` is in the order of the last whole request: the head is the first to go. */
-#include "metrics.h"
+#include "metrics_private.h"
 
-#include "list.h"
 #include "log.h"
 #include "mem.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SPARE      16 /* connections that are shut already and not yet let go of */
-#define BACKLOG    64
-#define HOST_MAX   256
-#define NO_SCRIPT  "default-src 'none'; frame-ancestors 'none'"
-#define PLAIN      "text/plain; charset=utf-8"
-#define NO_SUCH    "There is nothing here. There is: / /metrics /healthz /readyz /api/status\n"
-#define ONLY_READ  "Only GET and HEAD are served here.\n"
-#define NO_BODY    "A request must have no body.\n"
-#define WRONG_HOST "This name is not one of mine: use an address, or name it in --metrics-host.\n"
-#define WRONG_PAGE "A page of another origin may not read this.\n"
-#define NO_ANSWER  "No memory for the answer.\n"
+#define SPARE   16 /* connections that are shut already and not yet let go of */
+#define BACKLOG 64
 
 struct client {
 	struct list link;
 	int fd;
 	bool shut;
 	uint64_t since_ms; /* it connected, or its last request was answered */
-};
-
-struct metrics {
-	struct metrics_options options;
-	char address[INET6_ADDRSTRLEN];
-	struct MHD_Daemon *daemon;
-	uv_poll_t poll;
-	uv_timer_t timer;
-	unsigned handles; /* that are open */
-	unsigned live;    /* clients that are not shut */
-	struct list clients;
-	struct metrics_counts counts;
-	uint16_t port;
 };
 
 static uint64_t now_ms(const struct metrics *m)
@@ -119,166 +92,6 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 	c->since_ms = now_ms(m);
 	list_remove(&c->link);
 	list_append(&m->clients, &c->link);
-}
-
-/* ---- who may ask ---- */
-
-/* Host without its port, and without the brackets of IPv6. False: it is too long to be one. */
-static bool host_name(const char *host, char name[HOST_MAX])
-{
-	const char *end;
-
-	if (host[0] == '[') {
-		host++;
-		end = strchr(host, ']');
-	} else {
-		end = strrchr(host, ':');
-	}
-	if (end == NULL)
-		end = host + strlen(host);
-	if (end - host >= HOST_MAX)
-		return false;
-	memcpy(name, host, (size_t)(end - host));
-	name[end - host] = '\0';
-	return true;
-}
-
-static bool is_host_ours(const struct metrics *m, const char *host)
-{
-	char name[HOST_MAX];
-	struct in6_addr address;
-
-	if (!host_name(host, name))
-		return false;
-	if (inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1 ||
-	    strcasecmp(name, "localhost") == 0)
-		return true;
-	for (size_t i = 0; i < m->options.host_count; i++)
-		if (strcasecmp(name, m->options.hosts[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Whether a script that the browser has from `origin` is one of ours. */
-static bool is_origin_ours(const char *origin, const char *host)
-{
-	return strncmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0;
-}
-
-/* NULL: he may. */
-static const char *why_not(const struct metrics *m, struct MHD_Connection *connection)
-{
-	const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
-		   *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
-
-	if (host != NULL && !is_host_ours(m, host))
-		return WRONG_HOST;
-	if (origin != NULL && (host == NULL || !is_origin_ours(origin, host)))
-		return WRONG_PAGE;
-	return NULL;
-}
-
-static bool has_body(struct MHD_Connection *connection)
-{
-	const char *length =
-		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-
-	return (length != NULL && strcmp(length, "0") != 0) ||
-	       MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding") !=
-		       NULL;
-}
-
-/* ---- answers ---- */
-
-static enum MHD_Result reply(struct metrics *m, struct MHD_Connection *connection, unsigned status,
-			     const char *type, const char *policy, struct MHD_Response *response)
-{
-	enum MHD_Result rc;
-
-	if (response == NULL)
-		return MHD_NO;
-	m->counts.requests += status < 400 || status >= 500 ? 1 : 0;
-	m->counts.refused += status >= 400 && status < 500 ? 1 : 0;
-	MHD_add_response_header(response, "Content-Type", type);
-	MHD_add_response_header(response, "Cache-Control", "no-store");
-	MHD_add_response_header(response, "Content-Security-Policy", policy);
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
-	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, "Allow", "GET, HEAD");
-	if (has_body(connection)) /* it is not read */
-		MHD_add_response_header(response, "Connection", "close");
-	rc = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
-	return rc;
-}
-
-static enum MHD_Result reply_text(struct metrics *m, struct MHD_Connection *connection,
-				  unsigned status, const char *text)
-{
-	return reply(m, connection, status, PLAIN, NO_SCRIPT,
-		     MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
-						     MHD_RESPMEM_PERSISTENT));
-}
-
-static enum MHD_Result reply_page(struct metrics *m, struct MHD_Connection *connection)
-{
-	struct metrics_page page = metrics_page();
-
-	return reply(m, connection, MHD_HTTP_OK, "text/html; charset=utf-8", page.policy,
-		     MHD_create_response_from_buffer(page.len, (void *)(uintptr_t)page.text,
-						     MHD_RESPMEM_PERSISTENT));
-}
-
-static enum MHD_Result reply_asked(struct metrics *m, struct MHD_Connection *connection,
-				   const char *path)
-{
-	const char *since = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "since");
-	struct metrics_answer answer = { .type = PLAIN };
-	struct MHD_Response *response;
-
-	m->options.on_asked(m->options.arg, path, since != NULL ? strtoull(since, NULL, 10) : 0,
-			    &answer);
-	if (answer.status == 0 || answer.body.err != 0) {
-		buf_free(&answer.body);
-		return answer.status == 0
-			       ? reply_text(m, connection, MHD_HTTP_NOT_FOUND, NO_SUCH)
-			       : reply_text(m, connection, MHD_HTTP_SERVICE_UNAVAILABLE, NO_ANSWER);
-	}
-	response = MHD_create_response_from_buffer_with_free_callback(answer.body.len,
-								      answer.body.data, mem_free);
-	if (response == NULL)
-		buf_free(&answer.body);
-	return reply(m, connection, answer.status, answer.type, NO_SCRIPT, response);
-}
-
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
-				  const char *method, const char *version, const char *upload,
-				  size_t *upload_len, void **context)
-{
-	static char head_seen;
-	struct metrics *m = arg;
-	bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-	const char *why;
-
-	(void)version;
-	(void)upload;
-	if (*context == NULL && !has_body(connection)) {
-		*context =
-			&head_seen; /* answered when it is complete, so that the next may follow */
-		return MHD_YES;
-	}
-	*upload_len = 0;
-	if (!reads)
-		return reply_text(m, connection, MHD_HTTP_METHOD_NOT_ALLOWED, ONLY_READ);
-	if (*context == NULL)
-		return reply_text(m, connection, MHD_HTTP_CONTENT_TOO_LARGE, NO_BODY);
-	if ((why = why_not(m, connection)) != NULL)
-		return reply_text(m, connection, MHD_HTTP_FORBIDDEN, why);
-	if (strcmp(path, "/") == 0)
-		return reply_page(m, connection);
-	return reply_asked(m, connection, path);
 }
 
 /* ---- the loop ---- */
@@ -398,9 +211,9 @@ struct metrics *metrics_open(uv_loop_t *loop, const struct metrics_options *opti
 			 options->port, strerror(-fd));
 		goto err0;
 	}
-	m->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-				     m, MHD_OPTION_EXTERNAL_LOGGER, on_complaint,
-				     NULL, /* the first, for what the others say */
+	m->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+				     metrics_on_request, m, MHD_OPTION_EXTERNAL_LOGGER,
+				     on_complaint, NULL, /* the first, for what the others say */
 				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_CONNECTION,
 				     on_connection, m, MHD_OPTION_NOTIFY_COMPLETED, on_completed, m,
 				     MHD_OPTION_CONNECTION_LIMIT, METRICS_CONNECTIONS + SPARE,

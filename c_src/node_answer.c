@@ -223,7 +223,7 @@ void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
 	if (!w->exited && w->os_pid != 0) {
 		term_put_atom(out, "killed");
 		term_put_atom(out, "no_exit");
-	} else if (w->killed_for != NULL && (w->signal == SIGKILL || w->signal == SIGABRT)) {
+	} else if (node_worker_killed_for(w) != NULL) {
 		term_put_atom(out, "killed");
 		term_put_atom(out, w->killed_for);
 	} else if (w->signal != 0) {

@@ -89,7 +89,7 @@ static void put_exit(struct event_writer *w, const struct node_worker *worker)
 
 	if (!worker->exited || worker->os_pid == 0) {
 		term_put_atom(out, "nil");
-	} else if (worker->killed_for != NULL && worker->signal == SIGKILL) {
+	} else if (node_worker_killed_for(worker) != NULL) {
 		put_pair(out, "killed", worker->killed_for);
 	} else if (worker->signal != 0) {
 		put_pair(out, "signal", signal_name(worker->signal));

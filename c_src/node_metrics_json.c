@@ -73,7 +73,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, uint64
 
 	json_open(out, '{');
 	json_put_uint(out, "id", pw->id);
-	json_put_uint(out, "index", pw->index);
+	json_put_uint(out, "index", node_index_of(p, pw));
 	json_put_uint(out, "os_pid", (uint64_t)os_pid);
 	json_put_word(out, "state", worker_state_name(pw->state));
 	json_key(out, "retiring");

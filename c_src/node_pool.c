@@ -90,6 +90,15 @@ static void done(struct node_pool *p, struct node_request *r)
 	node_request_free(r);
 }
 
+static void start_worker(struct node_pool *p, uint64_t id)
+{
+	unsigned index = node_index_free(p);
+
+	if (node_hears(p))
+		node_event_worker_started(p, id, index);
+	node_worker_start(p, id, index);
+}
+
 /* It hangs. Before it is forked there is nobody who could say where. */
 static void let_it_say_where(struct node_worker *w)
 {
@@ -123,9 +132,7 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 		tell_why(p, node_worker_find(p, a->worker_id), a);
 	switch (a->type) {
 	case POOL_START:
-		if (node_hears(p))
-			node_event_worker_started(p, a->worker_id, a->index);
-		node_worker_start(p, a->worker_id, a->index);
+		start_worker(p, a->worker_id);
 		break;
 	case POOL_RUN:
 		run(p, a);

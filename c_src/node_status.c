@@ -259,7 +259,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	term_put_map(out, 16);
 	put_uint(out, "id", pw->id);
 	put_atom(out, "pool", p->config->name);
-	put_uint(out, "index", pw->index);
+	put_uint(out, "index", node_index_of(p, pw));
 	put_uint(out, "os_pid", (uint64_t)os_pid);
 	put_atom(out, "state", worker_state_name(pw->state));
 	put_atom(out, "retiring", pw->retiring ? "true" : "false");

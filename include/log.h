@@ -39,8 +39,8 @@ typedef void (*log_tap)(void *arg, enum log_level level, const char *object, con
 /* Sets the least important level that is written. */
 void log_set_level(enum log_level level);
 
-/* Sets how lines are written. Text that goes to the journal of systemd is written as LOG_FORMAT_JOURNALD:
- * standard error is the descriptor that $JOURNAL_STREAM names. */
+/* Sets how lines are written. Where standard error is the journal of systemd, text goes to it with its fields
+ * (log_journal.h). */
 void log_set_format(enum log_format format);
 
 /* Sends lines to `sink`; NULL: to file descriptor 2. */

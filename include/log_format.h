@@ -5,7 +5,10 @@
  *            "pool":"default","worker":3,"os_pid":812,"stream":"stdout","call":17,"message":"hello"}
  *            on one line; what is not known is left out; "truncated":true when the message was cut
  * journald  <6>[worker default/3 pid 812] call 17 stdout: hello
- *            sd-daemon(3): the journal takes the priority from the front, and has a clock of its own
+ *            sd-daemon(3): the journal takes the priority from the front, and has a clock of its own.
+ *            Where standard error is the journal, entries with fields go to it instead: MESSAGE,
+ *            PRIORITY, SYSLOG_IDENTIFIER, KRAIT_OBJECT, KRAIT_POOL, KRAIT_WORKER, KRAIT_OS_PID,
+ *            KRAIT_STREAM, KRAIT_CALL
  *
  * A line is one line of valid UTF-8 without control characters, whatever its text is: a line feed or a tab
  * becomes a blank, any other control character (those of C1, which terminals obey too, among them) \xNN, and
@@ -37,6 +40,11 @@ struct log_object {
 };
 
 void log_object_parse(const char *object, struct log_object *out);
+
+/* The same for the journal's native protocol: lines of FIELD=value, MESSAGE as the format journald has it behind
+ * its priority. At most LOG_JOURNAL_MAX bytes. */
+#define LOG_JOURNAL_MAX (LOG_LINE_MAX + 2048)
+size_t log_format_journal(const struct log_record *r, char *out, size_t size);
 
 /* Writes the line with its newline, at most `size` bytes (at least 512), and returns its length. */
 size_t log_format_line(enum log_format format, const struct log_record *r, char *out, size_t size);

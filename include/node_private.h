@@ -25,6 +25,7 @@
  *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
  *   node_hello.c    the first thing that a worker says
+ *   node_index.c       which of its pool's workers one is
  *   node_cgroup.c      a cgroup for each worker
  *   node_forkserver.c  the fork servers, and what they say of workers
  *   node_control.c  sizes, pauses, workers replaced or killed, and who waits for the end of that
@@ -71,6 +72,7 @@
 #include "transcode.h"
 #include "worker.h"
 
+#include <signal.h>
 #include <uv.h>
 
 #define NODE_PID_ID     1u    /* the node's own pid, the sender of answers and monitors */
@@ -374,6 +376,13 @@ struct node_failures {
 	struct node_failure at[FAILURES_MAX]; /* the last one first */
 	unsigned count;
 };
+
+/* Why the node killed it; NULL: it ended otherwise. Of those that were to say where they hang some died of
+ * that. */
+static inline const char *node_worker_killed_for(const struct node_worker *w)
+{
+	return w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
+}
 
 struct node_pool {
 	struct node *node;
@@ -804,6 +813,10 @@ struct node_pool *node_pool_next(const struct node *n,
 void node_pool_free(struct node_pool *p);
 void node_pool_event(struct node_pool *p, const struct pool_event *ev);
 void node_pool_refused(struct node_pool *p, enum answer_kind kind);
+
+/* node_index.c */
+unsigned node_index_free(struct node_pool *p); /* for a worker that is about to be started */
+unsigned node_index_of(struct node_pool *p, const struct pool_worker *pw);
 
 /* node_worker.c */
 void node_worker_start(struct node_pool *p, uint64_t id, unsigned index);

@@ -437,6 +437,45 @@ static void control(long n)
 	then_answered(b, 11, n);
 }
 
+/* The id of the request of this peer's that has waited or run the longest; 0: it has none. */
+static uint64_t oldest_request(const struct peer *p)
+{
+	if (p->closed || list_empty(&p->books->requests))
+		return 0;
+	return list_entry(p->books->requests.next, struct node_request, by_peer)->pool.id;
+}
+
+/* What is there is asked for, and ended: what waits, what runs, and a verb that waits. */
+static void watching(long n)
+{
+	struct peer *a = &peers[0], *b = &peers[1];
+
+	starts();
+	say(a, 1, NULL, "pause");
+	call(b, 2, NULL, 10);
+	settle();
+	say(a, 3, NULL, "requests");
+	say_number(a, 4, "cancel", (int)oldest_request(b));
+	settle();
+	say(a, 5, NULL, "resume");
+	call(a, 6, NULL, 10);
+	settle();
+	say_number(b, 7, "requests", 1);
+	say(b, 9, NULL, "drain");
+	settle();
+	say_number(a, 10, "cancel", (int)oldest_request(b));
+	say_number(b, 8, "cancel", (int)oldest_request(a));
+	say(a, 11, NULL, "status");
+	say(b, 12, NULL, "workers");
+	say(b, 13, NULL, "resume");
+	time_passes();
+	for (unsigned i = 1; i <= 13; i++)
+		if (i == 2 || i == 6 || i == 9) /* cancelled: an error at any rate */
+			ck_assert((i == 6 ? a : b)->closed || heard[i].answers == 1);
+		else
+			then_answered(i == 7 || i == 8 || i > 11 ? b : a, i, n);
+}
+
 /* {call, math, sqrt, [], [{session, ...}, {session_mode, Mode}, {owner, Owner}]}, without an owner if that
  * is 0. The name is a map, whose pairs have to be sorted. */
 static void call_session(struct peer *p, unsigned caller, const char *mode, unsigned owner)
@@ -888,6 +927,28 @@ static void calls_back(long n)
 	then_answered(a, 1, n);
 }
 
+/* The same again, and somebody hears of all of it, but for what there is no memory for. */
+static void (*overheard)(long n);
+
+static void events(long n)
+{
+	bool subscribed;
+
+	say_pair(&peers[1], 40, "subscribe", "all");
+	then_answered(&peers[1], 40, n);
+	subscribed = !peers[1].closed && answered_well(40);
+	ck_assert(subscribed || n >= 0);
+	overheard(n);
+	if (subscribed && n < 0)
+		ck_assert_uint_ge(heard[40].told, 10);
+	else if (!subscribed)
+		ck_assert_uint_eq(heard[40].told, 0);
+	if (subscribed && !peers[1].closed) {
+		say(&peers[1], 40, NULL, "unsubscribe");
+		then_answered(&peers[1], 40, n);
+	}
+}
+
 static void then_for_every_n(void (*scenario)(long n), long at_least)
 {
 	long n = -1;
@@ -910,6 +971,15 @@ START_TEST(no_allocation_that_fails_loses_a_call)
 }
 END_TEST
 
+START_TEST(no_allocation_that_fails_for_those_who_overhear_is_noticed_by_others)
+{
+	static void (*const days[])(long n) = { calls, leases, sessions, streams };
+
+	overheard = days[_i];
+	then_for_every_n(events, 20);
+}
+END_TEST
+
 START_TEST(no_allocation_that_fails_loses_a_lease)
 {
 	then_for_every_n(leases, 20);
@@ -919,6 +989,11 @@ END_TEST
 START_TEST(no_allocation_that_fails_loses_what_an_operator_says)
 {
 	then_for_every_n(control, 20);
+}
+
+START_TEST(no_allocation_that_fails_loses_what_a_watcher_asks)
+{
+	then_for_every_n(watching, 20);
 }
 
 START_TEST(no_allocation_that_fails_loses_a_session)
@@ -1193,8 +1268,11 @@ int main(void)
 
 	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
+	tcase_add_loop_test(
+		tests, no_allocation_that_fails_for_those_who_overhear_is_noticed_by_others, 0, 4);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_lease);
 	tcase_add_test(tests, no_allocation_that_fails_loses_what_an_operator_says);
+	tcase_add_test(tests, no_allocation_that_fails_loses_what_a_watcher_asks);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_session);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_stream);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_batch);

@@ -131,6 +131,8 @@ static const struct wrong {
 	{ "call math", "found 1 argument, expected: kraitctl call MODULE FUNCTION" },
 	{ "set size", "found 1 argument, expected: kraitctl set OPTION VALUE" },
 	{ "status -f", "-f is for log and events" },
+	{ "--pool p stop", "stop concerns the whole node: found --pool p" },
+	{ "peers --pool p", "peers concerns the whole node: found --pool p" },
 	{ "kill me", "kill: found \"me\", expected a number" },
 	{ "kill -1", "kill: found \"-1\", expected a number" },
 	{ "kill 99999999999999999999", "expected a number" },

@@ -1,11 +1,18 @@
 /* check_log.c - log lines as they are written, whatever somebody prints, and how many of them. */
 #include "log_format.h"
+#include "log_journal.h"
 #include "log_rate.h"
 
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 /* ---- formats ---- */
 
@@ -45,6 +52,43 @@ START_TEST(a_line_has_three_forms)
 		"{\"ts\":\"2026-01-31T12:00:00.007Z\",\"level\":\"warning\","
 		"\"object\":\"worker default/3 pid 812\",\"pool\":\"default\",\"worker\":3,"
 		"\"os_pid\":812,\"message\":\"hello\"}\n");
+}
+END_TEST
+
+START_TEST(an_entry_of_the_journal_has_fields)
+{
+	struct log_record r = given("hello\nPRIORITY=0", 16);
+	char entry[LOG_JOURNAL_MAX + 1];
+	size_t n;
+
+	r.stream = "stderr";
+	r.call = 17;
+	n = log_format_journal(&r, entry, LOG_JOURNAL_MAX);
+	entry[n] = '\0';
+	ck_assert_str_eq(entry,
+			 "SYSLOG_IDENTIFIER=krait\nPRIORITY=4\n"
+			 "KRAIT_OBJECT=worker default/3 pid 812\nKRAIT_POOL=default\n"
+			 "KRAIT_WORKER=3\nKRAIT_OS_PID=812\nKRAIT_STREAM=stderr\nKRAIT_CALL=17\n"
+			 "MESSAGE=[worker default/3 pid 812] call 17 stderr: hello PRIORITY=0\n");
+	r.stream = NULL;
+	r.object = "node";
+	n = log_format_journal(&r, entry, LOG_JOURNAL_MAX);
+	entry[n] = '\0';
+	ck_assert_str_eq(entry, "SYSLOG_IDENTIFIER=krait\nPRIORITY=4\nKRAIT_OBJECT=node\n"
+				"MESSAGE=[node] hello PRIORITY=0\n");
+}
+END_TEST
+
+START_TEST(an_entry_of_the_journal_is_bounded)
+{
+	static char text[3 * LOG_JOURNAL_MAX], entry[LOG_JOURNAL_MAX];
+	struct log_record r = given(text, sizeof text - 1);
+
+	memset(text, 'x', sizeof text - 1);
+	ck_assert_uint_eq(log_format_journal(&r, entry, sizeof entry), sizeof entry);
+	r.object = text;
+	ck_assert_uint_le(log_format_journal(&r, entry, sizeof entry), sizeof entry);
+	ck_assert_int_eq(entry[sizeof entry - 1], '\n');
 }
 END_TEST
 
@@ -285,6 +329,111 @@ START_TEST(a_tap_hears_the_nodes_own_lines_as_they_are_written)
 }
 END_TEST
 
+/* ---- the journal ---- */
+
+static char directory[] = "/tmp/krait_log_XXXXXX";
+static int file; /* standard error, which $JOURNAL_STREAM names */
+
+static int given_a_journal(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char stream[64], path[64];
+	struct stat st;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(addr.sun_path, sizeof addr.sun_path, "%s/socket", directory);
+	snprintf(path, sizeof path, "%s/file", directory);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+	file = open(path, O_RDWR | O_CREAT, 0600);
+	ck_assert_int_eq(dup2(file, STDERR_FILENO), STDERR_FILENO);
+	ck_assert_int_eq(fstat(file, &st), 0);
+	snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	setenv("KRAIT_JOURNAL_SOCKET", addr.sun_path, 1);
+	unlink(path);
+	return fd;
+}
+
+static void then_the_journal_is_gone(int fd)
+{
+	char path[64];
+
+	close(fd);
+	snprintf(path, sizeof path, "%s/socket", directory);
+	unlink(path);
+	rmdir(directory);
+}
+
+static const char *in_the_file(void)
+{
+	ssize_t n = pread(file, line, sizeof line - 1, 0);
+
+	ck_assert_int_ge(n, 0);
+	line[n] = '\0';
+	return line;
+}
+
+START_TEST(the_journal_gets_fields_or_priorities_if_it_takes_none)
+{
+	int fd = given_a_journal();
+	char entry[LOG_JOURNAL_MAX + 1];
+	ssize_t n;
+
+	log_set_format(LOG_FORMAT_TEXT);
+	log_line(LOG_ERROR, "node", "one");
+	n = recv(fd, entry, sizeof entry - 1, 0);
+	ck_assert_int_gt(n, 0);
+	entry[n] = '\0';
+	ck_assert_str_eq(entry, "SYSLOG_IDENTIFIER=krait\nPRIORITY=3\nKRAIT_OBJECT=node\n"
+				"MESSAGE=[node] one\n");
+	ck_assert_str_eq(in_the_file(), "");
+	then_the_journal_is_gone(fd);
+	log_line(LOG_ERROR, "node", "two");
+	ck_assert_str_eq(in_the_file(), "<3>[node] two\n");
+	log_line(LOG_INFO, "node", "three");
+	ck_assert_str_eq(in_the_file(), "<3>[node] two\n<6>[node] three\n");
+}
+END_TEST
+
+START_TEST(a_journal_that_is_behind_costs_lines_but_no_time)
+{
+	int fd = given_a_journal();
+	uint64_t before = log_dropped();
+
+	log_set_format(LOG_FORMAT_TEXT);
+	for (int i = 0; i < 5000; i++)
+		log_output(LOG_INFO, "node", "stdout", 0, "more than a socket can hold", 27);
+	ck_assert_uint_gt(log_dropped(), before + 1000);
+	ck_assert_str_eq(in_the_file(), "");
+	then_the_journal_is_gone(fd);
+}
+END_TEST
+
+START_TEST(json_and_other_descriptors_are_not_the_journals)
+{
+	int fd = given_a_journal();
+
+	log_set_format(LOG_FORMAT_JSON);
+	log_line(LOG_INFO, "node", "one");
+	ck_assert_ptr_nonnull(strstr(in_the_file(), "\"message\":\"one\"}\n"));
+	setenv("JOURNAL_STREAM", "0:0", 1);
+	log_set_format(LOG_FORMAT_TEXT);
+	log_line(LOG_INFO, "node", "two");
+	ck_assert_ptr_nonnull(strstr(in_the_file(), "Z info [node] two\n"));
+	setenv("JOURNAL_STREAM", "nonsense", 1);
+	ck_assert(!log_journal_is_stderr());
+	setenv("KRAIT_JOURNAL_SOCKET", "/nowhere", 1);
+	ck_assert_int_eq(log_journal_open(), -ENOENT);
+	memset(line, 'x', 200);
+	line[200] = '\0';
+	setenv("KRAIT_JOURNAL_SOCKET", line, 1);
+	ck_assert_int_eq(log_journal_open(), -ENAMETOOLONG);
+	then_the_journal_is_gone(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("log");
@@ -294,6 +443,8 @@ int main(void)
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, a_line_has_three_forms);
+	tcase_add_test(t, an_entry_of_the_journal_has_fields);
+	tcase_add_test(t, an_entry_of_the_journal_is_bounded);
 	tcase_add_test(t, what_a_worker_prints_says_where_and_in_which_call);
 	tcase_add_loop_test(t, a_line_is_one_line_of_text_whatever_is_printed, 0,
 			    sizeof hostile / sizeof hostile[0]);
@@ -306,6 +457,9 @@ int main(void)
 	tcase_add_test(t, so_many_pass_in_a_second_and_the_rest_is_counted);
 	tcase_add_test(t, lines_of_one_kind_are_bounded_and_others_are_not_held_up);
 	tcase_add_test(t, a_tap_hears_the_nodes_own_lines_as_they_are_written);
+	tcase_add_test(t, the_journal_gets_fields_or_priorities_if_it_takes_none);
+	tcase_add_test(t, a_journal_that_is_behind_costs_lines_but_no_time);
+	tcase_add_test(t, json_and_other_descriptors_are_not_the_journals);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

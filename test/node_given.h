@@ -47,7 +47,7 @@ struct worker {
 struct heard {
 	unsigned answers;
 	unsigned items, ends; /* of streams that it owns */
-	unsigned told;        /* messages of workers, and progress */
+	unsigned told;        /* messages of workers, progress, events */
 	struct term_pid asks; /* who asked it last; id 0: nobody */
 	struct buf ask_tag;
 	struct buf reply; /* the last one */
@@ -468,6 +468,11 @@ static inline void hear_message(unsigned caller, uint32_t arity, const uint8_t *
 
 	if (arity == 2) {
 		hear_answer(caller, term_skip(e));
+		return;
+	}
+	if (term_is_atom(e, "krait_event") || term_is_atom(e, "krait_log")) {
+		ck_assert_uint_eq(arity, term_is_atom(e, "krait_log") ? 3 : 5);
+		heard[caller].told++;
 		return;
 	}
 	ck_assert(arity == 3);

@@ -5,11 +5,13 @@ here=$PWD
 work=$(mktemp -d "${TMPDIR:-/tmp}/krait_test.XXXXXX")
 started=()
 
+at_end() { :; } # a test may have one of its own
 finish() {
 	local status=$? pid
 	for pid in "${started[@]}"; do
 		kill -KILL "$pid" 2>/dev/null || true
 	done
+	at_end
 	[ "$status" = 0 ] || echo "${0##*/}: failed; the last step is above" >&2
 	rm -rf "$work"
 	exit "$status"

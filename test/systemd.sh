@@ -39,10 +39,9 @@ may_boot() {
 		(echo "$BASHPID" >"$cgroup/cgroup.procs") 2>/dev/null &&
 		unshare "${namespaces[@]}" sh -c 'mount -t tmpfs tmpfs /run && mount -t cgroup2 cgroup2 /run' 2>/dev/null
 }
-remove_cgroup() {
+at_end() { # what finish() of shell.sh calls
 	[ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
 }
-trap 'remove_cgroup; finish' EXIT
 if ! may_boot; then
 	skip "the unit under a real systemd: that takes root, namespaces and a cgroup of our own"
 	exit 0

@@ -67,14 +67,18 @@ enum ctl_view {
 	VIEW_VALUE,
 };
 
+/* Flags of a verb. */
+#define VERB_SLOW    1u /* may take its time: no time-out unless one is asked for */
+#define VERB_OF_POOL 2u /* concerns one pool: without --pool the only one, or `default` */
+#define VERB_OF_NODE 4u /* concerns the whole node: no --pool */
+
 struct ctl_verb {
 	const char *name, *args; /* as usage shows them; "" for none */
 	unsigned min, max;       /* how many */
 	enum ctl_shape shape;
 	enum request_verb verb; /* whose role it needs; its name on the wire */
 	enum ctl_view view;
-	bool slow; /* may take its time: no time-out unless one is asked for */
-	bool pool; /* concerns one pool: without --pool the only one, or `default` */
+	unsigned flags;
 	const char *done, *help;
 };
 

@@ -100,10 +100,15 @@ static bool take_option(struct ctl_args *a, int argc, char **argv, int *i, char 
 	return false;
 }
 
-static bool check_count(struct ctl_args *a, char *error, size_t size)
+static bool check_arguments(const struct ctl_args *a, char *error, size_t size)
 {
 	const struct ctl_verb *v = a->verb;
 
+	if (a->pool != NULL && (v->flags & VERB_OF_NODE)) {
+		snprintf(error, size, "%s concerns the whole node: found --pool %.60s", v->name,
+			 a->pool);
+		return false;
+	}
 	if (a->count >= v->min && a->count <= v->max)
 		return true;
 	snprintf(error, size, "found %u argument%s, expected: kraitctl %s%s%s", a->count,
@@ -155,7 +160,7 @@ bool ctl_args_parse(struct ctl_args *a, int argc, char **argv, const char *defau
 		snprintf(error, size, "-f is for log and events");
 		return false;
 	}
-	return check_count(a, error, size);
+	return check_arguments(a, error, size);
 }
 
 /* ---- telling ---- */

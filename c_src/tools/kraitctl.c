@@ -145,7 +145,7 @@ static enum ctl_status choose_pool(struct link *l, const struct ctl_args *a, cha
 
 static enum ctl_status ask(struct link *l, const struct ctl_args *a, const struct buf *request)
 {
-	uint64_t timeout_ms = a->verb->slow && !a->has_timeout ? 0 : a->timeout_ms;
+	uint64_t timeout_ms = (a->verb->flags & VERB_SLOW) && !a->has_timeout ? 0 : a->timeout_ms;
 	char error[400], name[TERM_ATOM_BYTES + 1] = "krait";
 	enum ctl_status status = CTL_OK;
 	const uint8_t *answer, *reason;
@@ -153,7 +153,7 @@ static enum ctl_status ask(struct link *l, const struct ctl_args *a, const struc
 
 	if (a->pool != NULL)
 		snprintf(name, sizeof name, "%s", a->pool);
-	else if (a->verb->pool)
+	else if (a->verb->flags & VERB_OF_POOL)
 		status = choose_pool(l, a, name, sizeof name, error, sizeof error);
 	/* the node ends a call in time by itself, and says so */
 	if (a->verb->shape == SHAPE_CALL && timeout_ms > 0)

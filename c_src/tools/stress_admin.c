@@ -68,10 +68,20 @@ static void read_quantiles(const uint8_t *map, const char *key, uint64_t out[4])
 		out[i] = term_map_uint(h, names[i]);
 }
 
+/* Slots that idle in workers which take no more calls: they leave when their last call has ended. */
+static uint64_t idle_on_their_way_out(const struct status *st)
+{
+	uint64_t surplus = st->ready > st->size ? st->ready - st->size : 0;
+	uint64_t leaving = st->recycling > surplus ? st->recycling : surplus;
+
+	return leaving * (st->slots - 1);
+}
+
 static void judge_status(struct stress *s, const struct status *st)
 {
 	/* what waits may wait for its session's worker; or for its lease's, but not for long */
-	s->idle_in_vain = !s->operator.paused && st->idle > 0 && st->queued > sessions_waiting(s)
+	s->idle_in_vain = !s->operator.paused && st->idle> idle_on_their_way_out(st) &&
+					  st->queued > sessions_waiting(s)
 				  ? s->idle_in_vain + 1
 				  : 0;
 	if (s->idle_in_vain == IN_VAIN)

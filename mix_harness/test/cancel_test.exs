@@ -7,32 +7,48 @@ defmodule Krait.CancelTest do
   @error 1
 
   describe "cancel" do
+    # What ends when the file is there.
+    defp until(gate),
+      do: eval("[None for _ in iter(lambda: __import__('os').path.exists('#{gate}'), True)]")
+
+    defp gate do
+      name = "gate_#{System.pid()}_#{System.unique_integer([:positive])}"
+      gate = Path.join(System.tmp_dir!(), name)
+      on_exit(fn -> File.rm(gate) end)
+      gate
+    end
+
     test "ends what waits, at once" do
       node = start_node(size: 1)
-      caller(:runs, node, eval(sleep(0.5) <> " or 1"))
+      gate = gate()
+      caller(:runs, node, until(gate))
       await_running(node, 1)
       caller(:waits, node, eval("2"))
       await_queued(node, 1)
       [_, %{"id" => id}] = json(node, ["requests"])
       assert ctl!(node, ["cancel", "#{id}"]) == "cancelled\n"
-      assert_receive {:waits, {:error, :cancelled}}, 1_000
-      assert_receive {:runs, {:ok, 1}}, 5_000
-      assert {@error, "", "kraitctl: there is no request #{id}\n"} == ctl(node, ["cancel", "#{id}"])
+      assert_receive {:waits, {:error, :cancelled}}, 5_000
+      assert {@error, "", says} = ctl(node, ["cancel", "#{id}"])
+      assert says == "kraitctl: there is no request #{id}\n"
+      File.touch!(gate)
+      assert_receive {:runs, {:ok, _}}, 5_000
       await_rest(node)
       assert totals(node).cancelled == 1
     end
 
     test "ends what runs, as the pool's abandon says" do
-      for abandon <- [:kill, :finish] do
+      for abandon <- [:kill, :interrupt, :finish] do
         node = start_node(size: 1, abandon: abandon)
+        gate = gate()
         [pid] = os_pids(node)
-        caller(abandon, node, eval(sleep(1)))
+        caller(abandon, node, until(gate))
         await_running(node, 1)
         {:ok, [%{id: id}]} = ask(node, :requests)
         assert ask({:krait, node.name}, {:cancel, id}) == :ok
-        assert_receive {^abandon, {:error, :cancelled}}, 800
+        assert_receive {^abandon, {:error, :cancelled}}, 5_000
+        File.touch!(gate)
         await_rest(node)
-        assert pid in os_pids(node) == (abandon == :finish)
+        assert pid in os_pids(node) == (abandon != :kill)
       end
     end
 

@@ -147,6 +147,26 @@ defmodule Krait.ClusterRollingTest do
     assert say.(1) == {:ok, 1}
   end
 
+  test "a session whose first call still waits is waited for, too" do
+    [old, new] = for _ <- 1..2, do: start_node()
+    cluster = start_cluster(nodes: [old.name], interval: 1_000)
+    assert :ok = Krait.pause(old.pool)
+    first = Task.async(fn -> count(cluster, 1) end)
+    await_queued(old, 1)
+
+    replacing =
+      Task.async(fn -> Cluster.replace(cluster, old.name, new.name, session_grace: 60_000) end)
+
+    eventually(Enum.any?(Cluster.nodes(cluster), & &1.leaving))
+    # A drain would end the pause.
+    for _ <- 1..50, do: assert(pool_status(old).state == :paused)
+    assert :ok = Krait.resume(old.pool)
+    assert Task.await(first) == {:ok, 1}
+    assert count(cluster, 1) == {:ok, 2}
+    assert :ok = Cluster.end_session(cluster, 1)
+    assert Task.await(replacing, 30_000) == :ok
+  end
+
   test "a pool is resized and gets fresh code under load, and no call fails" do
     node = start_node(size: 2)
     cluster = start_cluster(nodes: [node.name])

@@ -235,7 +235,8 @@ defmodule Krait.ClusterTest do
       assert Krait.stop(a.instance) == :ok
       await_state(cluster, a, :down)
       assert call(cluster, "1") == {:ok, 1}
-      again = start_node(name: a.name)
+      # Nobody else connects to it.
+      again = start_node(name: a.name, await_ready: false)
       assert :ok = Cluster.await(cluster, a.name, 20_000)
       assert call(cluster, "1") == {:ok, 1}
       assert totals(again).answered == 1
@@ -245,13 +246,16 @@ defmodule Krait.ClusterTest do
       a = start_node(size: 1)
       b = start_node(size: 1)
       expect_exit(a, [nil, 137])
-      options = [nodes: [a.name, b.name], local: &(&1 == a.name)]
-      cluster = start_cluster(options)
-      task = Task.async(fn -> timed(fn -> call(cluster, sleep(5), timeout: 1000, retry: 3) end) end)
-      await_running(a, 1)
+      cluster = start_cluster(nodes: [a.name, b.name], local: &(&1 == a.name))
+
+      task =
+        Task.async(fn -> timed(fn -> call(cluster, sleep(9), timeout: 2_000, retry: 3) end) end)
+
+      eventually(match?({:ok, [%{age_ms: ms}]} when ms > 1_500, Krait.Admin.requests(a.pool)))
       signal(a.os_pid, "KILL")
       assert {ms, {:error, %Error{reason: {:timeout, :call}}}} = Task.await(task, 20_000)
-      assert ms in 900..2_000
+      assert ms in 1_900..3_000
+      assert totals(b).received == 1
     end
 
     test "leave a node that has fallen silent, and come back when it answers" do

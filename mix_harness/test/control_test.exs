@@ -475,10 +475,9 @@ defmodule Krait.ControlTest do
       node = with_code(dir, name, start_timeout: 1_500)
       before = os_pids(node)
       File.write!(Path.join(dir, name <> ".py"), "import time\ntime.sleep(60)\n")
-      caller(:first, node, :reload)
-      eventually(length(fork_servers(node)) == 2)
+      first = :gen_server.send_request(node.pool, :reload)
       assert ask(node, :reload) == {:error, {:bad_request, "one reload at a time"}}
-      assert_receive {:first, {:error, {:start_failed, detail}}}, 10_000
+      {:reply, {:error, {:start_failed, detail}}} = :gen_server.wait_response(first, 10_000)
       assert detail =~ "start_timeout"
       assert os_pids(node) == before
       write(dir, name, 2)
@@ -490,9 +489,12 @@ defmodule Krait.ControlTest do
       name = new_module(dir, 1)
       node = with_code(dir, name)
 
+      loaded = gate()
+
       File.write!(Path.join(dir, name <> ".py"), """
-      import time
-      time.sleep(0.5)
+      import os, time
+      while not os.path.exists("#{loaded}"):
+          time.sleep(0.01)
       def version():
           return 2
       """)
@@ -500,6 +502,7 @@ defmodule Krait.ControlTest do
       dead = caller(:dead, node, :reload)
       eventually(length(fork_servers(node)) == 2)
       kill(dead)
+      open(loaded)
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 2})
       write(dir, name, 3)
       GenServer.cast(node.pool, :reload)
@@ -522,9 +525,12 @@ defmodule Krait.ControlTest do
       node = with_code(dir, name)
       [old] = fork_servers(node)
 
+      loaded = gate()
+
       File.write!(Path.join(dir, name <> ".py"), """
-      import time
-      time.sleep(1)
+      import os, time
+      while not os.path.exists("#{loaded}"):
+          time.sleep(0.01)
       def version():
           return 2
       """)
@@ -532,6 +538,7 @@ defmodule Krait.ControlTest do
       caller(:reload, node, :reload)
       eventually(length(fork_servers(node)) == 2)
       signal(old, "KILL")
+      open(loaded)
       assert_receive {:reload, :ok}, 10_000
       assert ask(node, {:call, name, "version", []}) == {:ok, 2}
       eventually(length(fork_servers(node)) == 1)

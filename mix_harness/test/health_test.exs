@@ -154,4 +154,37 @@ defmodule Krait.HealthTest do
       await_rest(node)
     end
   end
+
+  describe "set while the pool serves" do
+    test "probes begin, and end" do
+      node = start_node(size: 1, health_interval: :infinity)
+      assert {:ok, {:infinity, 20}} = ask(node, {:set, :health_interval, 20})
+      eventually(totals(node).probes >= 3)
+      assert {:ok, {20, :infinity}} = ask(node, {:set, :health_interval, :infinity})
+      assert totals(node).exits == 0
+    end
+
+    test "workers that serve already have the new limits" do
+      node = start_node(size: 2, recycle_jitter: 0)
+      before = os_pids(node)
+      assert {:ok, {:infinity, 100}} = ask(node, {:set, :max_age, 100})
+      eventually(Enum.all?(before, &(&1 not in os_pids(node))))
+      assert {:ok, {100, :infinity}} = ask(node, {:set, :max_age, :infinity})
+      assert {:ok, {0, 1_000_000}} = ask(node, {:set, :max_rss, 1_000_000})
+      eventually(totals(node).left.max_rss >= 2)
+      assert {:ok, {1_000_000, 0}} = ask(node, {:set, :max_rss, 0})
+      await_rest(node)
+      assert totals(node).kills == 0
+    end
+
+    test "a size becomes a range, and the order another" do
+      node = start_node(size: 1, idle_ttl: 600_000)
+      assert {:ok, _} = ask(node, {:set, :size, {2, 3}})
+      assert ask(node, :await_ready) == :ok
+      assert %{size: 2, size_min: 2, size_max: 3} = pool_status(node)
+      assert {:ok, {:lifo, :fifo}} = ask(node, {:set, :order, :fifo})
+      used = for _ <- 1..4, do: elem(py(node, @os_pid), 1)
+      assert used |> Enum.uniq() |> length() == 2
+    end
+  end
 end

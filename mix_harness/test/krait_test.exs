@@ -22,8 +22,7 @@ defmodule KraitTest do
   doctest Krait
   doctest Krait.Doctor, except: [:moduledoc]
 
-  doctest Krait.Admin,
-    except: [config: 1, set: 3]
+  doctest Krait.Admin
 
   doctest Krait.Cluster
   doctest Krait.Input

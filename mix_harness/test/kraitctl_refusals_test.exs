@@ -84,7 +84,7 @@ defmodule Krait.KraitctlRefusalsTest do
     test "a node that does not answer in time" do
       node = start_node()
       signal(node.os_pid, "STOP")
-      result = ctl(node, ["--timeout", "0.3", "status"])
+      result = ctl(node, ["--timeout", "1.5", "status"])
       signal(node.os_pid, "CONT")
       assert {@no_node, "", err} = result
       assert err =~ "the handshake took too long"

@@ -38,9 +38,9 @@ defmodule Krait.KraitctlScreenTest do
       assert pool_status(node).state == :running
       type(port, "K")
       expect(port, ~r/kill worker #{first}, whatever it does\?/)
-      type(port, "n")
-      expect(port, ~r/q quit/)
-      assert first in worker_ids(node)
+      type(port, "ns")
+      expect(port, ~r/by time in its state/)
+      assert totals(node).kills == 0
       type(port, "Ky")
       expect(port, ~r/killed/)
       eventually(first not in worker_ids(node))

@@ -151,4 +151,27 @@ defmodule Krait.LimitsTest do
     node = start_node()
     assert for({_, "cgroup", text} <- lines(node), do: text) == []
   end
+
+  test "a worker that replaces another has its index, whoever still serves beside it" do
+    node = start_node(size: 3)
+    indexes = fn -> Enum.sort(for %{state: :idle, index: index} <- workers(node), do: index) end
+    assert indexes.() == [0, 1, 2]
+    leases = for _ <- 1..3, do: lease!(node)
+    before = os_pids(node)
+    :ok = ask(node, :reload)
+    # Fresh ones serve beside those that are leased.
+    eventually(length(os_pids(node)) == 6)
+    eventually(pool_status(node).ready == 6)
+    fresh = for %{os_pid: os_pid, index: index} <- workers(node), os_pid not in before, do: index
+    assert Enum.sort(fresh) == [0, 1, 2]
+    assert py(node, "int(__import__('os').environ['KRAIT_WORKER_INDEX']) < 3") == {:ok, true}
+    for lease <- leases, do: :ok = ask(lease, :checkin)
+    eventually(length(workers(node)) == 3)
+    assert indexes.() == [0, 1, 2]
+    [victim | _] = os_pids(node)
+    %{index: index} = Enum.find(workers(node), &(&1.os_pid == victim))
+    signal(victim, "KILL")
+    eventually(victim not in os_pids(node) and indexes.() == [0, 1, 2])
+    assert index in [0, 1, 2]
+  end
 end

@@ -2,6 +2,8 @@ defmodule Krait.LogsTest do
   # Log lines: what is in them, in which format, how many; and those who subscribed to them.
   use Krait.Case, async: true
 
+  import Bitwise
+
   defp subscribe(address, topics \\ :log), do: ask(address, {:subscribe, topics})
 
   # The next line that was printed.
@@ -214,7 +216,7 @@ defmodule Krait.LogsTest do
   describe "the journal" do
     # The node's standard error is a file that $JOURNAL_STREAM names, as it is the journal's socket
     # where systemd starts it.
-    defp journal(test, args) do
+    defp journal(test, args, socket \\ "/nowhere") do
       name = TestNode.unique_name()
       path = Path.join(System.tmp_dir!(), "krait_journal_#{System.unique_integer([:positive])}")
       on_exit(fn -> File.rm(path) end)
@@ -224,7 +226,8 @@ defmodule Krait.LogsTest do
       words = ["--name", name, "--python", TestNode.python(), "--size", 1, "--stop-on-eof" | args]
       command = "#{stream}exec #{bin} #{Enum.join(words, " ")} 2>>#{path}"
       cookie = {~c"KRAIT_COOKIE", Atom.to_charlist(Node.get_cookie())}
-      options = [:binary, :exit_status, line: 4096, args: ["-c", command], env: [cookie]]
+      there = {~c"KRAIT_JOURNAL_SOCKET", to_charlist(socket)}
+      options = [:binary, :exit_status, line: 4096, args: ["-c", command], env: [cookie, there]]
       port = Port.open({:spawn_executable, "/bin/sh"}, options)
       assert_receive {^port, {:data, {:eol, "ready " <> _}}}, 20_000
       assert ask({:default, name}, :await_ready) == :ok
@@ -236,7 +239,35 @@ defmodule Krait.LogsTest do
       File.read!(path) |> String.split("\n", trim: true)
     end
 
-    test "gets priorities in front, and no time" do
+    test "hears fields from a node whose standard error it is" do
+      path = Path.join(System.tmp_dir!(), "krait_socket_#{System.unique_integer([:positive])}")
+      {:ok, socket} = :gen_udp.open(0, [:binary, :local, ifaddr: {:local, path}, recbuf: 1 <<< 20])
+      on_exit(fn -> File.rm(path) end)
+      assert journal(true, [], path) == []
+      entries = entries(socket)
+      :gen_udp.close(socket)
+
+      entry = Enum.find(entries, &(&1["MESSAGE"] =~ "root:warned"))
+
+      assert %{"PRIORITY" => "4", "KRAIT_POOL" => "default", "KRAIT_STREAM" => "stderr"} = entry
+      assert %{"KRAIT_WORKER" => _, "KRAIT_OS_PID" => _, "KRAIT_CALL" => _} = entry
+      assert %{"PRIORITY" => "6"} = Enum.find(entries, &(&1["MESSAGE"] == "[node] stopped"))
+      for entry <- entries, do: assert(%{"SYSLOG_IDENTIFIER" => "krait"} = entry)
+    end
+
+    defp entries(socket) do
+      receive do
+        {:udp, ^socket, _, _, entry} ->
+          fields =
+            for line <- String.split(entry, "\n", trim: true), do: String.split(line, "=", parts: 2)
+
+          [Map.new(fields, &List.to_tuple/1) | entries(socket)]
+      after
+        0 -> []
+      end
+    end
+
+    test "gets priorities in front, and no time, where it takes no fields" do
       lines = journal(true, [])
       assert lines != [] and Enum.all?(lines, &(&1 =~ ~r/^<[3467]>\[[^\]]+\] /))
       assert Enum.any?(lines, &(&1 =~ ~r/^<6>\[worker default.*stdout: printed$/))

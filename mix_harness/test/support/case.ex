@@ -67,8 +67,8 @@ defmodule Krait.Case do
   @doc """
   Asks until the answer is true, ten seconds at most.
 
-  For what the node tells nobody: that a caller's death was noticed, that a call has begun. (Its
-  events, section 5 of the contract, are not built yet.)
+  For what the node tells nobody, and for what it would tell only those who subscribed to its events
+  (docs/events.md): that a caller's death was noticed, that a call has begun.
   """
   defmacro eventually(question, ms \\ 10_000) do
     text = Macro.to_string(question)
