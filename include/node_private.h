@@ -377,11 +377,11 @@ struct node_failures {
 	unsigned count;
 };
 
-/* Why the node killed it; NULL: it ended otherwise. Of those that were to say where they hang some died of
- * that. */
+/* Why the node killed it, or has begun to; NULL: it ended otherwise. Of those that were to say where they hang
+ * some died of that. */
 static inline const char *node_worker_killed_for(const struct node_worker *w)
 {
-	return w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
+	return !w->exited || w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
 }
 
 struct node_pool {

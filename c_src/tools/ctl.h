@@ -196,7 +196,7 @@ typedef void (*link_message)(void *arg, const uint8_t *message);
 
 /* Connects to the node. CTL_OK; or CTL_NO_NODE, CTL_COOKIE, CTL_USAGE (its name is none), with the reason in
  * words. */
-enum ctl_status link_open(struct link **l, const char *node, const char *cookie,
+enum ctl_status link_open(struct link **out, const char *node, const char *cookie,
 			  uint64_t timeout_ms, char *error, size_t size);
 /* A gen_server call to a registered name. CTL_OK and the answer, valid until the next call; CTL_ERROR: nobody
  * has that name; CTL_NO_NODE. `timeout_ms` 0: none. */

@@ -151,7 +151,7 @@ static bool resolve(struct link *l, const char *host, char *error, size_t size)
 			*best;
 	int rc = getaddrinfo(host, NULL, &hints, &found);
 
-	if (rc != 0) {
+	if (rc != 0 || found == NULL) {
 		snprintf(error, size, "%s: its host has no address: %s", l->node, gai_strerror(rc));
 		return false;
 	}
@@ -230,7 +230,9 @@ enum ctl_status link_open(struct link **out, const char *node, const char *cooki
 {
 	struct link *l = mem_zalloc(sizeof *l);
 
-	if (l == NULL || uv_loop_init(&l->loop) != 0)
+	if (l == NULL)
+		ctl_no_memory();
+	if (uv_loop_init(&l->loop) != 0)
 		ctl_no_memory();
 	*out = l;
 	uv_timer_init(&l->loop, &l->timer);

@@ -174,18 +174,14 @@ static enum ctl_status ask(struct link *l, const struct ctl_args *a, const struc
 	return ctl_follow(l, a, &look);
 }
 
-static enum ctl_status run(const struct ctl_args *a)
+/* The request is understood: the node is connected to, and asked. */
+static enum ctl_status connect_and_ask(const struct ctl_args *a, const struct buf *request)
 {
-	char error[400], *cookie;
-	struct buf request = { 0 };
+	char error[400], *cookie = cookie_read(a->cookie_file, error, sizeof error);
 	enum ctl_status status;
 	struct link *l;
 
-	if (!ctl_ask_put(a, &request, error, sizeof error))
-		return fail(a, CTL_USAGE, error);
-	if (request.err != 0)
-		ctl_no_memory();
-	if ((cookie = cookie_read(a->cookie_file, error, sizeof error)) == NULL)
+	if (cookie == NULL)
 		return fail(a, CTL_COOKIE, error);
 	status = link_open(&l, a->node, cookie, a->timeout_ms, error, sizeof error);
 	if (status != CTL_OK)
@@ -193,10 +189,25 @@ static enum ctl_status run(const struct ctl_args *a)
 	else if (a->verb->shape == SHAPE_TOP)
 		status = ctl_top(l, a, look_of(STDOUT_FILENO, false).colour);
 	else
-		status = ask(l, a, &request);
+		status = ask(l, a, request);
 	link_close(l);
-	buf_free(&request);
 	mem_free(cookie);
+	return status;
+}
+
+static enum ctl_status run(const struct ctl_args *a)
+{
+	struct buf request = { 0 };
+	enum ctl_status status;
+	char error[400];
+
+	if (!ctl_ask_put(a, &request, error, sizeof error))
+		status = fail(a, CTL_USAGE, error);
+	else if (request.err != 0)
+		ctl_no_memory();
+	else
+		status = connect_and_ask(a, &request);
+	buf_free(&request);
 	return status;
 }
 
@@ -209,7 +220,7 @@ int main(int argc, char **argv)
 
 	if (!ctl_args_parse(&a, argc, argv, node != NULL && node[0] != '\0' ? node : DEFAULT_NODE,
 			    error, sizeof error))
-		return fail(&a, CTL_USAGE, error);
+		return (int)fail(&a, CTL_USAGE, error);
 	switch (a.want) {
 	case WANT_HELP:
 		ctl_help(&out, a.verb);
@@ -224,7 +235,7 @@ int main(int argc, char **argv)
 		text_put(&out, "kraitctl %s\n", KRAIT_VERSION);
 		break;
 	case WANT_VERB:
-		return run(&a);
+		return (int)run(&a);
 	}
 	put(&out, stdout);
 	buf_free(&out);
