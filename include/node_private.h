@@ -470,6 +470,7 @@ struct node {
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
+	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
