@@ -495,7 +495,7 @@ struct node {
 	unsigned heard; /* REQUEST_TOPIC_*: what somebody hears of all pools and of the node */
 	enum node_stage stage;
 	int exit_status;
-	bool stdin_open, drain_due, reap_due;
+	bool stdin_open, drain_due, reap_due, hup_due;
 	bool finding;         /* a thread looks for interpreters, and waits for what it runs */
 	struct node_job *job; /* a reload under way (node_reload.c), or NULL */
 };
