@@ -209,7 +209,7 @@ void node_events_flush_some(struct node *n)
 
 	if (n->events.pending.len <= PENDING_SOME)
 		return;
-	while ((p = node_pool_next(n, p)) != NULL)
+	while ((p = node_pool_any_next(n, p)) != NULL)
 		if (p->pumping) /* a peer that has read may have something for it */
 			return;
 	node_events_flush(n);
@@ -237,7 +237,7 @@ static void sum_up(struct node *n)
 	list_each (pos, next, &n->events.subscribers)
 		if (subscriber_of(pos)->pool == NULL)
 			n->heard |= subscriber_of(pos)->topics;
-	while ((p = node_pool_next(n, p)) != NULL) {
+	while ((p = node_pool_any_next(n, p)) != NULL) {
 		unsigned before = p->heard;
 
 		p->heard = n->heard;

@@ -17,7 +17,7 @@ defmodule Krait.EventsTest do
 
   # Everything that has been said so far: a node that has answered has sent what came before.
   defp heard(node) do
-    :pong = ask(node, :ping)
+    :pong = ask({:krait, node.name}, :ping)
     :ok = ask({:krait, node.name}, :unsubscribe)
     heard_now(node.name)
   end
@@ -160,6 +160,7 @@ defmodule Krait.EventsTest do
             {{:batch, [{:math, :sqrt, [1]}, {:math, :sqrt, [-1]}]}, :ok, nil},
             {{:ping, :worker}, :ok, nil}
           ] do
+        ask(node, :await_ready)
         ask(node, request)
         {_, stop} = event(node, [:krait, :call, :stop])
         assert {stop.outcome, stop.error} == {outcome, error}, inspect(request)
@@ -313,7 +314,7 @@ defmodule Krait.EventsTest do
       ask(node, :await_ready)
       ask(node, {:call, :time, :sleep, [60], timeout: 20})
       exited = event(node, [:krait, :worker, :exited])
-      assert {_, %{exit: {:signal, :sigkill}, cause: :timeout}} = exited
+      assert {_, %{exit: {:killed, :timeout}, cause: :timeout}} = exited
       ask(node, :await_ready)
       [%{id: id}] = workers(node)
       ask(node, {:recycle, id})
@@ -349,6 +350,18 @@ defmodule Krait.EventsTest do
       File.rm_rf!(path)
     end
 
+    test "a pool that grows and shrinks says so" do
+      node = start_node(size: {1, 2}, grow_after: 20, idle_ttl: 50)
+      assert subscribe(node) == :ok
+      held = Task.async(fn -> py(node, sleep(0.3)) end)
+      await_running(node, 1)
+      assert py(node, "1") == {:ok, 1}
+      assert {%{from: 1, to: 2}, %{pool: :default}} = event(node, [:krait, :pool, :grown])
+      assert Task.await(held) == {:ok, nil}
+      assert {%{from: 2, to: 1}, %{pool: :default}} = event(node, [:krait, :pool, :shrunk])
+      assert {_, %{cause: :surplus}} = event(node, [:krait, :worker, :exited])
+    end
+
     test "what an operator does is told, with the node that he did it from" do
       node = start_node(size: 1)
       assert subscribe(node) == :ok
@@ -373,6 +386,15 @@ defmodule Krait.EventsTest do
       :peer.stop(peer)
       assert {_, %{peer: ^other, reason: reason}} = event(node, [:krait, :peer, :down])
       assert is_binary(reason)
+    end
+
+    test "an option that has a new value is told, with the old one" do
+      node = start_node(size: 1)
+      me = node()
+      assert subscribe(node) == :ok
+      assert {:ok, {_, 7_000}} = ask(node, {:set, :call_timeout, 7_000})
+      assert {%{changes: 1}, changed} = event(node, [:krait, :config, :changed])
+      assert %{by: ^me, difference: %{pools: %{default: %{call_timeout: {_, 7_000}}}}} = changed
     end
 
     test "a node that is told to stop says so to the last" do
@@ -407,6 +429,24 @@ defmodule Krait.EventsTest do
       refute_received {:krait_log, _, %{line: "four"}}
       stops = for {[_, :call, :stop], _, _} <- heard_now(name), do: :stop
       assert stops == []
+    end
+
+    test "to a pool hears of that pool alone" do
+      node = start_node(size: 1, pools: %{left: %{}, right: %{}})
+      left = {:left, node.name}
+      right = {:right, node.name}
+      assert ask(left, {:subscribe, :all}) == :ok
+      for pool <- [right, left], do: assert(ask(pool, eval("print('x') or 1")) == {:ok, 1})
+      assert {_, %{pool: :left}} = event(node, [:krait, :call, :stop])
+      {:ok, light} = LightPeer.connect(node.name)
+      LightPeer.close(light)
+      assert ask(right, {:subscribe, :events}) == :ok
+      assert ask(right, eval("1")) == {:ok, 1}
+      assert {_, %{pool: :right}} = event(node, [:krait, :call, :stop])
+      events = heard(node)
+      assert events != []
+      for {_, _, meta} <- events, do: assert(meta.pool in [:left, :right])
+      assert for({[_, :call, :stop], _, meta} <- events, do: meta.pool) == []
     end
 
     test "in the wrong words is refused; a cast is nobody's" do
@@ -479,11 +519,17 @@ defmodule Krait.EventsTest do
       before = Proc.rss(node.os_pid)
 
       signal(beam, "STOP")
-      # More than the kernel keeps for a connection, and the 4 MiB that the node does.
-      many = "[print('x' * 1000) for _ in range(30000)] and None"
-      assert py(node, many, timeout: 60_000) == {:ok, nil}
+
+      # More than the kernel keeps for a connection, and the 4 MiB that the node does; but not all at
+      # once, for this BEAM must be able to follow.
+      for i <- 1..30 do
+        many = "[print('x' * 1000) for _ in range(1000)] and print('mark #{i}')"
+        assert py(node, many, timeout: 60_000) == {:ok, nil}
+        Krait.Listener.await(healthy, {:last, "mark #{i}"})
+      end
+
       assert py(node, "print('last')") == {:ok, nil}
-      assert %{lost: 0, logs: 30_002} = Krait.Listener.await(healthy, {:last, "last"})
+      assert %{lost: 0, logs: 30_032} = Krait.Listener.await(healthy, {:last, "last"})
       assert Proc.rss(node.os_pid) - before < 24 * 1024 * 1024
 
       signal(beam, "CONT")
