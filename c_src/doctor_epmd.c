@@ -47,7 +47,7 @@ static ssize_t ask(uint16_t port, const uint8_t *body, size_t len, uint8_t *answ
 int doctor_epmd_lookup(uint16_t port, const char *alive, uint64_t deadline)
 {
 	uint8_t request[1 + DIST_NAME_MAX], answer[512];
-	size_t len = strlen(alive);
+	size_t len = strnlen(alive, DIST_NAME_MAX);
 	ssize_t n;
 
 	request[0] = PORT_PLEASE2_REQ;

@@ -5,6 +5,8 @@
  * not share with the fork server. */
 #include "doctor_private.h"
 
+#include "cgroup.h"
+
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -155,6 +157,52 @@ static void judge_memory(struct doctor *d, uint64_t workers)
 			   (unsigned long long)workers);
 }
 
+/* Whether a file of words has that one. */
+static bool has_word(const char *path, const char *word)
+{
+	char text[256];
+	FILE *f = fopen(path, "re");
+	bool found = false;
+
+	while (f != NULL && fscanf(f, "%255s", text) == 1)
+		found |= strcmp(text, word) == 0;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
+/* Where a pool wants a cgroup for each worker: whether we could make one. */
+static void judge_cgroup(struct doctor *d)
+{
+	char own[PATH_MAX], path[PATH_MAX + 32], why[600];
+	bool memory = false, cpu = false;
+
+	for (unsigned i = 0; i < d->config->pools; i++) {
+		memory |= d->config->pool[i]->memory_max > 0;
+		cpu |= d->config->pool[i]->cpu_max > 0;
+	}
+	if (!memory && !cpu)
+		return;
+	if (cgroup_own(own, sizeof own, why, sizeof why)) {
+		snprintf(path, sizeof path, "%s/cgroup.controllers", own);
+		why[0] = '\0';
+		if (access(own, W_OK) != 0)
+			snprintf(why, sizeof why, "%.500s: %s", own, strerror(errno));
+		else if (memory && !has_word(path, "memory"))
+			snprintf(why, sizeof why, "%.500s has no controller memory", own);
+		else if (cpu && !has_word(path, "cpu"))
+			snprintf(why, sizeof why, "%.500s has no controller cpu", own);
+	}
+	if (why[0] == '\0')
+		doctor_say(d, FINE, "cgroup", "workers are held to their limits", NULL, "%s", own);
+	else
+		doctor_say(d, DOUBT, "cgroup",
+			   "--memory-max and --cpu-max do not bind; all else is well",
+			   "Delegate=yes in the unit, on a machine with cgroup v2 alone; or "
+			   "--rlimit-as",
+			   "%s", why);
+}
+
 void doctor_limits(struct doctor *d)
 {
 	uint64_t workers = all_workers(d->config);
@@ -162,4 +210,5 @@ void doctor_limits(struct doctor *d)
 	judge_descriptors(d, workers);
 	judge_processes(d, workers);
 	judge_memory(d, workers);
+	judge_cgroup(d);
 }

@@ -121,7 +121,7 @@ static enum MHD_Result reply_text(struct metrics *m, struct MHD_Connection *conn
 				  unsigned status, const char *text)
 {
 	return reply(m, connection, status, PLAIN, NO_SCRIPT,
-		     MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
+		     MHD_create_response_from_buffer(strlen(text), (void *)text,
 						     MHD_RESPMEM_PERSISTENT));
 }
 
@@ -130,7 +130,7 @@ static enum MHD_Result reply_page(struct metrics *m, struct MHD_Connection *conn
 	struct metrics_page page = metrics_page();
 
 	return reply(m, connection, MHD_HTTP_OK, "text/html; charset=utf-8", page.policy,
-		     MHD_create_response_from_buffer(page.len, (void *)(uintptr_t)page.text,
+		     MHD_create_response_from_buffer(page.len, (void *)page.text,
 						     MHD_RESPMEM_PERSISTENT));
 }
 

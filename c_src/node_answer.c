@@ -220,12 +220,12 @@ void answer_put_worker_exit(struct buf *out, const struct node_worker *w)
 	term_put_uint(out, w->id);
 	term_put_atom(out, "exit");
 	term_put_tuple(out, 2);
-	if (!w->exited && w->os_pid != 0) {
-		term_put_atom(out, "killed");
-		term_put_atom(out, "no_exit");
-	} else if (node_worker_killed_for(w) != NULL) {
+	if (node_worker_killed_for(w) != NULL) {
 		term_put_atom(out, "killed");
 		term_put_atom(out, w->killed_for);
+	} else if (!w->exited && w->os_pid != 0) {
+		term_put_atom(out, "killed");
+		term_put_atom(out, "no_exit");
 	} else if (w->signal != 0) {
 		term_put_atom(out, "signal");
 		term_put_atom(out, signal_name(w->signal));

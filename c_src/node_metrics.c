@@ -136,7 +136,8 @@ struct node_process node_process(const struct node *n)
 
 /* ---- its life ---- */
 
-/* The names that a Host may have: this machine's, that of our own name, and those of the option. */
+/* The names that a Host may have: this machine's, that of our own name, and those of the option, which does not
+ * change while we run. */
 static size_t hosts(struct node *n)
 {
 	const struct config_list *given = &n->config->metrics_host;

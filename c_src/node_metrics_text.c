@@ -163,7 +163,7 @@ static void put_numbers(struct node *n, struct buf *out)
 		prom_family(out, numbers[i].name, numbers[i].type, numbers[i].help);
 		while ((p = node_pool_next(n, p)) != NULL)
 			prom_uint(out, numbers[i].name, numbers[i].value(p), "pool",
-				  node_pool_name(p), NULL);
+				  node_pool_name(p), PROM_END);
 	}
 }
 
@@ -180,9 +180,9 @@ static void put_outcomes(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL) {
 		for (unsigned i = 0; i < ANSWER_KINDS; i++)
 			prom_uint(out, name, p->answers[i], "pool", node_pool_name(p), "outcome",
-				  answer_kind_name(i), NULL);
+				  answer_kind_name(i), PROM_END);
 		prom_uint(out, name, totals(p)->outcome[OUTCOME_ABANDONED], "pool",
-			  node_pool_name(p), "outcome", "abandoned", NULL);
+			  node_pool_name(p), "outcome", "abandoned", PROM_END);
 	}
 }
 
@@ -195,7 +195,7 @@ static void put_workers(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL)
 		for (unsigned i = 0; i < WORKER_GONE; i++)
 			prom_uint(out, name, pool_count(p->pool, i), "pool", node_pool_name(p),
-				  "state", worker_state_name(i), NULL);
+				  "state", worker_state_name(i), PROM_END);
 }
 
 static void put_exits(struct node *n, struct buf *out)
@@ -214,7 +214,7 @@ static void put_exits(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL)
 		for (unsigned i = 0; i < EXIT_KINDS; i++)
 			prom_uint(out, name, p->exits[i], "pool", node_pool_name(p), "reason",
-				  reasons[i], NULL);
+				  reasons[i], PROM_END);
 }
 
 static void put_departures(struct node *n, struct buf *out)
@@ -226,7 +226,7 @@ static void put_departures(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL)
 		for (unsigned i = WHY_NONE + 1; i < WHYS; i++)
 			prom_uint(out, name, totals(p)->left[i], "pool", node_pool_name(p),
-				  "reason", pool_why_name(i), NULL);
+				  "reason", pool_why_name(i), PROM_END);
 }
 
 /* One sample for each state, 1 for the one that it is in. */
@@ -235,7 +235,7 @@ static void put_state(struct buf *out, const char *name, const struct node_pool 
 {
 	for (size_t i = 0; i < count; i++)
 		prom_uint(out, name, strcmp(states[i], is) == 0, "pool", node_pool_name(p), "state",
-			  states[i], NULL);
+			  states[i], PROM_END);
 }
 
 static void put_states(struct node *n, struct buf *out)
@@ -306,7 +306,7 @@ static void put_histograms(struct node *n, struct buf *out)
 		prom_family(out, all[i].name, HISTOGRAM, all[i].help);
 		while ((p = node_pool_next(n, p)) != NULL)
 			prom_histogram(out, all[i].name, all[i].of(p), all[i].unit, "pool",
-				       node_pool_name(p), NULL);
+				       node_pool_name(p), PROM_END);
 	}
 }
 
@@ -316,7 +316,7 @@ static void put_one(struct buf *out, const char *name, const char *type, const c
 		    uint64_t value)
 {
 	prom_family(out, name, type, help);
-	prom_uint(out, name, value, NULL);
+	prom_uint(out, name, value, PROM_END);
 }
 
 static void put_node(struct node *n, struct buf *out)
@@ -325,9 +325,9 @@ static void put_node(struct node *n, struct buf *out)
 
 	prom_family(out, "krait_build_info", GAUGE, "What this program was built from.");
 	prom_uint(out, "krait_build_info", 1, "version", KRAIT_VERSION, "compiler", __VERSION__,
-		  "libuv", uv_version_string(), "msgpack", MSGPACK_VERSION, NULL);
+		  "libuv", uv_version_string(), "msgpack", MSGPACK_VERSION, PROM_END);
 	prom_family(out, "krait_node_info", GAUGE, "The node's name.");
-	prom_uint(out, "krait_node_info", 1, "node", n->options->name, NULL);
+	prom_uint(out, "krait_node_info", 1, "node", n->options->name, PROM_END);
 	put_one(out, "krait_ready", GAUGE, "1 while all pools can serve, as /readyz says it.",
 		node_is_ready(n));
 	put_one(out, "krait_peers", GAUGE, "Nodes that are connected.", node_peer_count(n));
@@ -357,7 +357,7 @@ static void put_process(struct node *n, struct buf *out)
 	struct node_process process = node_process(n);
 
 	prom_family(out, "process_cpu_seconds_total", COUNTER, "CPU time of the node itself.");
-	prom_micro(out, "process_cpu_seconds_total", process.cpu_us, NULL);
+	prom_micro(out, "process_cpu_seconds_total", process.cpu_us, PROM_END);
 	put_one(out, "process_resident_memory_bytes", GAUGE, "Resident memory of the node itself.",
 		process.rss_bytes);
 	put_one(out, "process_virtual_memory_bytes", GAUGE, "Virtual memory of the node itself.",
@@ -366,7 +366,7 @@ static void put_process(struct node *n, struct buf *out)
 	put_one(out, "process_max_fds", GAUGE, "File descriptors that may be open.",
 		process.max_fds);
 	prom_family(out, "process_start_time_seconds", GAUGE, "When the node started, since 1970.");
-	prom_micro(out, "process_start_time_seconds", process.start_time_us, NULL);
+	prom_micro(out, "process_start_time_seconds", process.start_time_us, PROM_END);
 }
 
 void node_metrics_put_text(struct node *n, struct buf *out)

@@ -53,19 +53,16 @@ static bool take_address(const struct sockaddr_storage *from, uint8_t *family, u
 static int ask(int fd, const struct question *q, uint32_t *uid)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	union {
-		struct nlmsghdr head;
-		char bytes[1024];
-	} answer;
-	const struct inet_diag_msg *found = NLMSG_DATA(&answer.head);
+	_Alignas(struct nlmsghdr) char answer[1024];
+	const struct nlmsghdr *head = (const struct nlmsghdr *)(void *)answer;
+	const struct inet_diag_msg *found = NLMSG_DATA(head);
 	ssize_t n;
 
 	if (sendto(fd, q, sizeof *q, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof kernel) < 0)
 		return -errno;
-	if ((n = recv(fd, &answer, sizeof answer, MSG_DONTWAIT)) < 0)
+	if ((n = recv(fd, answer, sizeof answer, MSG_DONTWAIT)) < 0)
 		return -errno;
-	if ((size_t)n < NLMSG_LENGTH(sizeof *found) ||
-	    answer.head.nlmsg_type != SOCK_DIAG_BY_FAMILY)
+	if ((size_t)n < NLMSG_LENGTH(sizeof *found) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
 		return -ENOENT;
 	*uid = found->idiag_uid;
 	return 0;

@@ -92,11 +92,17 @@ static void shrink(struct pool *p)
 	workers_start(p);
 }
 
+/* Whether a worker has nothing to do, but perhaps to say that it is well; and not because of a pause. */
+static bool has_spare(const struct pool *p)
+{
+	return (!list_empty(&p->offered[0]) || p->checking > 0) && line_oldest(p) == NULL;
+}
+
 void range_adapt(struct pool *p)
 {
 	while (range_grows_at(p) <= p->now_us)
 		grow(p);
-	if (list_empty(&p->offered[0]) && p->checking == 0)
+	if (!has_spare(p))
 		p->spare_us = POOL_NEVER;
 	else if (p->spare_us == POOL_NEVER)
 		p->spare_us = p->now_us;

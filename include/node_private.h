@@ -377,11 +377,11 @@ struct node_failures {
 	unsigned count;
 };
 
-/* Why the node killed it; NULL: it ended otherwise. Of those that were to say where they hang some died of
- * that. */
+/* Why the node killed it, or has begun to; NULL: it ended otherwise. Of those that were to say where they hang
+ * some died of that. */
 static inline const char *node_worker_killed_for(const struct node_worker *w)
 {
-	return w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
+	return !w->exited || w->signal == SIGKILL || w->signal == SIGABRT ? w->killed_for : NULL;
 }
 
 struct node_pool {
@@ -470,6 +470,7 @@ struct node {
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
 	uint64_t next_id, started_us;
+	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */

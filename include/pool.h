@@ -75,7 +75,7 @@
  * request of no particular worker that came first has waited grow_after (at once, where there is no worker at
  * all) and no start is under way or due already: a new worker would not help one who is pinned, and the next
  * one is started when this one is there. One less is wanted when for idle_ttl there was always a worker with
- * nothing to do; the one idle longest leaves. A worker that holds sessions does not leave for that. A pool
+ * nothing to do, and nobody waited; the one idle longest leaves. A worker that holds sessions does not leave for that. A pool
  * that had to grow again soon after that waits twice as long the next time, up to SHRINK_PATIENCE times, so
  * that a load that comes and goes does not start and stop workers as it does.
  *
@@ -113,6 +113,9 @@ struct pool_config {
 	unsigned jitter_percent;     /* each worker has limits of its own, so much more or less */
 	unsigned slots;        /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
 	unsigned max_sessions; /* 0: none allowed */
+	uint64_t
+		*worker_ids; /* where the id of the last worker stands: pools that share it share no
+	                         id. NULL: the pool counts its own */
 	struct breaker_config breaker;
 };
 

@@ -1,9 +1,9 @@
 /* prom.h - metrics as Prometheus reads them: its text format, version 0.0.4, written into a buffer. Pure.
  *
  *     prom_family(out, "krait_leases", "gauge", "Leases that are held.");
- *     prom_uint(out, "krait_leases", 3, "pool", "default", NULL);
+ *     prom_uint(out, "krait_leases", 3, "pool", "default", PROM_END);
  *
- * Labels are pairs of a name and a value, NULL after the last; values may be any text. Failure is sticky in
+ * Labels are pairs of a name and a value, PROM_END after the last; values may be any text. Failure is sticky in
  * `out->err`. */
 #ifndef KRAIT_PROM_H
 #define KRAIT_PROM_H
@@ -12,6 +12,8 @@
 #include "histogram.h"
 
 #include <stdint.h>
+
+#define PROM_END ((const char *)0)
 
 /* What is to be said of all samples of that name, before the first of them. */
 void prom_family(struct buf *out, const char *name, const char *type, const char *help);

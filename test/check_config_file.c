@@ -228,6 +228,8 @@ static const struct fault {
 					     "from 1 to 31536000000, or infinity" },
 	{ "pool a { call_timeout = 1KiB }", "1: call_timeout: found \"1KiB\", expected an integer "
 					    "from 1 to 31536000000, or infinity" },
+	{ "pool a { max_rss = 16777217TiB }", /* 2^64 bytes and some */
+	  "1: max_rss: found \"16777217TiB\", expected an integer from 0 to 1099511627776" },
 	{ "pool a { max_rss = 99999999999TiB }",
 	  "1: max_rss: found \"99999999999TiB\", expected an integer from 0 to 1099511627776" },
 	{ "node {} 'node|port' = 3", "1: found \"port\", expected it in a section" },

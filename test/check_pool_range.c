@@ -332,6 +332,25 @@ START_TEST(patience_ends_when_it_was_not_needed)
 }
 END_TEST
 
+START_TEST(while_somebody_waits_in_a_paused_pool_nobody_leaves)
+{
+	config.breaker.threshold = 1;
+	config.size_max = 2;
+	config.idle_ttl_us = 10 * SECONDS;
+	given_workers(0);
+	call(10);
+	ready(1);
+	answer(1, 10);
+	step((struct pool_event){ .type = POOL_PAUSE });
+	call(11);
+	ignore_actions();
+	after_ms(100000);
+	then_nothing();
+	step((struct pool_event){ .type = POOL_RESUME });
+	then("RUN 1 11");
+}
+END_TEST
+
 START_TEST(without_a_time_nobody_leaves)
 {
 	config.idle_ttl_us = 0;
@@ -426,6 +445,7 @@ int main(void)
 	tcase_add_test(tc, who_holds_sessions_stays);
 	tcase_add_test(tc, a_load_that_comes_and_goes_does_not_start_and_stop_workers_as_it_does);
 	tcase_add_test(tc, patience_ends_when_it_was_not_needed);
+	tcase_add_test(tc, while_somebody_waits_in_a_paused_pool_nobody_leaves);
 	tcase_add_test(tc, without_a_time_nobody_leaves);
 	tcase_add_test(tc, a_probe_does_not_make_a_spare_worker_look_needed);
 	tcase_add_test(tc, a_range_is_kept_when_it_moves);

@@ -79,11 +79,11 @@ END_TEST
 START_TEST(samples_are_written_as_prometheus_reads_them)
 {
 	prom_family(&out, "krait_x", "gauge", "What it is.");
-	prom_uint(&out, "krait_x", 3, NULL);
-	prom_uint(&out, "krait_x", 4, "pool", "a\\b\"c\nd", "state", "idle", NULL);
-	prom_micro(&out, "krait_s", 1500000, NULL);
-	prom_micro(&out, "krait_s", 7, "pool", "p", NULL);
-	prom_micro(&out, "krait_s", 2000000, NULL);
+	prom_uint(&out, "krait_x", 3, PROM_END);
+	prom_uint(&out, "krait_x", 4, "pool", "a\\b\"c\nd", "state", "idle", PROM_END);
+	prom_micro(&out, "krait_s", 1500000, PROM_END);
+	prom_micro(&out, "krait_s", 7, "pool", "p", PROM_END);
+	prom_micro(&out, "krait_s", 2000000, PROM_END);
 	then_it_says("# HELP krait_x What it is.\n# TYPE krait_x gauge\nkrait_x 3\n"
 		     "krait_x{pool=\"a\\\\b\\\"c\\nd\",state=\"idle\"} 4\n"
 		     "krait_s 1.5\nkrait_s{pool=\"p\"} 0.000007\nkrait_s 2\n");
@@ -97,7 +97,7 @@ START_TEST(a_histogram_has_cumulative_buckets_a_sum_and_a_count)
 	histogram_add(&h, 63);
 	histogram_add(&h, 64);
 	histogram_add(&h, 200000000);
-	prom_histogram(&out, "krait_t_seconds", &h, PROM_SECONDS, "pool", "p", NULL);
+	prom_histogram(&out, "krait_t_seconds", &h, PROM_SECONDS, "pool", "p", PROM_END);
 	buf_put_u8(&out, 0);
 	ck_assert_int_eq(out.err, 0);
 	ck_assert(strstr((char *)out.data,
@@ -110,7 +110,7 @@ START_TEST(a_histogram_has_cumulative_buckets_a_sum_and_a_count)
 			 "krait_t_seconds_sum{pool=\"p\"} 200.000127\n"
 			 "krait_t_seconds_count{pool=\"p\"} 3\n") != NULL);
 	buf_free(&out);
-	prom_histogram(&out, "krait_b", &h, PROM_BYTES, NULL);
+	prom_histogram(&out, "krait_b", &h, PROM_BYTES, PROM_END);
 	buf_put_u8(&out, 0);
 	ck_assert(strstr((char *)out.data, "krait_b_bucket{le=\"64\"} 1\n"
 					   "krait_b_bucket{le=\"256\"} 2\n") == (char *)out.data);

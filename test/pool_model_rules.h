@@ -178,6 +178,8 @@ static bool m_spare(void)
 	struct m_worker *w;
 	struct m_slot *s;
 
+	if (m_oldest_anywhere() != NULL) /* the pool is paused */
+		return false;
 	EACH(w, m.workers)
 	{
 		if (m_sum(w) == WORKER_IDLE && !w->retiring)

@@ -69,7 +69,7 @@ enum ctl_view {
 
 /* Flags of a verb. */
 #define VERB_SLOW    1u /* may take its time: no time-out unless one is asked for */
-#define VERB_OF_POOL 2u /* concerns one pool: without --pool the only one, or `default` */
+#define VERB_OF_POOL 2u /* concerns one pool: without --pool `default`, or the first */
 #define VERB_OF_NODE 4u /* concerns the whole node: no --pool */
 
 struct ctl_verb {
@@ -196,7 +196,7 @@ typedef void (*link_message)(void *arg, const uint8_t *message);
 
 /* Connects to the node. CTL_OK; or CTL_NO_NODE, CTL_COOKIE, CTL_USAGE (its name is none), with the reason in
  * words. */
-enum ctl_status link_open(struct link **l, const char *node, const char *cookie,
+enum ctl_status link_open(struct link **out, const char *node, const char *cookie,
 			  uint64_t timeout_ms, char *error, size_t size);
 /* A gen_server call to a registered name. CTL_OK and the answer, valid until the next call; CTL_ERROR: nobody
  * has that name; CTL_NO_NODE. `timeout_ms` 0: none. */

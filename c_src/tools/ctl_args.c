@@ -26,10 +26,10 @@ static const struct option {
 
 static bool take_seconds(const char *text, uint64_t *ms)
 {
-	char *end;
-	double s = strtod(text, &end);
+	char *end = NULL;
+	double s = text != NULL ? strtod(text, &end) : 0;
 
-	if (end == text || *end != '\0' || !(s > 0) || s > 1e9)
+	if (text == NULL || end == text || *end != '\0' || !(s > 0) || s > 1e9)
 		return false;
 	*ms = (uint64_t)(s * 1000) > 0 ? (uint64_t)(s * 1000) : 1;
 	return true;

@@ -73,11 +73,12 @@ static size_t name_len(const char *text)
 /* {call, M, F, Args, #{kwargs => #{...}, timeout => ...}} */
 static bool put_call(const struct ctl_args *a, struct buf *out, char *error, size_t size)
 {
-	uint32_t named = 0, plain = 0;
+	uint32_t named = 0, plain;
 	bool ok = true;
 
 	for (unsigned i = 2; i < a->count; i++)
-		*(name_len(a->arg[i]) > 0 ? &named : &plain) += 1;
+		named += name_len(a->arg[i]) > 0 ? 1 : 0;
+	plain = a->count - 2 - named;
 	term_put_tuple(out, 5);
 	term_put_atom(out, "call");
 	term_put_text(out, a->arg[0]);
@@ -113,7 +114,7 @@ static bool put_set(const struct ctl_args *a, struct buf *out, char *error, size
 	size_t len = 0;
 
 	for (const char *at = a->arg[0]; *at != '\0' && len + 1 < sizeof option; at++)
-		option[len++] = *at == '-' ? '_' : *at;
+		option[len++] = (char)(*at == '-' ? '_' : *at);
 	if (len == 0 || len + 1 >= sizeof option)
 		return wrong(a, a->arg[0], "the name of an option", error, size);
 	term_put_tuple(out, 3);

@@ -25,11 +25,11 @@ struct line {
 
 static uint64_t state_key(const uint8_t *state)
 {
-	static const char *const order[] = { "busy",     "leased",   "probing",
+	static const char *const words[] = { "busy",     "leased",   "probing",
 					     "starting", "stopping", "idle" };
 	uint64_t i = 0;
 
-	while (i < 6 && (state == NULL || !term_is_atom(state, order[i])))
+	while (i < 6 && (state == NULL || !term_is_atom(state, words[i])))
 		i++;
 	return i;
 }

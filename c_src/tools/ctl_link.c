@@ -151,7 +151,7 @@ static bool resolve(struct link *l, const char *host, char *error, size_t size)
 			*best;
 	int rc = getaddrinfo(host, NULL, &hints, &found);
 
-	if (rc != 0) {
+	if (rc != 0 || found == NULL) {
 		snprintf(error, size, "%s: its host has no address: %s", l->node, gai_strerror(rc));
 		return false;
 	}
@@ -187,7 +187,8 @@ static void name_ourselves(struct link *l)
 	uint32_t random = 0;
 
 	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
-	if (strncmp(host, "127.", 4) != 0 && strcmp(host, "localhost") != 0) {
+	if (strncmp(host, "127.", 4) != 0 && strcmp(host, "localhost") != 0 &&
+	    strcmp(host, "::1") != 0) {
 		(void)!gethostname(own, sizeof own - 1);
 		host = own;
 	}
@@ -230,7 +231,9 @@ enum ctl_status link_open(struct link **out, const char *node, const char *cooki
 {
 	struct link *l = mem_zalloc(sizeof *l);
 
-	if (l == NULL || uv_loop_init(&l->loop) != 0)
+	if (l == NULL)
+		ctl_no_memory();
+	if (uv_loop_init(&l->loop) != 0)
 		ctl_no_memory();
 	*out = l;
 	uv_timer_init(&l->loop, &l->timer);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 struct parse {
-	const char *text, *at;
+	const char *at;
 	const char *wrong; /* what was expected; NULL: nothing is wrong */
 };
 
@@ -265,7 +265,7 @@ static bool atom(struct parse *p, struct buf *out)
 	return ok;
 }
 
-static bool bytes(struct parse *p, struct buf *out)
+static bool base64(struct parse *p, struct buf *out)
 {
 	static const char letters[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -308,7 +308,7 @@ static bool special(struct parse *p, const struct buf *key, struct buf *out, uns
 		return true;
 	ok = i == 0   ? atom(p, out)
 	     : i == 1 ? tuple(p, out, depth)
-	     : i == 2 ? bytes(p, out)
+	     : i == 2 ? base64(p, out)
 		      : pairs(p, out, depth);
 	return ok && (take(p, '}') || expected(p, "nothing beside $atom, $tuple, $bytes or $map"));
 }
@@ -378,7 +378,7 @@ static bool value(struct parse *p, struct buf *out, unsigned depth)
 
 bool ctl_json_parse(const char *text, struct buf *out, char *error, size_t size)
 {
-	struct parse p = { text, text, NULL };
+	struct parse p = { text, NULL };
 	size_t start = out->len;
 	bool ok = value(&p, out, 0);
 

@@ -23,12 +23,10 @@ static void put(const char *text, size_t len)
 	while (len > 0) {
 		ssize_t n = write(STDOUT_FILENO, text, len);
 
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
+		if (n <= 0)
 			return;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
+		text += n;
+		len -= (size_t)n;
 	}
 }
 
@@ -58,23 +56,17 @@ static void take_terminal(void)
 /* The terminal as it was, then what the signal does by itself. */
 static void on_signal(int number)
 {
-	int kept = errno;
-
 	screen_leave();
 	signal(number, SIG_DFL);
 	raise(number);
-	errno = kept;
 }
 
 static void on_continue(int number)
 {
-	int kept = errno;
-
 	(void)number;
 	signal(SIGTSTP, on_signal);
 	if (!entered)
 		take_terminal();
-	errno = kept;
 }
 
 bool screen_enter(void)

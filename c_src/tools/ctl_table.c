@@ -104,6 +104,8 @@ void table_print(struct table *t, const struct look *look, struct buf *out)
 {
 	size_t width[COLUMNS_MAX];
 
+	if (t->columns == 0)
+		return;
 	measure(t, look->width, width);
 	for (unsigned k = 0; k < t->columns; k++)
 		put_cell(t, k, width[k], t->column[k].title, strlen(t->column[k].title), BOLD, look,

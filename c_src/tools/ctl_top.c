@@ -276,8 +276,9 @@ enum ctl_status ctl_top(struct link *l, const struct ctl_args *a, bool colour)
 	signal(SIGWINCH, on_resize);
 	refresh(&s); /* before the terminal is taken: what is refused is said as ever */
 	if (!s.ends && !screen_enter()) {
-		fprintf(stderr, "kraitctl: top needs a terminal\n");
-		return CTL_USAGE;
+		s.ends = true;
+		s.status = CTL_USAGE;
+		snprintf(s.error, sizeof s.error, "top needs a terminal");
 	}
 	while (!s.ends) {
 		draw(&s.top);

@@ -117,12 +117,12 @@ static enum ctl_status tell(const struct ctl_args *a, const uint8_t *answer)
 
 /* ---- the question ---- */
 
-/* The only pool there is, else `default`: what is said to one pool when none is named. */
+/* `default`, or the first pool where there is none of that name: as the node itself chooses one. */
 static enum ctl_status choose_pool(struct link *l, const struct ctl_args *a, char *name,
 				   size_t name_size, char *error, size_t size)
 {
 	struct buf request = { 0 };
-	const uint8_t *answer, *reason, *list, *at;
+	const uint8_t *answer, *reason, *list, *at, *first;
 	enum ctl_status status;
 	uint32_t count;
 	struct span text;
@@ -135,8 +135,12 @@ static enum ctl_status choose_pool(struct link *l, const struct ctl_args *a, cha
 	if (status != CTL_OK)
 		return status;
 	list = content(answer, &reason);
-	if (list != NULL && term_list(list, &count, &at) && count == 1 &&
-	    term_atom(at, &text, NULL) && text.len < name_size) {
+	if (list == NULL || !term_list(list, &count, &first)) /* forbidden: it may be there */
+		return CTL_OK;
+	for (at = first; count > 0; count--, at = term_skip(at))
+		if (term_is_atom(at, name))
+			return CTL_OK;
+	if (first != NULL && term_atom(first, &text, NULL) && text.len < name_size) {
 		memcpy(name, text.at, text.len);
 		name[text.len] = '\0';
 	}
@@ -174,18 +178,14 @@ static enum ctl_status ask(struct link *l, const struct ctl_args *a, const struc
 	return ctl_follow(l, a, &look);
 }
 
-static enum ctl_status run(const struct ctl_args *a)
+/* The request is understood: the node is connected to, and asked. */
+static enum ctl_status connect_and_ask(const struct ctl_args *a, const struct buf *request)
 {
-	char error[400], *cookie;
-	struct buf request = { 0 };
+	char error[400], *cookie = cookie_read(a->cookie_file, error, sizeof error);
 	enum ctl_status status;
 	struct link *l;
 
-	if (!ctl_ask_put(a, &request, error, sizeof error))
-		return fail(a, CTL_USAGE, error);
-	if (request.err != 0)
-		ctl_no_memory();
-	if ((cookie = cookie_read(a->cookie_file, error, sizeof error)) == NULL)
+	if (cookie == NULL)
 		return fail(a, CTL_COOKIE, error);
 	status = link_open(&l, a->node, cookie, a->timeout_ms, error, sizeof error);
 	if (status != CTL_OK)
@@ -193,10 +193,25 @@ static enum ctl_status run(const struct ctl_args *a)
 	else if (a->verb->shape == SHAPE_TOP)
 		status = ctl_top(l, a, look_of(STDOUT_FILENO, false).colour);
 	else
-		status = ask(l, a, &request);
+		status = ask(l, a, request);
 	link_close(l);
-	buf_free(&request);
 	mem_free(cookie);
+	return status;
+}
+
+static enum ctl_status run(const struct ctl_args *a)
+{
+	struct buf request = { 0 };
+	enum ctl_status status;
+	char error[400];
+
+	if (!ctl_ask_put(a, &request, error, sizeof error))
+		status = fail(a, CTL_USAGE, error);
+	else if (request.err != 0)
+		ctl_no_memory();
+	else
+		status = connect_and_ask(a, &request);
+	buf_free(&request);
 	return status;
 }
 
@@ -209,7 +224,7 @@ int main(int argc, char **argv)
 
 	if (!ctl_args_parse(&a, argc, argv, node != NULL && node[0] != '\0' ? node : DEFAULT_NODE,
 			    error, sizeof error))
-		return fail(&a, CTL_USAGE, error);
+		return (int)fail(&a, CTL_USAGE, error);
 	switch (a.want) {
 	case WANT_HELP:
 		ctl_help(&out, a.verb);
@@ -224,7 +239,7 @@ int main(int argc, char **argv)
 		text_put(&out, "kraitctl %s\n", KRAIT_VERSION);
 		break;
 	case WANT_VERB:
-		return run(&a);
+		return (int)run(&a);
 	}
 	put(&out, stdout);
 	buf_free(&out);

@@ -110,7 +110,7 @@ defmodule Krait.CallbacksTest do
 
     test "that the outer call's time is up for ends with it: kill, interrupt and finish" do
       for abandon <- [:kill, :interrupt, :finish] do
-        node = start_node(size: 1, abandon: abandon, lines: true)
+        node = start_node(size: 1, abandon: abandon, lines: true, preload: ["krait_back"])
         callee = Callee.start()
         request = back(:told, [callee, {:hold, abandon}], timeout: 300)
         assert ask(node, request) == {:error, {:timeout, :call}}

@@ -312,6 +312,20 @@ defmodule Krait.ConfigTest do
       assert option(node, :queue_limit) == 3
     end
 
+    test "by SIGHUP while another one is under way comes after it", %{tmp_dir: dir} do
+      {node, file} = start_with(dir, "pool default {}\n", pythonpath: [dir])
+      File.write!(Path.join(dir, "slow_to_load.py"), "import time; time.sleep(1)")
+      File.write!(file, "pool default { preload = slow_to_load }\n")
+      first = Task.async(fn -> ask(krait(node), {:reload, :config}) end)
+      busy = {:error, {:bad_request, "one reload at a time"}}
+      eventually(ask(node, {:set, :queue_limit, 100}) == busy)
+      File.write!(file, "pool default { queue_limit = 77 }\n")
+      signal(node.os_pid, "HUP")
+      assert {:ok, _} = Task.await(first, 20_000)
+      eventually(option(node, :queue_limit) == 77)
+      assert option(node, :preload) == []
+    end
+
     test "of everything replaces all workers", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\npool b {}\n")
       b = pool(node, :b)
@@ -334,24 +348,44 @@ defmodule Krait.ConfigTest do
   end
 
   describe "a pool that is removed" do
+    # A Python expression that is worth 7 when the gate is opened.
+    defp behind(gate) do
+      shut = "iter(lambda: __import__('os').path.exists('#{gate}'), True)"
+      "[__import__('time').sleep(0.002) for _ in #{shut}] and 7"
+    end
+
     test "ends what runs, and its name is free at once", %{tmp_dir: dir} do
-      {node, file} = start_with(dir, "pool default {}\npool old {}\n")
+      file_text = "pool default {}\npool old {}\n"
+      {node, file} = start_with(dir, file_text, lines: true, size: 1)
       old = pool(node, :old)
-      {:ok, lease} = ask(old, {:checkout, :anonymous})
       gate = Path.join(dir, "gate")
-      wait = "__import__('krait_faults').wait_for('#{gate}') or 7"
-      running = Task.async(fn -> GenServer.call(lease, eval(wait), 20_000) end)
+      running = Task.async(fn -> ask(old, eval(behind(gate))) end)
+      waiting = Task.async(fn -> ask(old, eval("8")) end)
+      eventually(match?(%{running: 1, queued: 1}, pool_status(old).totals))
       monitor = Process.monitor(old)
-      assert Task.yield(running, 0) == nil
       File.write!(file, "pool default {}\n")
       assert {:ok, %{pools: %{old: :removed}}} = ask(krait(node), {:reload, :config})
       assert_receive {:DOWN, ^monitor, :process, ^old, :noproc}, 5_000
       assert {:noproc, _} = catch_exit(ask(old, :ping))
       assert {:ok, [:default]} = ask(krait(node), :pools)
-      File.write!(file, "pool default {}\npool old { size = 1 }\n")
+
+      File.write!(file, file_text)
       assert {:ok, %{pools: %{old: :added}}} = ask(krait(node), {:reload, :config})
       assert {:ok, 1} = py(old, "1")
-      Task.shutdown(running, :brutal_kill)
+      refute_received {:krait_line, _, _, _, "old: gone"}
+      File.touch!(gate)
+      assert Task.await(running) == {:ok, 7}
+      assert Task.await(waiting) == {:ok, 8}
+      assert_receive {:krait_line, _, :info, _, "old: gone"}, 10_000
+      assert {:ok, 1} = py(old, "1")
+    end
+
+    test "does not keep the node from stopping", %{tmp_dir: dir} do
+      {node, file} = start_with(dir, "pool default {}\npool old {}\n")
+      {:ok, _lease} = ask(pool(node, :old), {:checkout, :anonymous})
+      File.write!(file, "pool default {}\n")
+      assert {:ok, %{pools: %{old: :removed}}} = ask(krait(node), {:reload, :config})
+      assert Krait.stop(node.instance) == :ok
     end
   end
 

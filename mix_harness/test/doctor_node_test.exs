@@ -375,6 +375,19 @@ defmodule Krait.DoctorNodeTest do
       assert_finding(answer, "descriptors", :ok, ~r/up to 512/, ~r/^$/)
     end
 
+    test "cgroups that are wanted, and may not be written" do
+      # As in most containers; where a mount of our own is not to be had there is nothing to see.
+      hide = ~s(mount -t tmpfs tmpfs /sys/fs/cgroup && exec "$0" "$@")
+      hidden = ["unshare", "--mount", "sh", "-c", hide]
+
+      if match?({_, 0}, System.cmd("unshare", tl(hidden) ++ ["true"], stderr_to_stdout: true)) do
+        answer = doctor(quick(["--memory-max", "1073741824"]), %{}, hidden)
+        assert_finding(answer, "cgroup", :warn, ~r/./, ~r/Delegate=yes/)
+        {0, findings} = doctor(quick([]), %{}, hidden)
+        assert of(findings, "cgroup") == []
+      end
+    end
+
     test "less memory than workers" do
       pools = for name <- ~w(a b c d e f g h), do: ["--pool", name, "--size", "1..1024"]
       {0, findings} = doctor(quick(List.flatten(pools)))

@@ -84,7 +84,10 @@ defmodule Krait.DoctorTest do
     assert found == "#{name} does not take this BEAM"
     assert remedy =~ "--cookie-file"
     text = capture_io(fn -> assert Krait.doctor(node.name) == :error end)
-    assert text =~ "\nFAIL  cookie        #{name} does not take this BEAM\n      That is a cookie"
+
+    assert text =~
+             "\nFAIL  cookie        #{name} does not take this BEAM\n                    means: a cookie"
+
     refute text =~ "another\n"
   end
 

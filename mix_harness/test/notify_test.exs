@@ -66,6 +66,30 @@ defmodule Krait.NotifyTest do
     end
   end
 
+  test "it is told of a reload, good or bad" do
+    {socket, address} = manager(:path)
+    conf = Path.join(System.tmp_dir!(), "krait_notify_#{System.unique_integer([:positive])}.conf")
+    on_exit(fn -> File.rm(conf) end)
+    File.write!(conf, "pool default {\n}\n")
+    node = start(address, 60_000_000, ["--config", conf])
+    assert await(socket, "READY=1") == ""
+
+    for text <- ["pool default {\n  queue_limit = 7\n}\n", "nonsense\n"] do
+      File.write!(conf, text)
+      before = System.os_time(:second)
+      signal(node.os_pid, "HUP")
+      assert ["", us] = String.split(await(socket, "RELOADING=1"), "\nMONOTONIC_USEC=")
+      # since the machine started, as /proc/uptime
+      {uptime, _} = Float.parse(File.read!("/proc/uptime"))
+
+      assert_in_delta String.to_integer(us) / 1_000_000,
+                      uptime,
+                      System.os_time(:second) - before + 5
+
+      assert await(socket, "READY=1") == ""
+    end
+  end
+
   test "a node that belongs to a supervisor's service does not speak for it" do
     {socket, address} = manager(:path)
     node = start(address, 200_000, ["--stop-on-eof"])

@@ -211,8 +211,8 @@ defmodule Krait.StreamsTest do
     end
 
     test "of a consumer who asks for nothing may take longer than the time-out" do
-      node = start_node(size: 2)
-      stream = stream!(node, "count", [4], demand: 1, timeout: 200)
+      node = start_node(size: 2, preload: ["krait_generators"])
+      stream = stream!(node, "count", [4], demand: 1, timeout: 500)
       assert take(stream, 1) == [0]
       assert {:ok, nil} = py(node, sleep(0.7))
       send(stream, {:ask, 1})
@@ -367,11 +367,11 @@ defmodule Krait.StreamsTest do
     end
 
     test "when an item takes longer than the time-out" do
-      node = start_node(size: 1)
-      stream = stream!(node, "told", [2, "hang"], timeout: 300)
+      node = start_node(size: 1, preload: ["krait_generators"])
+      stream = stream!(node, "told", [2, "hang"], timeout: 1_000)
       {ms, {[0, 1], {:error, reason}}} = timed(fn -> rest(stream) end)
       assert reason == {:timeout, :call}
-      assert ms >= 250
+      assert ms >= 900
       await_rest(node)
     end
 

@@ -1,7 +1,7 @@
 # Completion of kraitctl for bash, from the table that `kraitctl --completion-words` prints.
 _kraitctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} program=$1
-	local kind name role value rest table verb='' arguments='' takes i
+	local table verb='' arguments='' takes i
 	COMPREPLY=()
 	if [[ $cur == "=" ]]; then
 		cur=

@@ -45,4 +45,4 @@ class LogHandler(logging.Handler):
 
 def install() -> None:
     """For records that nobody else takes."""
-    logging.lastResort = LogHandler(logging.WARNING)
+    logging.lastResort = LogHandler(logging.WARNING)  # type: ignore[assignment]

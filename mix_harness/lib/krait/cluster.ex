@@ -205,12 +205,10 @@ defmodule Krait.Cluster do
     cluster |> Call.run(&checkout_request/1, options) |> wrap(nil)
   end
 
-  defp checkout_request(options) do
-    case Map.pop(options, :session) do
-      {nil, _} -> {:checkout, :anonymous, options}
-      {session, options} -> {:checkout, {:session, session}, options}
-    end
-  end
+  defp checkout_request(%{session: session} = options),
+    do: {:checkout, {:session, session}, Map.delete(options, :session)}
+
+  defp checkout_request(options), do: {:checkout, :anonymous, options}
 
   @doc """
   Ends a session, on the node that holds it.

@@ -9,14 +9,17 @@ defmodule Krait.Doctor do
       ok    name          krait is there, at port 9100
       ok    port          10.0.0.7:9100 takes connections
       FAIL  cookie        krait@10.0.0.7 does not take this BEAM
-            That is a cookie other than the node's, ...
-            Do: ...
+                          means: a cookie other than the node's, ...
+                          do:    ...
 
   The node's own side (interpreter, limits, cookie file) is what `krait doctor` checks where it runs;
   `docs/doctor.md` has both lists.
   """
 
   alias Krait.Doctor.Checks
+
+  # Where what was found begins, behind the word and the check.
+  @column 14
 
   @typedoc """
   One line: what was checked, how it went, what was found, and if it is not well what that means and what to
@@ -63,11 +66,12 @@ defmodule Krait.Doctor do
   """
   @spec text(finding) :: String.t()
   def text(finding) do
-    line = word(finding.status) <> String.pad_trailing("#{finding.check}", 14) <> finding.found
-    means = if finding.means, do: "\n      That is " <> finding.means, else: ""
-    remedy = if finding.do, do: "\n      Do: " <> finding.do, else: ""
-    line <> means <> remedy
+    line = word(finding.status) <> String.pad_trailing("#{finding.check}", @column) <> finding.found
+    line <> more("means: ", finding.means) <> more("do:    ", finding.do)
   end
+
+  defp more(_, nil), do: ""
+  defp more(word, text), do: "\n" <> String.duplicate(" ", 6 + @column) <> word <> text
 
   defp word(:ok), do: "ok    "
   defp word(:warning), do: "warn  "

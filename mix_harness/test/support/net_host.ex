@@ -15,13 +15,13 @@ defmodule Krait.NetHost do
   @spec possible?() :: boolean
   def possible? do
     name = "krait_try_#{System.pid()}"
-    ip = System.find_executable("ip")
 
-    with true <- ip != nil,
-         {_, 0} <- System.cmd(ip, ["netns", "add", name], stderr_to_stdout: true),
-         {_, status} = System.cmd(ip, ~w(netns exec #{name} true), stderr_to_stdout: true),
-         {_, 0} <- System.cmd(ip, ["netns", "del", name], stderr_to_stdout: true) do
-      status == 0
+    with true <- System.find_executable("ip") != nil,
+         {_, 0} <- ip(~w(netns add #{name})) do
+      tries = [~w(netns exec #{name} true), ~w(-n #{name} link add kr type veth peer name kr2)]
+      possible? = Enum.all?(tries, &match?({_, 0}, ip(&1)))
+      {_, 0} = ip(~w(netns del #{name}))
+      possible?
     else
       _ -> false
     end
