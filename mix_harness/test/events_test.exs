@@ -518,6 +518,8 @@ defmodule Krait.EventsTest do
       assert %{logs: 1} = Krait.Listener.await(healthy, {:last, "first"})
       before = Proc.rss(node.os_pid)
 
+      # one that stays stopped would outlive a test that fails
+      on_exit(fn -> Krait.Chaos.try_signal(beam, "CONT") end)
       signal(beam, "STOP")
 
       # More than the kernel keeps for a connection, and the 4 MiB that the node does; but not all at
