@@ -94,6 +94,7 @@ static int next_option(struct args *a, const struct option **o, const char **val
 	const char *arg, *equals;
 
 	*o = NULL;
+	*value = "";
 	while (a->next < a->argc && strcmp(a->argv[a->next], PRINT_CONFIG) == 0)
 		a->next++;
 	if (a->next >= a->argc)
@@ -227,15 +228,17 @@ static enum config_verdict verdict(const struct config *c, int rc, enum config_v
 static enum config_verdict check_file(struct config *c, const char *file, char *error, size_t size)
 {
 	struct config_wrong why = { 0 };
-	int rc = -ENOMEM;
+	int rc;
 
-	if ((c->file = mem_dup(file, strlen(file))) != NULL &&
-	    (rc = set_defaults(c, NULL, OF_NODE)) == 0 &&
-	    (rc = config_file_read(c, file, &why)) == 0 &&
-	    (c->pools > 0 || (rc = config_add_pool(c, NULL, FROM_TABLE, &why)) == 0)) {
-		c->name_may_lack = true;
+	c->name_may_lack = true;
+	c->file = mem_dup(file, strlen(file));
+	rc = c->file == NULL ? -ENOMEM : set_defaults(c, NULL, OF_NODE);
+	if (rc == 0)
+		rc = config_file_read(c, file, &why);
+	if (rc == 0 && c->pools == 0)
+		rc = config_add_pool(c, NULL, FROM_TABLE, &why);
+	if (rc == 0)
 		rc = config_check(c, &why);
-	}
 	if (rc == 0)
 		snprintf(error, size, "%s: good, %u pool%s", file, c->pools,
 			 c->pools == 1 ? "" : "s");

@@ -128,7 +128,7 @@ void config_say(const struct config *c, const struct config_wrong *why, char *er
 	} else if (why->option != NULL) {
 		snprintf(option, sizeof option, "%s: ", why->option->name);
 		for (char *p = option; *p != '\0'; p++)
-			*p = *p == '-' ? '_' : *p;
+			*p = config_underscored(*p);
 	}
 	snprintf(error, size, "%s%sfound %s, expected %s", place, option, why->found,
 		 why->expected);

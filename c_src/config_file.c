@@ -156,7 +156,7 @@ static void make_options(cfg_opt_t *opts, enum scope scope)
 			continue;
 		snprintf(names[i], sizeof names[i], "%s", o->name);
 		for (char *p = names[i]; *p != '\0'; p++)
-			*p = *p == '-' ? '_' : *p;
+			*p = config_underscored(*p);
 		for (int dashed = 0; dashed < (strchr(o->name, '-') != NULL ? 2 : 1); dashed++)
 			*opts++ = (cfg_opt_t){ .name = dashed ? o->name : names[i],
 					       .type = CFGT_STR,

@@ -47,12 +47,12 @@ static const struct option table[] = {
 	{ "metrics-host", "NAME,...", NULL, T_LIST, OF_NODE, RESTART, N(metrics_host), NULL, 0, 0,
 	  "names that a request may give as its Host besides addresses, localhost and this machine's" },
 	{ "admin", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(admin), NULL, 0, 0,
-	  "peers that may administer, by node name (`ops@*`); else everybody who knows the cookie" },
+	  "peers that may administer, by node name (`ops@*`); without this and admin-users: all that may "
+	  "watch" },
 	{ "watch", "PATTERN,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(watch), NULL, 0, 0,
 	  "peers that may look at status, workers, requests, events and logs; else everybody" },
 	{ "admin-users", "USER,...", NULL, T_LIST, OF_NODE, AT_ONCE, N(admin_users), NULL, 0, 0,
-	  "local users, by name or number, whose connections over loopback may administer; else every "
-	  "user's may" },
+	  "local users, by name or number, whose connections over loopback may administer, too" },
 	{ "pool", "NAME", NULL, T_TEXT, OF_POOL, RESTART, P(name), "default", 0, 0,
 	  "the name that a pool is registered under; given again it begins the options of another pool" },
 	{ "size", "N|N..M", NULL, T_RANGE, OF_POOL, AT_ONCE, P(size), "4", 1, CONFIG_SIZE_MAX,

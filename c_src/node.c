@@ -183,6 +183,10 @@ static void on_prepare(uv_prepare_t *handle)
 		n->reap_due = false;
 		node_reap(n);
 	}
+	if (n->hup_due && n->job == NULL) {
+		n->hup_due = false;
+		node_reload_hup(n);
+	}
 	if (n->drain_due) {
 		n->drain_due = false;
 		tell_pools(n, POOL_DRAIN);

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOOKED_AT 256 /* workers whose memory is read: some microseconds each, in the node's loop */
+
 /* ---- histograms ---- */
 
 static void put_histogram(struct buf *out, const char *key, const struct histogram *h)
@@ -65,7 +67,8 @@ static void put_call(const struct pool_call *call, uint64_t now, struct buf *out
 	json_close(out, '}');
 }
 
-static void put_worker(struct node_pool *p, const struct pool_worker *pw, uint64_t now,
+/* `look`: at its memory. */
+static void put_worker(struct node_pool *p, const struct pool_worker *pw, uint64_t now, bool look,
 		       struct buf *out)
 {
 	const struct node_worker *w = node_worker_find(p, pw->id);
@@ -81,7 +84,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, uint64
 	json_put_uint(out, "since_ms", (now - pw->since_us) / 1000);
 	json_put_uint(out, "age_ms", (now - pw->started_us) / 1000);
 	json_put_uint(out, "calls", pw->calls);
-	json_put_uint(out, "rss_bytes", node_rss_bytes(os_pid));
+	json_put_uint(out, "rss_bytes", look ? node_rss_bytes(os_pid) : 0);
 	json_put_uint(out, "sessions", pw->session_count);
 	json_put_word(out, "last_error", w != NULL && w->error[0] != '\0' ? w->error : NULL);
 	json_key(out, "running");
@@ -138,7 +141,7 @@ static void put_failures(struct node_pool *p, struct buf *out)
 	json_close(out, ']');
 }
 
-static void put_pool(struct node_pool *p, uint64_t now, struct buf *out)
+static void put_pool(struct node_pool *p, uint64_t now, bool look, struct buf *out)
 {
 	const struct pool_config *c = pool_config(p->pool);
 	struct pool_worker *pw = NULL;
@@ -170,7 +173,7 @@ static void put_pool(struct node_pool *p, uint64_t now, struct buf *out)
 	json_key(out, "workers");
 	json_open(out, '[');
 	while ((pw = pool_worker_after(p->pool, pw)) != NULL)
-		put_worker(p, pw, now, out);
+		put_worker(p, pw, now, look, out);
 	json_close(out, ']');
 	put_failures(p, out);
 	json_close(out, '}');
@@ -218,7 +221,10 @@ void node_metrics_put_json(struct node *n, uint64_t since, struct buf *out)
 	struct node_process process = node_process(n);
 	struct node_pool *p = NULL;
 	uint64_t now = node_now_us();
+	unsigned workers = 0;
 
+	while ((p = node_pool_next(n, p)) != NULL)
+		workers += HASH_COUNT(p->workers);
 	json_open(out, '{');
 	json_put_word(out, "node", n->options->name);
 	json_put_word(out, "version", KRAIT_VERSION);
@@ -238,7 +244,7 @@ void node_metrics_put_json(struct node *n, uint64_t since, struct buf *out)
 	json_key(out, "pools");
 	json_open(out, '[');
 	while ((p = node_pool_next(n, p)) != NULL)
-		put_pool(p, now, out);
+		put_pool(p, now, workers <= LOOKED_AT, out);
 	json_close(out, ']');
 	put_log(since, out);
 	json_close(out, '}');

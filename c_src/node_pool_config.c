@@ -65,6 +65,7 @@ void node_pool_take_options(struct node_pool *p, struct config_pool *config)
 {
 	p->config = config;
 	set_limits(config, &p->limits);
+	p->limits.worker_ids = &p->node->last_worker_id;
 	p->defaults = (struct request_defaults){
 		.timeout_ms = config->call_timeout_ms,
 		.queue_timeout_ms = config->queue_timeout_ms,

@@ -39,7 +39,11 @@ static struct pool_worker *worker_new(struct pool *p)
 
 	if (w == NULL)
 		return NULL;
+	if (p->config.worker_ids != NULL)
+		p->last_worker_id = *p->config.worker_ids;
 	w->id = ++p->last_worker_id;
+	if (p->config.worker_ids != NULL)
+		*p->config.worker_ids = w->id;
 	w->slots = p->config.slots;
 	while (at != &p->by_index &&
 	       list_entry(at, struct pool_worker, by_index)->index == w->index) {

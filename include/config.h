@@ -89,9 +89,9 @@ struct config {
 	uint64_t max_output_bytes;
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
-	uint64_t log_level;                           /* enum log_level */
-	uint64_t log_format;                          /* enum log_format */
-	char *metrics;                                /* ADDR:PORT, or NULL */
+	uint64_t log_level;  /* enum log_level */
+	uint64_t log_format; /* enum log_format */
+	char *metrics;       /* ADDR:PORT, or NULL */
 	struct config_list metrics_host;
 	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */

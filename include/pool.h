@@ -113,6 +113,9 @@ struct pool_config {
 	unsigned jitter_percent;     /* each worker has limits of its own, so much more or less */
 	unsigned slots;        /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
 	unsigned max_sessions; /* 0: none allowed */
+	uint64_t
+		*worker_ids; /* where the id of the last worker stands: pools that share it share no
+	                         id. NULL: the pool counts its own */
 	struct breaker_config breaker;
 };
 

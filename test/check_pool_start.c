@@ -14,6 +14,21 @@ START_TEST(all_workers_start_at_once)
 }
 END_TEST
 
+START_TEST(pools_that_share_their_ids_have_no_id_twice)
+{
+	uint64_t others = 40;
+
+	config.worker_ids = &others;
+	given_pool(2);
+	tick();
+	then("START 41@0, START 42@1");
+	others += 5;
+	resize(3);
+	then("START 48@2");
+	ck_assert_uint_eq(others, 48);
+}
+END_TEST
+
 START_TEST(who_comes_while_workers_start_is_served_by_the_first)
 {
 	given_pool(2);
@@ -869,6 +884,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, all_workers_start_at_once);
+	tcase_add_test(tc, pools_that_share_their_ids_have_no_id_twice);
 	tcase_add_test(tc, who_comes_while_workers_start_is_served_by_the_first);
 	tcase_add_test(tc, whatever_comes_while_workers_start_is_handled_at_once);
 	tcase_add_test(tc, a_worker_that_never_says_hello_is_given_up_once);

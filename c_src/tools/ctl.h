@@ -69,7 +69,7 @@ enum ctl_view {
 
 /* Flags of a verb. */
 #define VERB_SLOW    1u /* may take its time: no time-out unless one is asked for */
-#define VERB_OF_POOL 2u /* concerns one pool: without --pool the only one, or `default` */
+#define VERB_OF_POOL 2u /* concerns one pool: without --pool `default`, or the first */
 #define VERB_OF_NODE 4u /* concerns the whole node: no --pool */
 
 struct ctl_verb {

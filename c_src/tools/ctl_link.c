@@ -187,7 +187,8 @@ static void name_ourselves(struct link *l)
 	uint32_t random = 0;
 
 	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
-	if (strncmp(host, "127.", 4) != 0 && strcmp(host, "localhost") != 0) {
+	if (strncmp(host, "127.", 4) != 0 && strcmp(host, "localhost") != 0 &&
+	    strcmp(host, "::1") != 0) {
 		(void)!gethostname(own, sizeof own - 1);
 		host = own;
 	}

@@ -117,12 +117,12 @@ static enum ctl_status tell(const struct ctl_args *a, const uint8_t *answer)
 
 /* ---- the question ---- */
 
-/* The only pool there is, else `default`: what is said to one pool when none is named. */
+/* `default`, or the first pool where there is none of that name: as the node itself chooses one. */
 static enum ctl_status choose_pool(struct link *l, const struct ctl_args *a, char *name,
 				   size_t name_size, char *error, size_t size)
 {
 	struct buf request = { 0 };
-	const uint8_t *answer, *reason, *list, *at;
+	const uint8_t *answer, *reason, *list, *at, *first;
 	enum ctl_status status;
 	uint32_t count;
 	struct span text;
@@ -135,8 +135,12 @@ static enum ctl_status choose_pool(struct link *l, const struct ctl_args *a, cha
 	if (status != CTL_OK)
 		return status;
 	list = content(answer, &reason);
-	if (list != NULL && term_list(list, &count, &at) && count == 1 &&
-	    term_atom(at, &text, NULL) && text.len < name_size) {
+	if (list == NULL || !term_list(list, &count, &first)) /* forbidden: it may be there */
+		return CTL_OK;
+	for (at = first; count > 0; count--, at = term_skip(at))
+		if (term_is_atom(at, name))
+			return CTL_OK;
+	if (first != NULL && term_atom(first, &text, NULL) && text.len < name_size) {
 		memcpy(name, text.at, text.len);
 		name[text.len] = '\0';
 	}

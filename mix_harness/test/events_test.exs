@@ -435,6 +435,7 @@ defmodule Krait.EventsTest do
       node = start_node(size: 1, pools: %{left: %{}, right: %{}})
       left = {:left, node.name}
       right = {:right, node.name}
+      everything = Krait.Listener.start(node.name)
       assert ask(left, {:subscribe, :all}) == :ok
       for pool <- [right, left], do: assert(ask(pool, eval("print('x') or 1")) == {:ok, 1})
       assert {_, %{pool: :left}} = event(node, [:krait, :call, :stop])
@@ -447,6 +448,8 @@ defmodule Krait.EventsTest do
       assert events != []
       for {_, _, meta} <- events, do: assert(meta.pool in [:left, :right])
       assert for({[_, :call, :stop], _, meta} <- events, do: meta.pool) == []
+      assert %{events: all} = Krait.Listener.finish(everything)
+      assert all > length(events)
     end
 
     test "in the wrong words is refused; a cast is nobody's" do
@@ -518,6 +521,8 @@ defmodule Krait.EventsTest do
       assert %{logs: 1} = Krait.Listener.await(healthy, {:last, "first"})
       before = Proc.rss(node.os_pid)
 
+      # one that stays stopped would outlive a test that fails
+      on_exit(fn -> Krait.Chaos.try_signal(beam, "CONT") end)
       signal(beam, "STOP")
 
       # More than the kernel keeps for a connection, and the 4 MiB that the node does; but not all at

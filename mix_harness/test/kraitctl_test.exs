@@ -249,6 +249,33 @@ defmodule Krait.KraitctlTest do
     end
   end
 
+  test "several pools: all of them, one by its name, and the one that is meant" do
+    node = start_node(size: 1, pools: [one: [], two: [allow: ["math", "builtins"]]])
+    assert ctl!(node, ["pools"]) =~ ~r/^one .*\n^two /m
+    assert ctl!(node, ["pools", "--pool", "two"]) =~ ~r/^POOL .*\ntwo .*\n$/
+    assert length(json(node, ["workers"])) == 2
+    assert [%{"pool" => "two"}] = json(node, ["workers", "--pool", "two"])
+    assert ctl!(node, ["call", "operator", "neg", "1"]) == "-1\n"
+    assert {@error, _, err} = ctl(node, ["--pool", "two", "call", "operator", "neg", "1"])
+    assert err =~ "operator.neg may not be called here"
+    assert ctl!(node, ["pause", "--pool", "two"]) == "paused\n"
+
+    assert %{"one" => %{"state" => "running"}, "two" => %{"state" => "paused"}} =
+             json(node, ["pools"])
+
+    caller(:waits, {:two, node.name}, eval("1"))
+    eventually(json(node, ["requests", "--pool", "two"]) != [])
+    assert json(node, ["requests", "--pool", "one"]) == []
+    assert [%{"pool" => "two", "id" => id}] = json(node, ["requests"])
+    assert {@error, _, _} = ctl(node, ["cancel", "--pool", "one", "#{id}"])
+    assert ctl!(node, ["cancel", "#{id}"]) == "cancelled\n"
+    assert_receive {:waits, {:error, :cancelled}}, 5_000
+    assert ctl!(node, ["resume"]) == "resumed\n"
+    assert {:ok, 2} = py({:two, node.name}, "2", session: "s")
+    assert ctl!(node, ["end_session", ~s("s")]) == "ended\n"
+    assert ctl!(node, ["drain"]) == "drained\n"
+  end
+
   describe "the configuration" do
     test "is shown, and an option of it set" do
       node = start_node(size: 2)
@@ -266,6 +293,19 @@ defmodule Krait.KraitctlTest do
       assert err =~ ~r/^kraitctl: order: expected .*lifo.*fifo/
       assert {@error, "", err} = ctl(node, ["set", "port", "4711"])
       assert err =~ "the node must be restarted"
+    end
+
+    test "is read again, and what is wrong there is said" do
+      path = Path.join(System.tmp_dir!(), "ctl_#{System.unique_integer([:positive])}.conf")
+      on_exit(fn -> File.rm(path) end)
+      File.write!(path, "pool default {\n  size = 2\n  queue-limit = 5\n}\n")
+      node = start_node(config: path)
+      assert ctl!(node, ["reload", "config"]) == "nothing has changed\n"
+      File.write!(path, "pool default {\n  size = 2\n  queue-limit = 6\n}\n")
+      assert ctl!(node, ["reload", "config"]) == "pool default: queue_limit: 5 -> 6\n"
+      File.write!(path, "pool default {\n  queue-limit = many\n}\n")
+      assert {@error, "", err} = ctl(node, ["reload", "config"])
+      assert err =~ ~r/^kraitctl: .*#{Path.basename(path)}:2.*queue_limit/
     end
 
     test "is read again only where there is a file" do

@@ -56,6 +56,21 @@ defmodule Krait.PoolsFaceTest do
     assert :ok = Krait.await_ready({:krait, node.name})
   end
 
+  test "a worker's id is that of one worker of the node, whatever its pool" do
+    node = start_node(size: 2, pools: [one: [], two: []])
+    all = {:krait, node.name}
+    assert :ok = Krait.await_ready(all)
+    {:ok, workers} = Krait.workers(all)
+    ids = Enum.map(workers, & &1.id)
+    assert length(Enum.uniq(ids)) == 4
+
+    {:ok, [mine | _]} = Krait.workers({:two, node.name})
+    assert :ok = Krait.kill(all, mine.id)
+    {:ok, now} = Krait.workers(all)
+    serving = for w <- now, w.state == :idle, w.id in ids, do: w.id
+    assert Enum.sort([mine.id | serving]) == Enum.sort(ids)
+  end
+
   test "one of several pools can be left out of a cluster, or be one of its own" do
     node = start_node(size: 1, pools: [default: [], numbers: [allow: ["math"]]])
 

@@ -28,11 +28,11 @@ defmodule Krait.StatusPageTest do
   defp text(browser, selector),
     do: Browser.eval(browser, "document.querySelector(#{inspect(selector)}).innerText")
 
+  # Waits until the page says so, where it can be seen.
   defp await_text(browser, selector, text) do
-    Browser.await(
-      browser,
-      "document.querySelector(#{inspect(selector)}).innerText.includes(#{inspect(text)})"
-    )
+    Browser.await(browser, """
+    [document.querySelector(#{inspect(selector)})].every(e => e.checkVisibility() && e.innerText.includes(#{inspect(text)}))
+    """)
   end
 
   defp await_no_complaint(browser), do: assert(Browser.complaints(browser) == [])
@@ -63,6 +63,9 @@ defmodule Krait.StatusPageTest do
 
     {:error, _} =
       py(node, "print('x' * 500) or undefined_with_a_long_name_#{String.duplicate("x", 200)}")
+
+    caller(:busy, node, {:call, "multiprocessing.connection", "time.sleep", [30]})
+    await_running(node, 1)
 
     for width <- [320, 390, 768, 1280, 1920] do
       Browser.window(browser, width, 800, mobile: width < 500)
@@ -206,6 +209,8 @@ defmodule Krait.StatusPageTest do
     stop_supervised!(name)
     await_text(browser, "#state", "no answer")
 
+    await_text(browser, "#gone", "(no connection)")
+
     assert text(browser, "#gone") =~
              ~r/^The node has not answered since \d\d:\d\d:\d\d \(no connection\)/
 
@@ -267,7 +272,8 @@ defmodule Krait.StatusPageTest do
     Browser.press(browser, "Enter")
     Browser.press(browser, "Tab")
     assert focus.() =~ "tile"
-    assert Browser.eval(browser, "getComputedStyle(document.activeElement).outlineWidth") == "3px"
+    outline = "(s => s.outlineStyle + s.outlineWidth)(getComputedStyle(document.activeElement))"
+    assert Browser.eval(browser, outline) == "solid3px"
     Browser.press(browser, "Enter")
     Browser.await(browser, "!document.querySelector('.detail').hidden")
     assert text(browser, ".detail") =~ ~r/Worker\s+0.*state\s+idle for/s

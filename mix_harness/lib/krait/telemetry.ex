@@ -135,6 +135,8 @@ defmodule Krait.Telemetry do
       retry: options.retry,
       # By address: {:asked, request id} | {:up, monitor} | {:away, timer}
       peers: Map.new(addresses, &{&1, nil}),
+      # By address: why the last try failed, which is logged once.
+      refused: %{},
       execute: executor()
     }
 
@@ -207,6 +209,7 @@ defmodule Krait.Telemetry do
 
   defp up(state, address, monitor) do
     state = put_in(state.peers[address], {:up, monitor})
+    state = %{state | refused: Map.delete(state.refused, address)}
     said(state, address, :up, %{})
   end
 
@@ -217,8 +220,9 @@ defmodule Krait.Telemetry do
   # It has not been there, or does not want us.
   defp away(state, address, monitor, reason) do
     Process.demonitor(monitor, [:flush])
-    unless reason == :noconnection, do: Logger.warning(refused(address, reason))
-    later(state, address)
+    quiet? = reason == :noconnection or state.refused[address] == reason
+    unless quiet?, do: Logger.warning(refused(address, reason))
+    later(put_in(state.refused[address], reason), address)
   end
 
   defp refused(address, reason) do
