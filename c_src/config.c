@@ -94,6 +94,7 @@ static int next_option(struct args *a, const struct option **o, const char **val
 	const char *arg, *equals;
 
 	*o = NULL;
+	*value = "";
 	while (a->next < a->argc && strcmp(a->argv[a->next], PRINT_CONFIG) == 0)
 		a->next++;
 	if (a->next >= a->argc)
@@ -202,7 +203,7 @@ static enum config_verdict asks_for_text(struct config *c, int argc, char *const
 {
 	enum config_verdict wanted = CONFIG_RUN;
 
-	if (argc == 3 && strcmp(argv[1], "check") == 0)
+	if (argc == 3 && strcmp(argv[1], "check") == 0 && argv[2][0] != '-')
 		return CONFIG_CHECK;
 	for (int i = 1; i < argc; i++) {
 		if ((c->help = config_help_of(argv[i])) != NULL)
@@ -227,15 +228,17 @@ static enum config_verdict verdict(const struct config *c, int rc, enum config_v
 static enum config_verdict check_file(struct config *c, const char *file, char *error, size_t size)
 {
 	struct config_wrong why = { 0 };
-	int rc = -ENOMEM;
+	int rc;
 
-	if ((c->file = mem_dup(file, strlen(file))) != NULL &&
-	    (rc = set_defaults(c, NULL, OF_NODE)) == 0 &&
-	    (rc = config_file_read(c, file, &why)) == 0 &&
-	    (c->pools > 0 || (rc = config_add_pool(c, NULL, FROM_TABLE, &why)) == 0)) {
-		c->name_may_lack = true;
+	c->name_may_lack = true;
+	c->file = mem_dup(file, strlen(file));
+	rc = c->file == NULL ? -ENOMEM : set_defaults(c, NULL, OF_NODE);
+	if (rc == 0)
+		rc = config_file_read(c, file, &why);
+	if (rc == 0 && c->pools == 0)
+		rc = config_add_pool(c, NULL, FROM_TABLE, &why);
+	if (rc == 0)
 		rc = config_check(c, &why);
-	}
 	if (rc == 0)
 		snprintf(error, size, "%s: good, %u pool%s", file, c->pools,
 			 c->pools == 1 ? "" : "s");
@@ -256,8 +259,12 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 		return check_file(c, argv[2], error, error_size);
 	if (wanted != CONFIG_RUN && wanted != CONFIG_PRINT)
 		return wanted;
-	if ((rc = set_defaults(c, NULL, OF_NODE)) == 0 && (rc = read_file(c, args, &why)) == 0 &&
-	    (rc = make_pools(c, args, &why)) == 0 && (rc = set_options(c, args, &why)) == 0)
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		rc = config_wrong_as(&why, NULL, argc == 2 ? "no file" : "more than a file",
+				     "krait check FILE");
+	else if ((rc = set_defaults(c, NULL, OF_NODE)) == 0 &&
+		 (rc = read_file(c, args, &why)) == 0 && (rc = make_pools(c, args, &why)) == 0 &&
+		 (rc = set_options(c, args, &why)) == 0)
 		rc = config_check(c, &why);
 	return verdict(c, rc, wanted, &why, error, error_size);
 }

@@ -54,8 +54,8 @@ void config_put_option(struct buf *out, const struct option *o)
 	char name[64];
 	size_t len = 0;
 
-	for (; o->name[len] != '\0' && len < sizeof name; len++)
-		name[len] = o->name[len] == '-' ? '_' : o->name[len];
+	for (; len < sizeof name && o->name[len] != '\0'; len++)
+		name[len] = config_underscored(o->name[len]);
 	term_put_atom_n(out, name, len);
 }
 

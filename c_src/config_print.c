@@ -82,7 +82,7 @@ void config_put_value(struct buf *out, const struct option *o, const void *field
 void config_put_name(struct buf *out, const struct option *o)
 {
 	for (const char *p = o->name; *p != '\0'; p++)
-		buf_put_u8(out, (uint8_t)(*p == '-' ? '_' : *p));
+		buf_put_u8(out, (uint8_t)config_underscored(*p));
 }
 
 static void put_options(struct buf *out, struct config *c, struct config_pool *pool,

@@ -232,11 +232,13 @@ static void set_of_pool(struct node_pool *p, const struct origin *o, const struc
 	struct reply_to to = reply_to_origin(o);
 	char expected[256] = "";
 	struct buf made = { 0 };
-	int rc = -ENOMEM;
+	int rc = trial == NULL
+			 ? -ENOMEM
+			 : config_set_term(new, option, req->value, expected, sizeof expected);
 
-	if (trial == NULL ||
-	    (rc = config_set_term(new, option, req->value, expected, sizeof expected)) != 0 ||
-	    (rc = fits(p, trial, expected, sizeof expected)) != 0) {
+	if (rc == 0)
+		rc = fits(p, trial, expected, sizeof expected);
+	if (rc != 0) {
 		refuse_rc(o, req->option, rc, expected);
 		config_pool_free(trial);
 		return;

@@ -57,11 +57,17 @@ static void on_fs_ready(void *arg, int os_pid, const char *versions)
 	node_reloaded(p, true);
 }
 
+/* `text` is a traceback; its last line says what is wrong. The lines in front are those of its stderr. */
 static void on_fs_failed(void *arg, const char *text, size_t len)
 {
 	struct node_forkserver *f = arg;
+	size_t end = len, at;
 
-	log_line(LOG_ERROR, f->object, "the preload failed; its last words are below");
+	while (end > 0 && text[end - 1] == '\n')
+		end--;
+	for (at = end; at > 0 && text[at - 1] != '\n'; at--)
+		;
+	log_line(LOG_ERROR, f->object, "the preload failed: %.*s", (int)(end - at), text + at);
 	node_pool_keep_detail(f->pool, text, len);
 	f->told_why = true;
 }
@@ -174,7 +180,8 @@ static void on_fs_down(void *arg, int status, int signal)
 	struct node_pool *p = f->pool;
 	struct forkserver *io = f->io;
 	bool reloading = f == p->fresh;
-	bool expected = p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
+	bool expected =
+		p->stopped || p->node->stage >= NODE_STOPPING || (is_retired(f) && f->workers == 0);
 
 	log_line(expected ? LOG_DEBUG : LOG_WARNING, f->object, "ended (status %d, signal %d)",
 		 status, signal);
@@ -257,8 +264,10 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	char cgroup[PATH_MAX];
 	int rc = 0;
 
-	if (p->current == NULL) /* one that a reload has begun is as good as another */
-		p->current = p->fresh != NULL ? p->fresh : start(p, p->config, &rc);
+	if (p->current == NULL) /* one that a reload has begun is as good as another, if it is told the same */
+		p->current = p->fresh != NULL && p->fresh->next == NULL
+				     ? p->fresh
+				     : start(p, p->config, &rc);
 	if (rc == 0)
 		rc = node_cgroup_make(w, cgroup);
 	if (rc != 0) {

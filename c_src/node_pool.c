@@ -99,13 +99,16 @@ static void start_worker(struct node_pool *p, uint64_t id)
 	node_worker_start(p, id, index);
 }
 
-/* It hangs. Before it is forked there is nobody who could say where. */
+/* It hangs. Before it is forked there is nobody who could say where. One that was stopped hears SIGABRT when
+ * it goes on, before anything else. */
 static void let_it_say_where(struct node_worker *w)
 {
-	if (w != NULL && w->os_pid == 0)
+	if (w != NULL && w->os_pid == 0) {
 		node_worker_signal(w, SIGKILL, true);
-	else
-		node_worker_signal(w, SIGABRT, false);
+		return;
+	}
+	node_worker_signal(w, SIGABRT, false);
+	node_worker_signal(w, SIGCONT, false);
 }
 
 /* A worker is told to go: what for, if that was not its own doing. */
@@ -120,6 +123,8 @@ static void tell_why(const struct node_pool *p, struct node_worker *w, const str
 		w->killed_for = pool_why_name(a->why);
 	if (a->why == WHY_UNRESPONSIVE)
 		log_line(LOG_WARNING, w->object, "does not answer: killed and replaced");
+	else if (a->why == WHY_TIMEOUT)
+		log_line(LOG_WARNING, w->object, "its call ran out of time: killed and replaced");
 	else if (a->why >= WHY_RECYCLE && a->why <= WHY_SURPLUS)
 		log_line(LOG_INFO, w->object, "leaves after %llu calls: %s",
 			 (unsigned long long)pool_worker(p->pool, w->id)->calls,

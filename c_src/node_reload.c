@@ -23,11 +23,11 @@
 
 struct node_job {
 	struct node *node;
-	struct list waiting;    /* the request that asked for it, while its caller waits */
-	struct config fresh;    /* what is to be; its pools are taken out as they come into force */
-	bool one;               /* it has one pool only, and says nothing of others */
-	bool everything;        /* all workers are replaced, and the answer is `ok` */
-	bool again;             /* SIGHUP came meanwhile */
+	struct list waiting; /* the request that asked for it, while its caller waits */
+	struct config fresh; /* what is to be; its pools are taken out as they come into force */
+	bool one;            /* it has one pool only, and says nothing of others */
+	bool everything;     /* all workers are replaced, and the answer is `ok` */
+
 	struct buf answer;      /* a term */
 	struct buf failure;     /* a Reason; empty: none */
 	unsigned changes;       /* in the answer */
@@ -53,8 +53,6 @@ static void job_free(struct node_job *job)
 static void finish(struct node_job *job)
 {
 	struct node *n = job->node;
-	bool again = job->again && n->stage < NODE_DRAINING;
-
 	n->job = NULL;
 	if (n->stage == NODE_RUNNING && (!job->one || job->everything))
 		node_notify_ready(n);
@@ -72,8 +70,6 @@ static void finish(struct node_job *job)
 		node_request_free(r);
 	}
 	job_free(job);
-	if (again)
-		node_reload_hup(n);
 }
 
 /* Nothing has changed. */
@@ -362,7 +358,7 @@ void node_reload_hup(struct node *n)
 	if (n->stage != NODE_RUNNING)
 		return;
 	if (n->job != NULL) {
-		n->job->again = true;
+		n->hup_due = true; /* when that is done */
 		return;
 	}
 	log_line(LOG_INFO, "config", "reloading, told by SIGHUP");

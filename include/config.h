@@ -73,6 +73,7 @@ struct config_pool {
 		cpu_max;   /* of a worker's cgroup: bytes, percent of one core; 0: none */
 	uint64_t log_rate; /* lines per second that a worker may print */
 	uint8_t source[CONFIG_OPTIONS_MAX]; /* enum config_source, by row */
+	unsigned line[CONFIG_OPTIONS_MAX];  /* of the file, by row; 0: not from there */
 };
 
 /* What the node is told. */
@@ -89,14 +90,15 @@ struct config {
 	uint64_t max_output_bytes;
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
-	uint64_t log_level;                           /* enum log_level */
-	uint64_t log_format;                          /* enum log_format */
-	char *metrics;                                /* ADDR:PORT, or NULL */
+	uint64_t log_level;  /* enum log_level */
+	uint64_t log_format; /* enum log_format */
+	char *metrics;       /* ADDR:PORT, or NULL */
 	struct config_list metrics_host;
 	struct config_list admin, watch, admin_users; /* patterns of peers' names; local users */
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
 	unsigned pools;
 	uint8_t source[CONFIG_OPTIONS_MAX]; /* of the node's, as above */
+	unsigned line[CONFIG_OPTIONS_MAX];  /* likewise */
 	bool name_may_lack;                 /* the file is looked at by itself */
 	int argc;                           /* what it was read from; not owned */
 	char *const *argv;

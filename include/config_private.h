@@ -52,6 +52,14 @@ struct option {
 /* The rows of the table, one by one; NULL after the last. */
 const struct option *config_option(size_t index);
 
+/* A letter of a name as files and terms write it. */
+static inline char config_underscored(char c)
+{
+	if (c == '-')
+		return '_';
+	return c;
+}
+
 size_t config_index(const struct option *o);
 const struct option *config_pool_name(void);  /* the row `pool` */
 bool config_in_files(const struct option *o); /* it has a place in a section of krait.conf */
@@ -75,12 +83,13 @@ int config_wrong(struct config_wrong *why, const struct option *o, const char *f
 		 const char *expected);
 int config_wrong_as(struct config_wrong *why, const struct option *o, const char *found,
 		    const char *expected);
-int config_wrong_twice(struct config_wrong *why, const char *pool);
+int config_wrong_twice(struct config_wrong *why, const char *name);
 void config_say(const struct config *c, const struct config_wrong *why, char *error, size_t size);
 
 /* Where the option's value is kept, in the node's part or in that pool's, and where it comes from. */
 void *config_field(struct config *c, struct config_pool *pool, const struct option *o);
 uint8_t *config_source(struct config *c, struct config_pool *pool, const struct option *o);
+unsigned *config_line(struct config *c, struct config_pool *pool, const struct option *o);
 
 /* Sets an option to what the text says. A list is added to if it comes from the same source, and else
  * replaced. 0, -ENOMEM, or -EINVAL with `why` set. */

@@ -19,8 +19,8 @@ struct node_stream {
 	size_t item_bytes;            /* how long items are of late */
 	struct list stalled; /* in the owner's books: the worker gets no more until they are read */
 	struct stream_sums sums;
-	bool paused;         /* the worker is not read meanwhile */
-	bool begun;          /* its first item is due */
+	bool paused; /* the worker is not read meanwhile */
+	bool begun;  /* its first item is due */
 	bool closing;
 	enum stream_end {
 		STREAM_END_WORKER,  /* it ends with what its worker says, or with the outcome */

@@ -521,6 +521,7 @@ defmodule Krait.EventsTest do
       assert %{logs: 1} = Krait.Listener.await(healthy, {:last, "first"})
       before = Proc.rss(node.os_pid)
 
+      # one that stays stopped would outlive a test that fails
       on_exit(fn -> Krait.Chaos.try_signal(beam, "CONT") end)
       signal(beam, "STOP")
 

@@ -11,6 +11,7 @@ defmodule Krait.HealthTest do
       [sick, well] = os_pids(node)
       signal(sick, "STOP")
       assert_receive {:krait_line, _, :warning, _, "does not answer: killed and replaced"}, 10_000
+      assert_receive {:krait_line, _, _, _, "stderr: Fatal Python error: Aborted"}, 10_000
       eventually(pool_status(node).ready == 2)
       assert well in os_pids(node)
       refute sick in os_pids(node)
@@ -58,20 +59,39 @@ defmodule Krait.HealthTest do
                {:error, {:timeout, :call}}
 
       await_rest(node)
+      timed_out = {:warning, "worker default/1", "its call ran out of time: killed and replaced"}
       eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "exited: signal sigabrt" end))
+
+      assert Enum.any?(lines(node), fn {l, o, t} ->
+               {l, hd(String.split(o, " pid")), t} == timed_out
+             end)
+
       said = for {_, "worker default/1" <> _, text} <- lines(node), do: text
       assert Enum.any?(said, &(&1 =~ "Fatal Python error: Aborted"))
       assert Enum.any?(said, &(&1 =~ ~r/File ".*krait_faults.py", line \d+ in hang/))
       assert totals(node).left.timeout == 1
     end
 
-    test "is killed when it cannot say that" do
-      node = start_node(size: 1)
+    test "says where when it was stopped, too" do
+      node = start_node(size: 1, lines: true)
       [os_pid] = os_pids(node)
 
       assert ask(node, {:call, :krait_faults, :stop_self, [], timeout: 300}) ==
                {:error, {:timeout, :call}}
 
+      eventually(not Proc.alive?(os_pid))
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ ~r/File .* in stop_self/ end))
+      assert py(node, "1") == {:ok, 1}
+    end
+
+    test "is killed when it cannot say that" do
+      node = start_node(size: 1)
+      [os_pid] = os_pids(node)
+
+      deaf =
+        "[__import__('faulthandler').disable(), __import__('signal').signal(6, 1), #{sleep(60)}]"
+
+      assert py(node, deaf, timeout: 300) == {:error, {:timeout, :call}}
       eventually(not Proc.alive?(os_pid))
       assert py(node, "1") == {:ok, 1}
     end

@@ -1,0 +1,247 @@
+/* node_clients.h - the tables of what clients are to the node: peers, monitors, requests, and what
+ * they hold. See node_private.h. */
+#ifndef KRAIT_NODE_CLIENTS_H
+#define KRAIT_NODE_CLIENTS_H
+
+#include "mem.h"
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(ptr, size) mem_free(ptr)
+#define HASH_NONFATAL_OOM      1
+#include <uthash.h>
+
+#include "config.h"
+#include "epmd.h"
+#include "event.h"
+#include "forkserver.h"
+#include "guard.h"
+#include "list.h"
+#include "metrics.h"
+#include "log.h"
+#include "log_rate.h"
+#include "node.h"
+#include "peer.h"
+#include "pool.h"
+#include "request.h"
+#include "term.h"
+#include "transcode.h"
+#include "worker.h"
+
+#include <signal.h>
+#include <uv.h>
+
+#define NODE_PID_ID     1u    /* the node's own pid, the sender of answers and monitors */
+#define NODE_FIRST_ID   1000u /* of requests, leases, workers, watches: one counter, never reused */
+#define MONITORS_MAX    (1u << 20) /* of one peer on us */
+#define SMALL_FRAME     1024       /* frames up to here live in their request */
+#define DETAIL_MAX      4096       /* bytes of the cause of a failed start */
+#define SUBSCRIBERS_MAX 256
+
+/* How requests were answered, beyond the pool's own outcomes; the keys in status' totals. */
+enum answer_kind {
+	ANSWER_OK,
+	ANSWER_PYTHON,
+	ANSWER_NO_FUNCTION,
+	ANSWER_NOT_ALLOWED,
+	ANSWER_UNENCODABLE,
+	ANSWER_TOO_LARGE,
+	ANSWER_TOO_DEEP,
+	ANSWER_BAD_REQUEST, /* bad_request, bad_option, unknown_request, invalid_checkout_type */
+	ANSWER_NOT_OWNER,
+	ANSWER_TIMEOUT_QUEUE,
+	ANSWER_TIMEOUT_CALL,
+	ANSWER_OVERLOADED,
+	ANSWER_WORKER_EXIT,
+	ANSWER_CIRCUIT_OPEN,
+	ANSWER_LEASE_CLOSED,
+	ANSWER_DRAINING,
+	ANSWER_SESSION_LOST,
+	ANSWER_SESSION_BUSY,
+	ANSWER_NO_SESSION,
+	ANSWER_DEADLOCK,
+	ANSWER_CANCELLED,
+	ANSWER_KINDS
+};
+
+/* A pid of a peer, without its node's name (which is the peer's). */
+struct local_pid {
+	uint32_t id, serial, creation;
+};
+
+/* What the node keeps about one peer. */
+struct books {
+	struct node *node;
+	struct peer *peer;
+	uint64_t id;
+	bool up, forgotten;
+	bool dialled;                                         /* we opened the connection */
+	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
+	uint32_t uid;                                         /* KNOWN */
+	uint64_t up_us;
+	bool dirty; /* in node->dirty: output to flush before the loop blocks */
+	struct list link, dirty_link;
+	struct monitor *monitors; /* theirs on us, by reference */
+	struct list requests;     /* struct node_request, by_peer: callers that live there */
+	struct list holdings;     /* struct node_holding, by_peer: owners that live there */
+	struct list links;        /* struct node_link, by_peer */
+	struct list watches;      /* struct watch, by_peer: ours on pids there */
+	struct list stalled;      /* struct node_stream: they wait until this peer has read */
+	struct list callbacks;    /* struct callback, by_peer: sent there */
+	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
+	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
+	bool leader_asked, leader_known;
+	struct node_lane *lanes; /* by pid */
+};
+
+/* A monitor that a process of a peer holds on a name or a lease of ours. */
+struct monitor {
+	UT_hash_handle hh;
+	struct books *books;
+	struct local_pid watcher;
+	struct node_holding *holding; /* what is monitored; NULL: a name */
+	struct node_pool *pool;       /* of that name */
+	struct list by_holding;
+	struct node_request *request;  /* whose tag carries the same reference */
+	struct node_holding *granting; /* answered with this one, not yet known to be heard */
+	uint32_t ref_len;
+	uint8_t ref[];
+};
+
+/* A monitor of ours on a process of a peer. */
+enum watch_kind {
+	WATCH_CALLER,
+	WATCH_OWNER,
+	WATCH_HEIR,
+	WATCH_SESSION,
+	WATCH_SUBSCRIBER,
+	WATCH_LANE
+};
+struct watch {
+	UT_hash_handle hh; /* by id, in node->watches */
+	uint64_t id;
+	enum watch_kind kind;
+	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
+	 * subscriber (SUBSCRIBER), node_lane (LANE) */
+	void *object;
+	struct books *books;
+	struct list by_peer;
+	struct local_pid pid;
+	uint64_t from; /* the id of our pid that monitors */
+};
+
+/* A process of a peer that asks for many. */
+struct lane_call;
+struct node_lane {
+	UT_hash_handle hh; /* by pid, in books.lanes */
+	struct books *books;
+	struct local_pid pid;
+	struct watch *watch;
+	struct lane_call *calls; /* by Id */
+	struct buf answers;      /* {Id, Answer}, not yet sent */
+	uint32_t count;          /* of them */
+	struct list dirty_link;  /* in node.dirty_lanes */
+};
+
+/* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
+struct frame_marks {
+	bool has_deadline;        /* its last four bytes */
+	uint32_t token_at;        /* eight bytes: the session's token */
+	uint32_t key_at, key_len; /* the session's id */
+};
+
+/* How a request is answered. */
+enum reply_form {
+	REPLY_GEN, /* {Tag, Reply}, as a gen_server */
+	REPLY_RPC, /* by the end of the process that a spawn request asked for: node_rpc.c */
+	REPLY_REX, /* {Tag, Result} without `ok`, or {Tag, {badrpc, ...}}: node_rex.c */
+};
+
+/* One request of a caller. */
+struct node_session;
+struct node_stream;
+struct node_request {
+	struct pool_request pool;
+	struct node_pool *owner_pool;
+	enum request_verb verb;
+	struct books *books; /* NULL: the peer is gone, nobody is answered */
+	struct list by_peer;
+	struct list waiting; /* AWAIT_READY, DRAIN, RELOAD: in node_pool.waiting, drains, reloads */
+	struct local_pid caller;
+	struct monitor *monitor;
+	struct watch *watch;
+	struct node_lease *lease;   /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+	struct node_stream *stream; /* STREAM: what will be opened */
+	struct node_session
+		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
+	enum reply_form form;
+	enum answer_kind answer;     /* what it was answered with, if it was */
+	bool in_lane;                /* it came in one */
+	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
+	struct node_rpc *rpc;        /* REPLY_RPC: the process that runs it */
+	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
+	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
+	uint64_t sent_us; /* PING_WORKER */
+	uint8_t *frame;   /* heap, or inside data[] */
+	uint32_t frame_len;
+	struct frame_marks marks;
+	bool cast, frame_on_heap, strings_utf8;
+	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
+	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
+	 * one after the other, are the function), the tag of progress, the session's id; then its key,
+	 * which pool.session_key points at */
+	uint16_t module_len, progress_len, session_len;
+	uint32_t function_len, trace_at; /* trace_at: where the trace context is, of */
+	uint16_t trace_len;
+	uint8_t data[];
+};
+
+/* Somebody who waits for a connection; lives in his own record. */
+struct connect_waiter {
+	struct list link; /* list_init() it; list_remove(): nobody waits any more */
+	void (*done)(struct connect_waiter *w, struct books *b); /* b NULL: there is no way */
+};
+
+/* Something that a client holds by a pid of ours: a process as the BEAM sees it. */
+enum holding_kind { HOLDING_LEASE, HOLDING_STREAM, HOLDING_RPC, HOLDING_CALLBACK };
+struct node_holding {
+	UT_hash_handle hh; /* by id, in node->holdings, while it can be found by its pid */
+	uint64_t id;       /* in its pid; of a lease its pool.id, of a stream its request's */
+	enum holding_kind kind;
+	struct node *node;
+	struct books *books; /* of the owner; NULL: its peer is gone */
+	struct list by_peer;
+	struct local_pid owner;
+	struct watch *watch;
+	struct list monitors;  /* struct monitor, by_holding */
+	struct list links;     /* struct node_link, by_holding */
+	struct monitor *grant; /* the caller's monitor until it is known to have heard the answer */
+	uint64_t probe_id;     /* the unlink id whose ack tells that; 0: known */
+	struct buf reason;     /* why it ends, an encoded term; empty: for a reason of its own */
+};
+
+struct node_lease {
+	struct pool_lease pool;
+	struct node_holding h;
+	struct node_pool *owner_pool;
+	uint64_t granted_us;
+	struct node_request *giving; /* give_away under way */
+	struct watch *heir;
+	uint64_t heir_probe_id;
+	struct local_pid heir_pid;
+	struct connect_waiter heir_waiter; /* its node is being connected to */
+};
+
+/* The process that a spawn request asked for, while its call lives. */
+struct node_rpc {
+	struct node_holding h; /* owned by nobody: whoever waits monitors it or is linked to it */
+	struct node_request *request;
+	bool cast; /* erpc:execute_cast/3 */
+};
+
+struct node_link {
+	struct list by_holding, by_peer;
+	struct node_holding *holding;
+	struct books *books;
+	struct local_pid pid;
+};
+
+#endif
