@@ -173,16 +173,7 @@ void peer_set_data(struct peer *p, void *data)
 	p->books = data;
 }
 
-/* Nobody knocks here, and nobody is dialled. */
-struct peer *peer_accept(uv_loop_t *loop, uv_stream_t *listener, uint64_t id,
-			 const struct peer_options *peer_options,
-			 const struct peer_callbacks *callbacks, void *arg, int *error)
-{
-	(void)loop, (void)listener, (void)id, (void)peer_options, (void)callbacks, (void)arg;
-	*error = -ENOMEM;
-	return NULL;
-}
-
+/* Nobody is dialled here. */
 struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const char *name,
 			  uint64_t id, const struct peer_options *peer_options,
 			  const struct peer_callbacks *callbacks, void *arg, int *error)
