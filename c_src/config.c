@@ -203,7 +203,7 @@ static enum config_verdict asks_for_text(struct config *c, int argc, char *const
 {
 	enum config_verdict wanted = CONFIG_RUN;
 
-	if (argc == 3 && strcmp(argv[1], "check") == 0)
+	if (argc == 3 && strcmp(argv[1], "check") == 0 && argv[2][0] != '-')
 		return CONFIG_CHECK;
 	for (int i = 1; i < argc; i++) {
 		if ((c->help = config_help_of(argv[i])) != NULL)
@@ -259,8 +259,12 @@ enum config_verdict config_parse(struct config *c, int argc, char *const *argv, 
 		return check_file(c, argv[2], error, error_size);
 	if (wanted != CONFIG_RUN && wanted != CONFIG_PRINT)
 		return wanted;
-	if ((rc = set_defaults(c, NULL, OF_NODE)) == 0 && (rc = read_file(c, args, &why)) == 0 &&
-	    (rc = make_pools(c, args, &why)) == 0 && (rc = set_options(c, args, &why)) == 0)
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		rc = config_wrong_as(&why, NULL, argc == 2 ? "no file" : "more than a file",
+				     "krait check FILE");
+	else if ((rc = set_defaults(c, NULL, OF_NODE)) == 0 &&
+		 (rc = read_file(c, args, &why)) == 0 && (rc = make_pools(c, args, &why)) == 0 &&
+		 (rc = set_options(c, args, &why)) == 0)
 		rc = config_check(c, &why);
 	return verdict(c, rc, wanted, &why, error, error_size);
 }

@@ -100,8 +100,10 @@ int config_check(struct config *c, struct config_wrong *why)
 		pool = c->pool[i];
 		rc = check_pool(c, i, why);
 	}
-	if (rc != 0 && why->option != NULL)
-		why->in_file = *config_source(c, pool, why->option) == FROM_FILE;
+	if (rc != 0 && why->option != NULL && *config_source(c, pool, why->option) == FROM_FILE) {
+		why->in_file = true;
+		why->line = *config_line(c, pool, why->option);
+	}
 	return rc;
 }
 

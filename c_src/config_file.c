@@ -47,10 +47,13 @@ static struct config_pool *pool_of(cfg_t *section)
 	if (pool != NULL)
 		return pool;
 	rc = config_add_pool(reading->c, title, FROM_FILE, reading->why);
-	if (rc == 0)
-		return reading->c->pool[reading->c->pools - 1];
-	fault(section, rc);
-	return NULL;
+	if (rc != 0) {
+		fault(section, rc);
+		return NULL;
+	}
+	pool = reading->c->pool[reading->c->pools - 1];
+	*config_line(reading->c, pool, config_pool_name()) = (unsigned)section->line;
+	return pool;
 }
 
 /* A value of an option, or one item of a list. */
@@ -71,6 +74,7 @@ static int on_value(cfg_t *section, cfg_opt_t *opt, const char *value, void *res
 		rc = config_wrong_as(reading->why, o, "again", "one value of it in a section");
 	else
 		rc = config_set(reading->c, pool, o, value, FROM_FILE, reading->why);
+	*config_line(reading->c, pool, o) = (unsigned)section->line;
 	*(const char **)result = value;
 	return rc == 0 ? 0 : fault(section, rc);
 }
@@ -230,7 +234,8 @@ static char *load(const char *file, size_t *len, struct config_wrong *why)
 	if (fd < 0 || fstat(fd, &st) != 0)
 		config_wrong_as(why, NULL, strerror(errno), "a file that can be read");
 	else if (!S_ISREG(st.st_mode))
-		config_wrong_as(why, NULL, "something else", "a regular file");
+		config_wrong_as(why, NULL, S_ISDIR(st.st_mode) ? "a directory" : "something else",
+				"a regular file");
 	else if (st.st_size > CONFIG_FILE_MAX)
 		config_wrong_as(why, NULL, "a longer file", "at most 1 MiB");
 	else

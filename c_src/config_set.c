@@ -23,6 +23,13 @@ uint8_t *config_source(struct config *c, struct config_pool *pool, const struct 
 	return o->scope == OF_NODE ? &c->source[index] : &pool->source[index];
 }
 
+unsigned *config_line(struct config *c, struct config_pool *pool, const struct option *o)
+{
+	size_t index = config_index(o);
+
+	return o->scope == OF_NODE ? &c->line[index] : &pool->line[index];
+}
+
 static bool is_pool_option(const struct option *o, size_t at)
 {
 	return o->scope == OF_POOL && o->at == at;

@@ -108,7 +108,7 @@ void node_pool_leave(struct node_pool *p)
 	struct config *c = n->options->config;
 	unsigned i = 0;
 
-	log_line(LOG_INFO, "pool", "%s: leaving", p->config->name);
+	log_line(LOG_INFO, p->object, "leaving");
 	while (c->pool[i] != p->config)
 		i++;
 	memmove(&c->pool[i], &c->pool[i + 1], (--c->pools - i) * sizeof c->pool[0]);
@@ -134,7 +134,7 @@ static void on_closed(uv_handle_t *handle)
 
 	if (--p->open_handles > 0)
 		return;
-	log_line(LOG_INFO, "pool", "%s: gone", p->config->name);
+	log_line(LOG_INFO, p->object, "gone");
 	node_pool_free(p);
 }
 

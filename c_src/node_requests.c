@@ -211,9 +211,9 @@ static void cancel(struct node *n, struct node_pool *p, const struct origin *o, 
 		buf_free(&reason);
 		return;
 	}
-	log_line(LOG_INFO, "pool", "%s: request %llu (%s, %s) cancelled, told by %s",
-		 r->owner_pool->config->name, (unsigned long long)id, request_verb_name(r->verb),
-		 state_of(r), peer_label(o->books->peer));
+	log_line(LOG_INFO, r->owner_pool->object, "request %llu (%s, %s) cancelled, told by %s",
+		 (unsigned long long)id, request_verb_name(r->verb), state_of(r),
+		 peer_label(o->books->peer));
 	if (r->pool.state != REQUEST_NEW) {
 		node_pool_event(r->owner_pool,
 				&(struct pool_event){ .type = POOL_CANCEL, .request = &r->pool });

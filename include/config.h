@@ -73,6 +73,7 @@ struct config_pool {
 		cpu_max;   /* of a worker's cgroup: bytes, percent of one core; 0: none */
 	uint64_t log_rate; /* lines per second that a worker may print */
 	uint8_t source[CONFIG_OPTIONS_MAX]; /* enum config_source, by row */
+	unsigned line[CONFIG_OPTIONS_MAX];  /* of the file, by row; 0: not from there */
 };
 
 /* What the node is told. */
@@ -97,6 +98,7 @@ struct config {
 	struct config_pool *pool[CONFIG_POOLS_MAX];   /* at least one; owned */
 	unsigned pools;
 	uint8_t source[CONFIG_OPTIONS_MAX]; /* of the node's, as above */
+	unsigned line[CONFIG_OPTIONS_MAX];  /* likewise */
 	bool name_may_lack;                 /* the file is looked at by itself */
 	int argc;                           /* what it was read from; not owned */
 	char *const *argv;

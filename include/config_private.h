@@ -89,6 +89,7 @@ void config_say(const struct config *c, const struct config_wrong *why, char *er
 /* Where the option's value is kept, in the node's part or in that pool's, and where it comes from. */
 void *config_field(struct config *c, struct config_pool *pool, const struct option *o);
 uint8_t *config_source(struct config *c, struct config_pool *pool, const struct option *o);
+unsigned *config_line(struct config *c, struct config_pool *pool, const struct option *o);
 
 /* Sets an option to what the text says. A list is added to if it comes from the same source, and else
  * replaced. 0, -ENOMEM, or -EINVAL with `why` set. */

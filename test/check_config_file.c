@@ -237,14 +237,16 @@ static const struct fault {
 	{ "\n''", "2: found \"\", expected the name of an option" },
 	{ "node {} node|port = 3", "1: found \"|\", expected quotes around it" },
 	{ "pool a {\n\001}", "2: found a byte 0x01, expected text" },
-	{ "pool rex {}",
-	  " pool: found \"rex\", expected a name that the node does not need for itself" },
+	{ "pool a { cwd = \"${X:-\f}\" }", "1: found a byte 0x0c, expected text" },
+	{ "pool a {}\npool rex {\nsize = 1 }",
+	  "3: pool: found \"rex\", expected a name that the node does not need for itself" },
 	{ "pool a { rpc = on } pool b { rpc = on }",
-	  " rpc: found in pools a and b, expected in one at most" },
-	{ "pool a { slots = 3 abandon = kill }", " pool a: abandon: found \"kill\" with --slots 3, "
-						 "expected interrupt|finish: a killed worker would "
-						 "take its other calls along" },
-	{ "node { name = x }", " name: found \"x\", expected NAME@HOST" },
+	  "1: rpc: found in pools a and b, expected in one at most" },
+	{ "pool a { slots = 3\nabandon = kill }",
+	  "2: abandon: found \"kill\" with --slots 3, "
+	  "expected interrupt|finish: a killed worker would "
+	  "take its other calls along" },
+	{ "node { name = x }", "1: name: found \"x\", expected NAME@HOST" },
 };
 
 /* And leaves nothing behind for the next file, which is good. */
@@ -271,7 +273,7 @@ START_TEST(what_is_no_file_of_text_is_refused)
 	const char *const places[] = { "/dev/zero", "/tmp", "/no/such/file" };
 	const char *const says[] = {
 		"found something else, expected a regular file",
-		"found something else, expected a regular file",
+		"found a directory, expected a regular file",
 		"found No such file or directory, expected a file that can be read"
 	};
 	char expected[512];
@@ -368,6 +370,11 @@ START_TEST(a_file_by_itself_may_leave_the_name_to_the_command_line)
 		config_parse(&config, 3, (char *const *)(uintptr_t)argv, error, sizeof error),
 		CONFIG_WRONG);
 	ck_assert_ptr_nonnull(strstr(error, ":2: size: found \"x\""));
+	config_free(&config);
+	ck_assert_int_eq(
+		config_parse(&config, 2, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_WRONG);
+	ck_assert_str_eq(error, "found no file, expected krait check FILE");
 	config_free(&config);
 	ck_assert_int_eq(parse(NULL), CONFIG_WRONG);
 	config_free(&config);

@@ -372,11 +372,11 @@ defmodule Krait.ConfigTest do
       File.write!(file, file_text)
       assert {:ok, %{pools: %{old: :added}}} = ask(krait(node), {:reload, :config})
       assert {:ok, 1} = py(old, "1")
-      refute_received {:krait_line, _, _, _, "old: gone"}
+      refute_received {:krait_line, _, _, "pool old", "gone"}
       File.touch!(gate)
       assert Task.await(running) == {:ok, 7}
       assert Task.await(waiting) == {:ok, 8}
-      assert_receive {:krait_line, _, :info, _, "old: gone"}, 10_000
+      assert_receive {:krait_line, _, :info, "pool old", "gone"}, 10_000
       assert {:ok, 1} = py(old, "1")
     end
 
