@@ -83,7 +83,9 @@ static int variable(struct text *t)
 	bool has_default = strncmp(end, ":-", 2) == 0;
 
 	if (has_default)
-		end += 2 + strcspn(end + 2, "}\"\\\n");
+		for (end += 2; *end != '\0' && strchr("}\"\\\n", *end) == NULL; end++)
+			if (is_control(*end))
+				return wrong_byte(t, (unsigned char)*end);
 	if (len == 0 || len >= sizeof name || *end != '}')
 		return wrong(t, "${",
 			     "${NAME} or ${NAME:-default}, or single quotes around the text");

@@ -35,8 +35,9 @@ static void put_text(struct out *o, const char *text)
 static void put_number(struct out *o, unsigned long long n)
 {
 	char digits[24];
+	int len = snprintf(digits, sizeof digits, "%llu", n);
 
-	put(o, digits, (size_t)snprintf(digits, sizeof digits, "%llu", n));
+	put(o, digits, (size_t)len);
 }
 
 /* ---- characters ---- */
@@ -66,19 +67,25 @@ static bool is_control(const char *text, size_t n)
 	return (n == 1 && (c[0] < 0x20 || c[0] == 0x7f)) || (n == 2 && c[0] == 0xc2 && c[1] < 0xa0);
 }
 
+/* The byte of a control character, or one that is no UTF-8. */
+static unsigned code(const char *text, size_t n)
+{
+	return (unsigned char)text[n == 2 ? 1 : 0];
+}
+
 /* For people: what a terminal might obey is shown. */
 static void put_plain(struct out *o, const char *text, size_t n)
 {
 	char escape[8];
 
-	if (n == 1 && (*text == '\n' || *text == '\t'))
+	if (n == 1 && (*text == '\n' || *text == '\t')) {
 		put(o, " ", 1);
-	else if (n == 0 || is_control(text, n))
-		put(o, escape,
-		    (size_t)snprintf(escape, sizeof escape, "\\x%02x",
-				     (unsigned char)text[n == 2 ? 1 : 0]));
-	else
+	} else if (n == 0 || is_control(text, n)) {
+		snprintf(escape, sizeof escape, "\\x%02x", code(text, n));
+		put_text(o, escape);
+	} else {
 		put(o, text, n);
+	}
 }
 
 /* RFC 8259, section 7. */
@@ -86,22 +93,18 @@ static void put_json(struct out *o, const char *text, size_t n)
 {
 	char escape[8];
 
-	if (n == 0)
+	if (n == 0) {
 		put_text(o, "\\ufffd");
-	else if (n == 1 && (*text == '"' || *text == '\\'))
-		put(o, (char[]){ '\\', *text }, 2);
-	else if (n == 1 && *text == '\n')
-		put_text(o, "\\n");
-	else if (n == 1 && *text == '\t')
-		put_text(o, "\\t");
-	else if (n == 1 && *text == '\r')
-		put_text(o, "\\r");
-	else if (is_control(text, n))
-		put(o, escape,
-		    (size_t)snprintf(escape, sizeof escape, "\\u%04x",
-				     (unsigned char)text[n == 2 ? 1 : 0]));
-	else
+	} else if (n == 1 && (*text == '"' || *text == '\\')) {
+		put_text(o, *text == '"' ? "\\\"" : "\\\\");
+	} else if (n == 1 && (*text == '\n' || *text == '\t' || *text == '\r')) {
+		put_text(o, *text == '\n' ? "\\n" : *text == '\t' ? "\\t" : "\\r");
+	} else if (is_control(text, n)) {
+		snprintf(escape, sizeof escape, "\\u%04x", code(text, n));
+		put_text(o, escape);
+	} else {
 		put(o, text, n);
+	}
 }
 
 /* Each character of `text` by one of the two above. */
@@ -260,7 +263,9 @@ static const char priorities[LOG_LEVELS] = { '3', '4', '6', '7' };
 
 static void put_priority(struct out *o, enum log_level level)
 {
-	put(o, (char[]){ '<', priorities[level], '>' }, 3);
+	put_text(o, "<");
+	put(o, &priorities[level], 1);
+	put_text(o, ">");
 }
 
 static void put_number_field(struct out *o, const char *name, unsigned long long value)

@@ -264,8 +264,10 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	char cgroup[PATH_MAX];
 	int rc = 0;
 
-	if (p->current == NULL) /* one that a reload has begun is as good as another */
-		p->current = p->fresh != NULL ? p->fresh : start(p, p->config, &rc);
+	if (p->current == NULL) /* one that a reload has begun is as good as another, if it is told the same */
+		p->current = p->fresh != NULL && p->fresh->next == NULL
+				     ? p->fresh
+				     : start(p, p->config, &rc);
 	if (rc == 0)
 		rc = node_cgroup_make(w, cgroup);
 	if (rc != 0) {

@@ -13,6 +13,9 @@ void node_drained(struct node *n);
 void node_maybe_end(struct node *n); /* called when something that holds the end is gone */
 struct term_pid node_pid(const struct node *n, uint64_t id);
 
+/* node_listen.c */
+int node_listen(struct node *n); /* 0, or a negative errno, which has been logged */
+
 /* node_peer.c */
 extern const struct peer_callbacks node_peer_callbacks;
 void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: among the node's */

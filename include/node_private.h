@@ -4,6 +4,7 @@
  * the node); what they call of each other in node_calls.h (what clients ask) and node_rooms.h (the rest).
  *
  *   node.c          life: listener, signals, stop, the end
+ *   node_listen.c   where peers come in
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
  *   node_monitor.c  monitors, in both directions
  *   node_request.c  requests: opened, parsed, admitted or answered
@@ -27,6 +28,7 @@
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits
+ *   node_reap.c     children of our own
  *   node_hello.c    the first thing that a worker says
  *   node_index.c       which of its pool's workers one is
  *   node_cgroup.c      a cgroup for each worker

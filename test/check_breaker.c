@@ -327,6 +327,76 @@ static int run(Suite *suite)
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* ---- other bounds ---- */
+
+static void configure(struct breaker_config other)
+{
+	breaker_configure(&b, &other, now_us);
+}
+
+START_TEST(a_higher_threshold_closes_the_circuit_and_waits_for_no_probe)
+{
+	struct breaker_config other = config;
+
+	given_a_breaker();
+	for (int i = 0; i < 3; i++) {
+		start_fails();
+		now_us += 2 * SECONDS;
+	}
+	starts(); /* the probe */
+	ck_assert_int_eq(breaker_state(&b), BREAKER_HALF_OPEN);
+	other.threshold = 4;
+	configure(other);
+	ck_assert_int_eq(breaker_state(&b), BREAKER_CLOSED);
+	ck_assert(may_start());
+}
+END_TEST
+
+START_TEST(a_lower_threshold_opens_the_circuit)
+{
+	struct breaker_config other = config;
+
+	given_a_breaker();
+	start_fails();
+	ck_assert_int_eq(breaker_state(&b), BREAKER_CLOSED);
+	other.threshold = 1;
+	configure(other);
+	ck_assert_int_eq(breaker_state(&b), BREAKER_OPEN);
+	now_us += 2 * SECONDS;
+	starts();
+	ck_assert(!may_start());
+}
+END_TEST
+
+START_TEST(a_back_off_under_way_gets_no_longer_than_it_could_be)
+{
+	struct breaker_config other = config;
+
+	given_a_breaker();
+	for (int i = 0; i < 3; i++) {
+		start_fails();
+		now_us += 2 * SECONDS;
+	}
+	start_fails();
+	other.backoff_base_us = other.backoff_max_us = 40 * MS;
+	configure(other);
+	now_us += 50 * MS;
+	ck_assert_uint_le(b.not_before_us, now_us);
+}
+END_TEST
+
+START_TEST(a_smaller_burst_is_in_force_at_once)
+{
+	struct breaker_config other = config;
+
+	given_a_breaker();
+	other.burst = 1;
+	configure(other);
+	starts();
+	ck_assert(!may_start());
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("breaker");
@@ -343,6 +413,10 @@ int main(void)
 	tcase_add_test(tc, a_probe_that_fails_counts_even_without_any_back_off);
 	tcase_add_test(tc, the_end_of_time_is_no_problem);
 	tcase_add_loop_test(tc, starts_in_any_minute_are_bounded, 0, 5);
+	tcase_add_test(tc, a_higher_threshold_closes_the_circuit_and_waits_for_no_probe);
+	tcase_add_test(tc, a_lower_threshold_opens_the_circuit);
+	tcase_add_test(tc, a_back_off_under_way_gets_no_longer_than_it_could_be);
+	tcase_add_test(tc, a_smaller_burst_is_in_force_at_once);
 	tcase_add_test(tc, states_have_names);
 	suite_add_tcase(suite, tc);
 	return run(suite);

@@ -108,7 +108,7 @@ defmodule Krait.ChaosWorkersTest do
 
     for n <- 1..10 do
       try_signal(some_worker(node), "STOP")
-      eventually(totals(node).kills >= n)
+      eventually(totals(node).left.timeout >= n)
     end
 
     tally = stop_callers(callers)
