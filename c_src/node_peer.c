@@ -347,7 +347,7 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 			 ev->op);
 		break;
 	case DIST_EV_TICK:
-		dist_send_tick(peer_dist(p));
+		peer_ticked(p);
 		books_mark_dirty(b);
 		break;
 	case DIST_EV_SPAWN_REPLY:

@@ -39,6 +39,7 @@ struct peer {
 	uint64_t bytes_in, bytes_out; /* in all */
 	uint64_t seen_in, seen_out;   /* at the last tick */
 	unsigned silent;              /* ticks without a byte from the peer */
+	bool asked;                   /* a tick of ours may be answered with one */
 	unsigned open;
 	bool closing, up;
 	char label[DIST_NAME_MAX + 8];
@@ -220,10 +221,19 @@ static void on_timer(uv_timer_t *timer)
 		peer_close(p, why);
 		return;
 	}
-	if (p->bytes_out == p->seen_out)
+	if (p->bytes_out == p->seen_out) {
 		dist_send_tick(p->dist);
+		p->asked = true;
+	}
 	p->seen_out = p->bytes_out;
 	peer_flush(p);
+}
+
+void peer_ticked(struct peer *p)
+{
+	if (!p->asked)
+		dist_send_tick(p->dist);
+	p->asked = false;
 }
 
 static void on_handle_closed(uv_handle_t *h)

@@ -49,6 +49,10 @@ struct dist *peer_dist(struct peer *p);
  * connection when more than max_output waits. */
 void peer_flush(struct peer *p);
 
+/* A tick has come: answers it, since the peer's tick time may be shorter than ours; but not one that may be
+ * the answer to ours, or two who do so would never be silent again. */
+void peer_ticked(struct peer *p);
+
 /* Closes the connection: flushes what the kernel takes at once, then on_closed, later. `why` is copied.
  * Nothing happens when it is closing already. */
 void peer_close(struct peer *p, const char *why);

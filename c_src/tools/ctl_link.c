@@ -102,7 +102,7 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		l->up = true;
 		break;
 	case DIST_EV_TICK:
-		dist_send_tick(peer_dist(p));
+		peer_ticked(p);
 		break;
 	case DIST_EV_SEND:
 		if (!take_answer(l, ev->payload.at) && l->on_message != NULL) {

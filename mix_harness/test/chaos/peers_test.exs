@@ -78,6 +78,29 @@ defmodule Krait.ChaosPeersTest do
     assert_unharmed(node, before)
   end
 
+  test "a tick is answered, but not the answer to a tick: two who answer would never be silent" do
+    node = start_node(size: 1, net_ticktime: 4)
+    {:ok, %{socket: socket} = peer} = LightPeer.connect(node.name)
+    hear = fn -> {:ok, ""} = :gen_tcp.recv(socket, 0, 10_000) end
+    say = fn -> :ok = :gen_tcp.send(socket, "") end
+
+    say.()
+    hear.()
+    # From here on the node's own, one in a second.
+    hear.()
+
+    {ms, _} =
+      timed(fn ->
+        for _ <- 1..3 do
+          say.()
+          hear.()
+        end
+      end)
+
+    assert ms > 1_500
+    LightPeer.close(peer)
+  end
+
   test "peers that fall silent for good are gone after the tick time, with all they held" do
     node = start_node(size: 4, net_ticktime: 2)
     before = before(node)
