@@ -209,6 +209,24 @@ static void tell_failed(struct node_pool *p, uint64_t id)
 		node_worker_gone(w);
 }
 
+/* What callers hear then, and why, is told once: not for each start that is tried. */
+static void log_circuit(struct node_pool *p)
+{
+	const struct breaker *b = pool_breaker(p->pool);
+	bool closed = breaker_state(b) == BREAKER_CLOSED;
+
+	if (closed != p->circuit_open)
+		return;
+	p->circuit_open = !closed;
+	if (closed)
+		log_line(LOG_INFO, p->object, "circuit closed: a worker has started");
+	else
+		log_line(LOG_ERROR, p->object,
+			 "circuit open: %u starts in a row have failed; they are tried one at a "
+			 "time",
+			 b->failures);
+}
+
 void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 {
 	struct pool_session *orphan;
@@ -235,6 +253,7 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	if (!list_empty(&p->waiting))
 		node_await_check(p);
 	arm(p);
+	log_circuit(p);
 	if (node_hears(p))
 		node_event_pool_changed(p);
 	if (p->drained) {

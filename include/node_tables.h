@@ -125,6 +125,7 @@ struct node_pool {
 	size_t detail_len;
 	uv_timer_t timer; /* pool_next_tick */
 	uint64_t armed_us;
+	bool circuit_open; /* and the log says so */
 	bool pumping;
 	uint64_t failed_ids
 		[4096]; /* starts that failed or were forgotten within a step, told after it; */

@@ -36,10 +36,12 @@ defmodule Krait.FailureMode13Test do
             start_method: @method,
             preload: ["crash_loop"],
             pythonpath: [dir, TestNode.faults()],
-            await_ready: false
+            await_ready: false,
+            lines: true
           ] ++ @backoff
         )
 
+      assert_receive {:krait_line, _, :error, "pool default", "circuit open: " <> _}, 20_000
       assert {:error, {:start_failed, detail}} = ask(node, :await_ready)
       assert detail =~ "no license file"
 
@@ -64,6 +66,8 @@ defmodule Krait.FailureMode13Test do
       eventually(match?(%{ready: 2, breaker: :closed}, pool_status(node)))
       assert py(node, "'healed'") == {:ok, "healed"}
       await_rest(node)
+      assert_receive {:krait_line, _, :info, "pool default", "circuit closed: " <> _}, 5_000
+      refute_received {:krait_line, _, :error, "pool default", "circuit open: " <> _}
     end
   end
 
