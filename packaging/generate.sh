@@ -47,9 +47,21 @@ page() {
 		while ((getline line < file) > 0)
 			print line
 	}
+	# Text at most 80 wide, as mandoc wants it; no line of it may begin as a macro does.
+	function fold(line,    at) {
+		while (line !~ /^[.]/ && length(line) > 80) {
+			for (at = 80; at > 1 && (substr(line, at, 1) != " " || substr(line, at + 1, 1) ~ /[ .\047]/); at--)
+				;
+			if (at == 1)
+				break
+			print substr(line, 1, at - 1)
+			line = substr(line, at + 1)
+		}
+		print line
+	}
 	$0 == "@TABLE@" { copy(table); next }
 	$0 == "@TABLE2@" { copy(table2); next }
-	{ gsub(/@VERSION@/, version); print }' "packaging/man/$1.in" >"$out/$1"
+	{ gsub(/@VERSION@/, version); fold($0) }' "packaging/man/$1.in" >"$out/$1"
 }
 
 "$bin/krait" --help-man >"$out/table"
