@@ -131,6 +131,11 @@ void peer_flush(struct peer *p)
 	(void)p;
 }
 
+void peer_ticked(struct peer *p)
+{
+	(void)p;
+}
+
 void peer_close(struct peer *p, const char *why)
 {
 	if (!p->closing)
