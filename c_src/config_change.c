@@ -123,9 +123,26 @@ void config_put_name_text(struct buf *out, const struct option *o)
 	config_put_name(out, o);
 }
 
+/* NAME=VALUE without the values, which may be secrets. */
+static void put_names(struct buf *out, const struct config_list *list)
+{
+	buf_put(out, "{", 1);
+	for (uint64_t i = 0; i < list->count; i++) {
+		const char *item = list->item[i];
+
+		buf_put(out, i > 0 ? ", " : " ", i > 0 ? 2 : 1);
+		buf_put(out, item, strcspn(item, "="));
+		buf_put(out, "=...", 4);
+	}
+	buf_put(out, " }", 2);
+}
+
 void config_put_text(struct buf *out, const struct option *o, struct config_place at)
 {
-	config_put_value(out, o, field(o, at));
+	if (o->type == T_ITEMS)
+		put_names(out, field(o, at));
+	else
+		config_put_value(out, o, field(o, at));
 }
 
 void config_put_map(struct buf *out, struct config_place at, bool of_node)

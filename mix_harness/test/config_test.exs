@@ -312,6 +312,16 @@ defmodule Krait.ConfigTest do
       assert option(node, :queue_limit) == 3
     end
 
+    test "is logged without the values of env", %{tmp_dir: dir} do
+      {node, file} = start_with(dir, "pool default {}\n", lines: true)
+      File.write!(file, ~s(pool default { env = { "TOKEN=hush", "B=2" } }\n))
+      signal(node.os_pid, "HUP")
+      changed = "default: env from { } to { TOKEN=..., B=... }, workers are replaced"
+      assert_receive {:krait_line, _, :info, _, ^changed}, 10_000
+      eventually(match?({:ok, {_, []}}, ask(node, {:set, :env, []})))
+      refute Enum.any?(lines(node), fn {_, _, text} -> text =~ "hush" end)
+    end
+
     test "by SIGHUP while another one is under way comes after it", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\n", pythonpath: [dir])
       File.write!(Path.join(dir, "slow_to_load.py"), "import time; time.sleep(1)")
