@@ -113,7 +113,7 @@ void doctor_epmd(struct doctor *d)
 		doctor_say(d, WRONG, "epmd", "nobody could find the node, so it ends",
 			   "install it (Debian: apt-get install erlang-base), or put it into PATH",
 			   "none runs on port %u, and there is no program epmd", port);
-	} else if (n >= 0 || n == -ECONNRESET) {
+	} else if (n >= 0 || n == -ECONNRESET || n == -EPIPE) {
 		doctor_say(d, WRONG, "epmd", "the node cannot publish its name",
 			   "end what has that port (`ss -ltnp`), or give all nodes another "
 			   "$ERL_EPMD_PORT",
