@@ -168,8 +168,8 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-bench: all $(BUILD)/bench_floor
-	@elixir mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
+bench: all $(BUILD)/bench_floor build/demo/.made
+	@elixir -pa build/demo mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
 	@elixir mix_harness/bench/streams.exs --full
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.

@@ -120,6 +120,8 @@ static int quoted(struct text *t)
 			if ((rc = variable(t)) != 0)
 				return rc;
 		} else if (*t->at == '\\' && t->end - t->at >= 2 && t->at[1] != '\n') {
+			if (is_control(t->at[1]))
+				return wrong_byte(t, (unsigned char)t->at[1]);
 			t->at += 2;
 		} else {
 			t->at++;

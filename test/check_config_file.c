@@ -237,6 +237,7 @@ static const struct fault {
 	{ "\n''", "2: found \"\", expected the name of an option" },
 	{ "node {} node|port = 3", "1: found \"|\", expected quotes around it" },
 	{ "pool a {\n\001}", "2: found a byte 0x01, expected text" },
+	{ "pool a { cwd = 'a\\\x10' }", "1: found a byte 0x10, expected text" },
 	{ "pool a { cwd = \"${X:-\f}\" }", "1: found a byte 0x0c, expected text" },
 	{ "pool a {}\npool rex {\nsize = 1 }",
 	  "3: pool: found \"rex\", expected a name that the node does not need for itself" },

@@ -1,7 +1,7 @@
 # bench.exs - Krait beside what a BEAM has without it, alternating in one run (`make bench`).
 #
-#   elixir mix_harness/bench/bench.exs [--rounds 5] [--seconds 1] [--concurrency 1,8,64]
-#       [--sides abcdef] [--no-measures] [--markdown FILE] [--json FILE]
+#   elixir -pa build/demo mix_harness/bench/bench.exs [--rounds 5] [--seconds 1] [--concurrency 1,8,64]
+#       [--sides abcdefDEF] [--no-measures] [--markdown FILE] [--json FILE]
 #
 # The sides:
 #
@@ -10,8 +10,9 @@
 #   c  C to four Pythons over socketpairs, N requests under way: the floor
 #   d  GenServer.call to the node, answered by the node itself (ping), N processes
 #   e  GenServer.call to the node, through Python (echo of a small map), N processes
+#   f  the same by krait:call, which gathers the calls of its neighbours (lanes)
 #
-# and once more d and e, named D and E, with `delay_send` on the distribution connection: the BEAM then
+# and once more d, e and f, named D, E and F, with `delay_send` on the distribution connection: the BEAM then
 # gathers what it writes to the node.
 #
 # In all of them Python decodes a msgpack request holding the same small map and encodes it again as the
@@ -39,7 +40,9 @@ defmodule Bench do
     d: "`GenServer.call` to the node, `ping`",
     e: "`GenServer.call` through the node to Python",
     D: "as d, with `delay_send`",
-    E: "as e, with `delay_send`"
+    f: "`Krait.call`: as e, through lanes",
+    E: "as e, with `delay_send`",
+    F: "as f, with `delay_send`"
   ]
 
   # Load.value() in msgpack: [1, 0, "bench_echo", "echo", [value], {}, nil] and [2, 0, value].
@@ -91,7 +94,7 @@ defmodule Bench do
       concurrency:
         (given[:concurrency] || "1,8,64") |> String.split(",") |> Enum.map(&String.to_integer/1),
       sides:
-        for({side, _} <- @sides, String.contains?(given[:sides] || "abcdeDE", "#{side}"), do: side),
+        for({side, _} <- @sides, String.contains?(given[:sides] || "abcdefDEF", "#{side}"), do: side),
       measures: Keyword.get(given, :measures, true),
       markdown: given[:markdown],
       json: given[:json]
@@ -123,8 +126,9 @@ defmodule Bench do
   defp run_sides(options, python, args) do
     sides = Map.new(options.sides, &{&1, nil})
     needs? = fn list -> Enum.any?(list, &Map.has_key?(sides, &1)) end
-    node = if needs?.([:d, :e, :D, :E]), do: Bench.Node.start(krait(), args)
+    node = if needs?.([:d, :e, :f, :D, :E, :F]), do: Bench.Node.start(krait(), args)
     if node, do: :ok = Bench.Node.call(node, :await_ready)
+    if node, do: {:ok, _} = :krait_sup.start_link()
 
     tools = %{
       node: node,
@@ -202,13 +206,16 @@ defmodule Bench do
   end
 
   defp measure(side, concurrency, ms, %{node: node}) do
-    Bench.Node.delay_send(node, side in [:D, :E])
+    Bench.Node.delay_send(node, side in [:D, :E, :F])
     to = {:default, node.name}
     value = Load.value()
 
     Load.processes(concurrency, ms, fn ->
       case side do
         side when side in [:d, :D] -> :pong = GenServer.call(to, :ping)
+        side when side in [:f, :F] ->
+          {:ok, ^value} = :krait.call(to, "bench_echo", "echo", [value])
+
         _ -> {:ok, ^value} = GenServer.call(to, {:call, "bench_echo", "echo", [value]})
       end
     end)
@@ -279,7 +286,7 @@ defmodule Bench do
         "- #{text}#{note}: #{:erlang.float_to_binary(value, decimals: 2)} (aim: #{aim})"
       end
 
-    Enum.join(lines, "\n")
+    Enum.join(lines ++ lanes(run), "\n")
   end
 
   defp latency(%{c: %{1 => floor}} = run, ping, call) do
@@ -293,6 +300,21 @@ defmodule Bench do
     most = run[call] |> Map.keys() |> Enum.max()
     value = run[call][most].calls_per_s / run[ping][most].calls_per_s
     {"calls/s at #{most} at a time over pings/s", value, "at least 0.75"}
+  end
+
+  # What lanes are for: beside a pool of ports, and beside the floor.
+  defp lanes(run) do
+    most = run[:f] && run[:f] |> Map.keys() |> Enum.max()
+
+    for {side, name, aim} <- [{:b, "the pool of ports", 2}, {:c, "the floor", 0.85}],
+        lane <- [:f, :F],
+        run[lane] && run[side] do
+      value = run[lane][most].calls_per_s / run[side][most].calls_per_s
+      note = if lane == :F, do: ", with `delay_send`", else: ""
+
+      "- `Krait.call`s/s at #{most} at a time over those of #{name}#{note}: " <>
+        "#{:erlang.float_to_binary(value, decimals: 2)} (aim: at least #{aim})"
+    end
   end
 
   defp facts(measures) when measures == %{}, do: ""
