@@ -69,6 +69,7 @@ defmodule Krait.ClusterGroupTest do
 
     b = start_node()
     :ok = Cluster.join(here, b.name)
+    assert :ok = Cluster.await(here, b.name)
     assert :ok = :peer.call(beam, Cluster, :await, [there, b.name, 5_000])
     :peer.stop(beam)
     eventually(names(here) == [b.name])
