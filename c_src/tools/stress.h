@@ -457,7 +457,8 @@ struct stress {
 			SETTLE_RETURN,
 			SETTLED
 		} step;
-		struct term_pid *leases;
+		struct term_pid *leases; /* `slots` of them */
+		unsigned slots;
 	} settle;
 
 	/* our own node */

@@ -91,6 +91,9 @@ uint64_t operator_most_workers(const struct stress *s, uint64_t size)
 {
 	uint64_t most = s->operator.largest> size ? s->operator.largest : size;
 
-	return s->operator.asked> 0 ? most + 1
-				    : size; /* one is replaced at a time, by one before it goes */
+	if (s->operator.asked == 0)
+		return size;
+	if (most < s->before.size)
+		most = s->before.size; /* a busy worker of before the first resize leaves when it is done */
+	return most + 1; /* one is replaced at a time, by one before it goes */
 }

@@ -170,11 +170,6 @@ static void take_counts(struct stress *s, const uint8_t *value)
 		     (long long)n[4], (long long)n[2], (long long)n[3]);
 }
 
-static unsigned slots_in_all(const struct stress *s)
-{
-	return (unsigned)(s->status.size * s->status.slots); /* each says it for its worker */
-}
-
 static void take_lease(struct stress *s, const uint8_t *value)
 {
 	struct term_pid *pid = &s->settle.leases[s->settle.answered];
@@ -221,17 +216,22 @@ void settle_start(struct stress *s)
 	bool has = s->options.mix[MIX_STREAM] + s->options.mix[MIX_SESSION] > 0;
 
 	step_to(s, has ? SETTLE_GHOSTS : SETTLED);
-	if (!has)
-		return;
+}
+
+/* A lease for each slot of the pool at rest: each says it for its worker. */
+static void hold_all(struct stress *s)
+{
+	s->settle.slots = (unsigned)(s->status.size * s->status.slots);
 	mem_free(s->settle.leases);
-	s->settle.leases = mem_zalloc(slots_in_all(s) * sizeof *s->settle.leases);
+	s->settle.leases = mem_zalloc(s->settle.slots * sizeof *s->settle.leases);
 	if (s->settle.leases == NULL)
 		abort();
+	step_to(s, SETTLE_HOLD);
 }
 
 static void begin_step(struct stress *s)
 {
-	for (unsigned i = 0; i < slots_in_all(s); i++)
+	for (unsigned i = 0; i < s->settle.slots; i++)
 		if (s->settle.step == SETTLE_HOLD)
 			hold(s);
 		else if (s->settle.step == SETTLE_COUNT)
@@ -268,7 +268,7 @@ bool settled(struct stress *s)
 		return false;
 	case SETTLE_REST:
 		if (admin_status_fresh(s) && status_at_rest(&s->status))
-			step_to(s, SETTLE_HOLD);
+			hold_all(s);
 		else if (admin_status_fresh(s))
 			admin_status_want(s);
 		return false;
