@@ -8,27 +8,21 @@
  * With --json one object: {"node", "verdict", "checks": [{"check", "verdict", "found", "means", "do"}]}. */
 #include "doctor_private.h"
 
+#include "json.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 static const char *const words[] = { "ok", "warn", "fail" };
 
-/* A JSON string; bytes that are no UTF-8 or control become '?' or escapes. */
 static void put_string(const char *text)
 {
-	putchar('"');
-	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-		if (*p == '"' || *p == '\\')
-			printf("\\%c", *p);
-		else if (*p == '\n')
-			fputs("\\n", stdout);
-		else if (*p < 0x20)
-			printf("\\u%04x", *p);
-		else
-			putchar(*p);
-	}
-	putchar('"');
+	struct buf out = { 0 };
+
+	json_word(&out, text);
+	fwrite(out.data, 1, out.len, stdout);
+	buf_free(&out);
 }
 
 static void put_json(struct doctor *d, enum verdict v, const char *check, const char *found,
@@ -41,10 +35,7 @@ static void put_json(struct doctor *d, enum verdict v, const char *check, const 
 	fputs(", \"means\": ", stdout);
 	put_string(means);
 	fputs(", \"do\": ", stdout);
-	if (advice != NULL)
-		put_string(advice);
-	else
-		fputs("null", stdout);
+	put_string(advice);
 	putchar('}');
 }
 

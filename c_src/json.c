@@ -1,6 +1,8 @@
 /* json.c - JSON, written into a buffer; see json.h. */
 #include "json.h"
 
+#include "utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -27,34 +29,6 @@ void json_key(struct buf *out, const char *key)
 	buf_put_u8(out, ':');
 }
 
-/* The length of the UTF-8 sequence at `at`, 1 to 4; 0: it is none. */
-static size_t sequence(const uint8_t *at, size_t left)
-{
-	static const struct {
-		uint8_t from, to, second_from, second_to;
-		size_t len;
-	} forms[] = {
-		{ 0x00, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
-		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
-		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-		if (at[0] < forms[i].from || at[0] > forms[i].to)
-			continue;
-		if (forms[i].len > left || (forms[i].len > 1 && (at[1] < forms[i].second_from ||
-								 at[1] > forms[i].second_to)))
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if ((at[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
-
 static void put_escaped(struct buf *out, uint8_t byte)
 {
 	char text[8];
@@ -75,7 +49,7 @@ void json_text(struct buf *out, const char *text, size_t len)
 	comma(out);
 	buf_put_u8(out, '"');
 	while (at < end) {
-		size_t n = sequence(at, (size_t)(end - at));
+		size_t n = utf8_char(at, (size_t)(end - at));
 
 		if (n == 0)
 			buf_put(out, "\xef\xbf\xbd", 3);

@@ -5,6 +5,8 @@
  * as any other. */
 #include "log_format.h"
 
+#include "utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,23 +43,6 @@ static void put_number(struct out *o, unsigned long long n)
 }
 
 /* ---- characters ---- */
-
-size_t log_utf8(const char *text, size_t len)
-{
-	const unsigned char *c = (const unsigned char *)text;
-	size_t n = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
-
-	if (n == 0 || n > len || c[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((c[i] & 0xc0) != 0x80)
-			return 0;
-	if ((c[0] == 0xe0 && c[1] < 0xa0) ||
-	    (c[0] == 0xed && c[1] > 0x9f) || /* overlong, surrogate */
-	    (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
-		return 0;
-	return n;
-}
 
 /* A control character of C0 or C1, or DEL. */
 static bool is_control(const char *text, size_t n)
@@ -112,7 +97,7 @@ static void put_all(struct out *o, void (*put_one)(struct out *o, const char *te
 		    const char *text, size_t len)
 {
 	while (len > 0 && !o->cut) {
-		size_t n = log_utf8(text, len), step = n > 0 ? n : 1;
+		size_t n = utf8_char((const uint8_t *)text, len), step = n > 0 ? n : 1;
 
 		put_one(o, text, n);
 		text += step;

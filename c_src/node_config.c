@@ -86,11 +86,8 @@ static void show(struct node *n, struct node_pool *only, const struct origin *o)
 void node_refuse_reload(const struct origin *o)
 {
 	struct reply_to to = reply_to_origin(o);
-	struct buf reason = { 0 };
 
-	request_put_bad(&reason, "one reload at a time");
-	answer_error(&to, answer_reason(&reason));
-	buf_free(&reason);
+	answer_bad(&to, "one reload at a time");
 }
 
 /* ---- set ---- */

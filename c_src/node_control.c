@@ -140,13 +140,9 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 	char expected[64];
 
 	if (req->has_count && req->count > size) {
-		struct buf reason = { 0 };
-
 		snprintf(expected, sizeof expected,
 			 "{await_ready, N}, N from 0 to the pool's size %u", size);
-		request_put_bad(&reason, expected);
-		answer_error(&to, answer_reason(&reason));
-		buf_free(&reason);
+		answer_bad(&to, expected);
 		return;
 	}
 	if ((r = node_hold(p, o, req, &p->waiting)) == NULL)
@@ -225,8 +221,8 @@ static void resize(struct node_pool *p, const struct origin *o, unsigned least, 
 	node_pool_resized(p, least, most);
 	if (node_hears(p))
 		node_event_pool_resized(p, least, most, teller(o));
-	node_pool_event(p, &(struct pool_event){
-				   .type = POOL_RESIZE, .size = least, .size_max = most });
+	node_pool_event(
+		p, &(struct pool_event){ .type = POOL_RESIZE, .size = least, .size_max = most });
 	answer_atom(&to, "ok");
 }
 
@@ -266,15 +262,12 @@ static void drain(struct node_pool *p, const struct origin *o, const struct requ
 static void reload(struct node_pool *p, const struct origin *o, const struct request *req)
 {
 	struct reply_to to = reply_to_origin(o);
-	struct buf reason = { 0 };
 
 	if (p->node->stage >= NODE_DRAINING) {
 		answer_error_atom(&to, "draining");
 	} else if (p->fresh != NULL) {
 		/* what has changed on disk since that began might not be seen */
-		request_put_bad(&reason, "one reload at a time");
-		answer_error(&to, answer_reason(&reason));
-		buf_free(&reason);
+		node_refuse_reload(o);
 	} else if (node_hold(p, o, req, &p->reloads) != NULL || o->cast) {
 		told(p, o, "reloading");
 		if (node_forkserver_reload(p, NULL) != 0)
@@ -350,23 +343,20 @@ void node_control(struct node_pool *p, const struct origin *o, const struct requ
 
 /* ---- of all pools ---- */
 
-/* Said of the node with several pools, where one is meant; NULL: that is answered. */
 bool node_pool_is_only(const struct node_pool *p)
 {
 	return p->node->pool_count == 1 || strcmp(p->config->name, "default") == 0;
 }
 
+/* Said of the node with several pools, where one is meant; NULL: that is answered. */
 static struct node_pool *only_pool(struct node *n, const struct origin *o)
 {
 	struct node_pool *p = node_pool_default(n);
 	struct reply_to to = reply_to_origin(o);
-	struct buf reason = { 0 };
 
 	if (node_pool_is_only(p))
 		return p;
-	request_put_bad(&reason, "to be said to one of the node's pools, by its name");
-	answer_error(&to, answer_reason(&reason));
-	buf_free(&reason);
+	answer_bad(&to, "to be said to one of the node's pools, by its name");
 	return NULL;
 }
 

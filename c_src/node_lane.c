@@ -31,11 +31,6 @@ struct lane_call {
 	uint8_t id[];
 };
 
-static void *lane_key(struct node_lane *l)
-{
-	return &l->pid;
-}
-
 /* ---- coming and going ---- */
 
 static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
@@ -51,7 +46,7 @@ static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
 	l->books = b;
 	l->pid = local;
 	list_init(&l->dirty_link);
-	HASH_ADD_KEYPTR(hh, b->lanes, lane_key(l), sizeof l->pid, l);
+	HASH_ADD(hh, b->lanes, pid, sizeof l->pid, l);
 	if (l->hh.tbl == NULL) {
 		mem_free(l);
 		return NULL;

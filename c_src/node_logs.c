@@ -1,9 +1,9 @@
 /* node_logs.c - what workers and fork servers print, on its way to the log and to those who hear it.
  *
  * A line that a worker prints is of level info, unless it is one of standard error that says its own level:
- * "<4>...", as krait.LogHandler writes them, or "WARNING:...", as Python's logging does by default. More than log_rate lines in a second are counted and dropped:
- * the worker is read on all the same, and a line says how many are missing when the second is over. To
- * subscribers a line is
+ * "<4>...", as krait.LogHandler writes them, or "WARNING:...", as Python's logging does by default. More than
+ * log_rate lines in a second are counted and dropped: the worker is read on all the same, and a line says how
+ * many are missing when the second is over. To subscribers a line is
  *
  *     {krait_log, Node, #{pool, worker, os_pid, stream, level, line, object}}
  *
@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "log_format.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static void put_line(struct buf *out, const char *line, size_t len)
 	size_t n = 0;
 
 	for (size_t at = 0, step; at < len && n + 4 <= sizeof clean; at += step) {
-		size_t whole = log_utf8(line + at, len - at);
+		size_t whole = utf8_char((const uint8_t *)line + at, len - at);
 
 		step = whole > 0 ? whole : 1;
 		memcpy(clean + n, whole > 0 ? line + at : "\xef\xbf\xbd", whole > 0 ? whole : 3);

@@ -196,14 +196,11 @@ static void give_away(struct node_pool *p, const struct origin *o, const struct 
 		      struct node_lease *lease)
 {
 	struct reply_to to = reply_to_origin(o);
-	struct buf reason = { 0 };
 	struct node_request *r;
 
 	assert(lease != NULL); /* it is a sentence for leases only */
 	if (lease->giving != NULL) {
-		request_put_bad(&reason, "one give_away at a time");
-		answer_error(&to, answer_reason(&reason));
-		buf_free(&reason);
+		answer_bad(&to, "one give_away at a time");
 	} else if ((r = node_request_make(p, o, req, node_id(p->node), false)) == NULL ||
 		   !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
@@ -323,10 +320,10 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 		o.books = books_home(b, &env.from);
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
 	}
-	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
 	if (env.kind == ENVELOPE_OTHER && target == TARGET_POOL &&
 	    node_lane_message(b, p, ev->payload.at))
 		return;
+	/* a tag is a reference or so: one of kilobytes is nobody's, and is not copied */
 	if (env.kind == ENVELOPE_OTHER || o.books == NULL || env.tag.len > UINT16_MAX) {
 		junk(b, p, ev);
 		return;

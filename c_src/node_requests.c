@@ -27,18 +27,6 @@ static const char *state_of(const struct node_request *r)
 	}
 }
 
-static void put_atom(struct buf *out, const char *key, const char *value)
-{
-	term_put_atom(out, key);
-	term_put_atom(out, value);
-}
-
-static void put_uint(struct buf *out, const char *key, uint64_t value)
-{
-	term_put_atom(out, key);
-	term_put_uint(out, value);
-}
-
 /* A term that was kept, or nil. */
 static void put_kept(struct buf *out, const char *key, struct span term)
 {
@@ -84,13 +72,13 @@ static void put_request(const struct node_request *r, uint64_t now, struct buf *
 	if (module.len == 0) /* a batch keeps the names of all its calls */
 		function.len = 0;
 	term_put_map(out, 13);
-	put_uint(out, "id", r->pool.id);
-	put_atom(out, "pool", r->owner_pool->config->name);
-	put_atom(out, "verb", request_verb_name(r->verb));
+	term_put_pair_uint(out, "id", r->pool.id);
+	term_put_pair_atom(out, "pool", r->owner_pool->config->name);
+	term_put_pair_atom(out, "verb", request_verb_name(r->verb));
 	put_kept(out, "module", module);
 	put_kept(out, "function", function);
-	put_atom(out, "state", state_of(r));
-	put_uint(out, "age_ms", (now - r->pool.arrived_us) / 1000);
+	term_put_pair_atom(out, "state", state_of(r));
+	term_put_pair_uint(out, "age_ms", (now - r->pool.arrived_us) / 1000);
 	put_left(r, now, out);
 	put_caller(r, out);
 	term_put_atom(out, "worker");
@@ -98,9 +86,9 @@ static void put_request(const struct node_request *r, uint64_t now, struct buf *
 		term_put_uint(out, slot->worker->id);
 	else
 		term_put_atom(out, "nil");
-	put_atom(out, "priority", priorities[r->pool.priority]);
+	term_put_pair_atom(out, "priority", priorities[r->pool.priority]);
 	put_kept(out, "session", node_request_session(r));
-	put_uint(out, "retry", r->pool.retry);
+	term_put_pair_uint(out, "retry", r->pool.retry);
 }
 
 /* ---- all of them ---- */
@@ -236,20 +224,20 @@ static void put_peer(struct books *b, struct buf *out)
 	list_each (pos, next, &b->holdings)
 		holdings++;
 	term_put_map(out, 10);
-	put_atom(out, "name", dist_peer_name(peer_dist(b->peer)));
-	put_uint(out, "creation", dist_peer_creation(peer_dist(b->peer)));
-	put_uint(out, "up_ms", (node_now_us() - b->up_us) / 1000);
-	put_atom(out, "dialled", b->dialled ? "true" : "false");
-	put_atom(out, "role", request_role_name(node_role(b)));
+	term_put_pair_atom(out, "name", dist_peer_name(peer_dist(b->peer)));
+	term_put_pair_uint(out, "creation", dist_peer_creation(peer_dist(b->peer)));
+	term_put_pair_uint(out, "up_ms", (node_now_us() - b->up_us) / 1000);
+	term_put_pair_atom(out, "dialled", b->dialled ? "true" : "false");
+	term_put_pair_atom(out, "role", request_role_name(node_role(b)));
 	term_put_atom(out, "user");
 	if (user != NULL)
 		term_put_text(out, user);
 	else
 		term_put_atom(out, "nil");
-	put_uint(out, "requests", requests);
-	put_uint(out, "holdings", holdings);
-	put_uint(out, "monitors", HASH_COUNT(b->monitors));
-	put_uint(out, "unsent_bytes", peer_unsent(b->peer));
+	term_put_pair_uint(out, "requests", requests);
+	term_put_pair_uint(out, "holdings", holdings);
+	term_put_pair_uint(out, "monitors", HASH_COUNT(b->monitors));
+	term_put_pair_uint(out, "unsent_bytes", peer_unsent(b->peer));
 }
 
 static bool is_up(const struct books *b)

@@ -5,26 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static void put_uint(struct buf *out, const char *key, uint64_t value)
-{
-	term_put_atom(out, key);
-	term_put_uint(out, value);
-}
-
-static void put_atom(struct buf *out, const char *key, const char *value)
-{
-	term_put_atom(out, key);
-	term_put_atom(out, value);
-}
-
 static void put_histogram(struct buf *out, const char *key, const struct histogram *h)
 {
 	term_put_atom(out, key);
 	term_put_map(out, 4);
-	put_uint(out, "p50", histogram_quantile(h, 500));
-	put_uint(out, "p95", histogram_quantile(h, 950));
-	put_uint(out, "p99", histogram_quantile(h, 990));
-	put_uint(out, "max", h->max);
+	term_put_pair_uint(out, "p50", histogram_quantile(h, 500));
+	term_put_pair_uint(out, "p95", histogram_quantile(h, 950));
+	term_put_pair_uint(out, "p99", histogram_quantile(h, 990));
+	term_put_pair_uint(out, "max", h->max);
 }
 
 static const char *const answer_names[ANSWER_KINDS] = {
@@ -65,31 +53,31 @@ static void put_totals(struct node_pool *p, struct buf *out)
 		answered += p->answers[i];
 	term_put_atom(out, "totals");
 	term_put_map(out, 5 + ANSWER_KINDS + 11 + 4);
-	put_uint(out, "received", t->received);
-	put_uint(out, "answered", answered);
-	put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
-	put_uint(out, "queued", pool_queued(p->pool));
-	put_uint(out, "running", pool_running(p->pool));
+	term_put_pair_uint(out, "received", t->received);
+	term_put_pair_uint(out, "answered", answered);
+	term_put_pair_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
+	term_put_pair_uint(out, "queued", pool_queued(p->pool));
+	term_put_pair_uint(out, "running", pool_running(p->pool));
 	for (unsigned i = 0; i < ANSWER_KINDS; i++)
-		put_uint(out, answer_names[i], p->answers[i]);
-	put_uint(out, "retries", t->retries);
-	put_uint(out, "starts", t->starts);
-	put_uint(out, "start_failures", t->start_failures);
-	put_uint(out, "exits", t->exits);
-	put_uint(out, "kills", t->kills);
-	put_uint(out, "interrupts", t->interrupts);
-	put_uint(out, "sessions_started", t->sessions_started);
-	put_uint(out, "sessions_lost", t->sessions_lost);
-	put_uint(out, "sessions_evicted", t->sessions_evicted);
-	put_uint(out, "probes", t->probes);
-	put_uint(out, "grown", t->grown);
-	put_uint(out, "shrunk", t->shrunk);
+		term_put_pair_uint(out, answer_names[i], p->answers[i]);
+	term_put_pair_uint(out, "retries", t->retries);
+	term_put_pair_uint(out, "starts", t->starts);
+	term_put_pair_uint(out, "start_failures", t->start_failures);
+	term_put_pair_uint(out, "exits", t->exits);
+	term_put_pair_uint(out, "kills", t->kills);
+	term_put_pair_uint(out, "interrupts", t->interrupts);
+	term_put_pair_uint(out, "sessions_started", t->sessions_started);
+	term_put_pair_uint(out, "sessions_lost", t->sessions_lost);
+	term_put_pair_uint(out, "sessions_evicted", t->sessions_evicted);
+	term_put_pair_uint(out, "probes", t->probes);
+	term_put_pair_uint(out, "grown", t->grown);
+	term_put_pair_uint(out, "shrunk", t->shrunk);
 	term_put_atom(out, "left");
 	term_put_map(out, WHYS - 1);
 	for (unsigned i = WHY_NONE + 1; i < WHYS; i++)
-		put_uint(out, pool_why_name((enum pool_why)i), t->left[i]);
-	put_uint(out, "ignored", p->ignored);
-	put_uint(out, "late", t->late + p->late_items);
+		term_put_pair_uint(out, pool_why_name((enum pool_why)i), t->left[i]);
+	term_put_pair_uint(out, "ignored", p->ignored);
+	term_put_pair_uint(out, "late", t->late + p->late_items);
 }
 
 const char *node_pool_state(const struct node_pool *p)
@@ -108,23 +96,24 @@ static void put_pool(struct node_pool *p, struct buf *out)
 	struct pool *pool = p->pool;
 
 	term_put_map(out, 20);
-	put_uint(out, "size", pool_size(pool));
-	put_uint(out, "size_min", pool_config(pool)->size);
-	put_uint(out, "size_max", pool_size_max(pool));
-	put_uint(out, "slots", pool_config(pool)->slots);
-	put_uint(out, "ready", pool_ready(pool));
-	put_uint(out, "idle", pool_count(pool, WORKER_IDLE));
-	put_uint(out, "busy", pool_count(pool, WORKER_BUSY) + pool_count(pool, WORKER_PROBING));
-	put_uint(out, "leased", pool_count(pool, WORKER_LEASED));
-	put_uint(out, "starting", pool_count(pool, WORKER_STARTING));
-	put_uint(out, "stopping", pool_count(pool, WORKER_STOPPING));
-	put_uint(out, "recycling", pool_recycling(pool));
-	put_uint(out, "queued", pool_queued(pool));
-	put_uint(out, "queue_limit", pool_config(pool)->queue_limit);
-	put_uint(out, "leases", pool_leases(pool));
-	put_uint(out, "sessions", pool_sessions(pool));
-	put_atom(out, "state", node_pool_state(p));
-	put_atom(out, "breaker", breaker_state_name(breaker_state(pool_breaker(pool))));
+	term_put_pair_uint(out, "size", pool_size(pool));
+	term_put_pair_uint(out, "size_min", pool_config(pool)->size);
+	term_put_pair_uint(out, "size_max", pool_size_max(pool));
+	term_put_pair_uint(out, "slots", pool_config(pool)->slots);
+	term_put_pair_uint(out, "ready", pool_ready(pool));
+	term_put_pair_uint(out, "idle", pool_count(pool, WORKER_IDLE));
+	term_put_pair_uint(out, "busy",
+			   pool_count(pool, WORKER_BUSY) + pool_count(pool, WORKER_PROBING));
+	term_put_pair_uint(out, "leased", pool_count(pool, WORKER_LEASED));
+	term_put_pair_uint(out, "starting", pool_count(pool, WORKER_STARTING));
+	term_put_pair_uint(out, "stopping", pool_count(pool, WORKER_STOPPING));
+	term_put_pair_uint(out, "recycling", pool_recycling(pool));
+	term_put_pair_uint(out, "queued", pool_queued(pool));
+	term_put_pair_uint(out, "queue_limit", pool_config(pool)->queue_limit);
+	term_put_pair_uint(out, "leases", pool_leases(pool));
+	term_put_pair_uint(out, "sessions", pool_sessions(pool));
+	term_put_pair_atom(out, "state", node_pool_state(p));
+	term_put_pair_atom(out, "breaker", breaker_state_name(breaker_state(pool_breaker(pool))));
 	term_put_atom(out, "last_error");
 	if (p->detail_len > 0)
 		term_put_binary(out, p->detail, p->detail_len);
@@ -164,17 +153,17 @@ void node_put_status(struct node *n, struct buf *out)
 	struct node_pool *p = NULL;
 
 	term_put_map(out, 11);
-	put_atom(out, "node", n->options->name);
+	term_put_pair_atom(out, "node", n->options->name);
 	term_put_atom(out, "version");
 	term_put_text(out, KRAIT_VERSION);
-	put_uint(out, "os_pid", (uint64_t)getpid());
-	put_uint(out, "uptime_ms", (node_now_us() - n->started_us) / 1000);
-	put_uint(out, "peers", node_peer_count(n));
-	put_uint(out, "monitors", node_monitor_count(n));
-	put_uint(out, "refused_peers", n->peers_refused);
-	put_uint(out, "ignored_messages", n->junk);
-	put_uint(out, "unknown_signals", n->unknown_signals);
-	put_uint(out, "dropped_log_lines", log_dropped());
+	term_put_pair_uint(out, "os_pid", (uint64_t)getpid());
+	term_put_pair_uint(out, "uptime_ms", (node_now_us() - n->started_us) / 1000);
+	term_put_pair_uint(out, "peers", node_peer_count(n));
+	term_put_pair_uint(out, "monitors", node_monitor_count(n));
+	term_put_pair_uint(out, "refused_peers", n->peers_refused);
+	term_put_pair_uint(out, "ignored_messages", n->junk);
+	term_put_pair_uint(out, "unknown_signals", n->unknown_signals);
+	term_put_pair_uint(out, "dropped_log_lines", log_dropped());
 	term_put_atom(out, "pools");
 	term_put_map(out, n->pool_count);
 	while ((p = node_pool_next(n, p)) != NULL) {
@@ -223,10 +212,10 @@ static void put_calls(const struct pool_worker *pw, struct buf *out)
 
 			term_put_map(out, 3);
 			put_call(call, out);
-			put_uint(out, "since_ms",
-				 (now - (call->request != NULL ? call->request->started_us
-							       : pw->slot[i].since_us)) /
-					 1000);
+			term_put_pair_uint(out, "since_ms",
+					   (now - (call->request != NULL ? call->request->started_us
+									 : pw->slot[i].since_us)) /
+						   1000);
 		}
 	}
 	if (count > 0)
@@ -248,7 +237,7 @@ static void put_gil(const struct node_worker *w, struct buf *out)
 		[GIL_UNKNOWN] = "nil", [GIL_ON] = "true", [GIL_OFF] = "false"
 	};
 
-	put_atom(out, "gil", words[w != NULL ? w->gil : GIL_UNKNOWN]);
+	term_put_pair_atom(out, "gil", words[w != NULL ? w->gil : GIL_UNKNOWN]);
 }
 
 static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct buf *out)
@@ -257,17 +246,17 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 	int os_pid = w != NULL ? w->os_pid : 0;
 
 	term_put_map(out, 16);
-	put_uint(out, "id", pw->id);
-	put_atom(out, "pool", p->config->name);
-	put_uint(out, "index", node_index_of(p, pw));
-	put_uint(out, "os_pid", (uint64_t)os_pid);
-	put_atom(out, "state", worker_state_name(pw->state));
-	put_atom(out, "retiring", pw->retiring ? "true" : "false");
-	put_atom(out, "why", pw->why != WHY_NONE ? pool_why_name(pw->why) : "nil");
-	put_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
-	put_uint(out, "calls", pw->calls);
-	put_uint(out, "rss_bytes", node_rss_bytes(os_pid));
-	put_uint(out, "sessions", pw->session_count);
+	term_put_pair_uint(out, "id", pw->id);
+	term_put_pair_atom(out, "pool", p->config->name);
+	term_put_pair_uint(out, "index", node_index_of(p, pw));
+	term_put_pair_uint(out, "os_pid", (uint64_t)os_pid);
+	term_put_pair_atom(out, "state", worker_state_name(pw->state));
+	term_put_pair_atom(out, "retiring", pw->retiring ? "true" : "false");
+	term_put_pair_atom(out, "why", pw->why != WHY_NONE ? pool_why_name(pw->why) : "nil");
+	term_put_pair_uint(out, "since_ms", (node_now_us() - pw->since_us) / 1000);
+	term_put_pair_uint(out, "calls", pw->calls);
+	term_put_pair_uint(out, "rss_bytes", node_rss_bytes(os_pid));
+	term_put_pair_uint(out, "sessions", pw->session_count);
 	put_call(first_call(pw), out);
 	term_put_atom(out, "calls_running");
 	put_calls(pw, out);

@@ -163,3 +163,15 @@ void term_put_raw(struct buf *b, struct span term)
 {
 	buf_put(b, term.at, term.len);
 }
+
+void term_put_pair_uint(struct buf *b, const char *key, uint64_t value)
+{
+	term_put_atom(b, key);
+	term_put_uint(b, value);
+}
+
+void term_put_pair_atom(struct buf *b, const char *key, const char *value)
+{
+	term_put_atom(b, key);
+	term_put_atom(b, value);
+}

@@ -54,8 +54,4 @@ size_t log_format_line(enum log_format format, const struct log_record *r, char 
  * logging.basicConfig() has it: "WARNING:" in front, which stays. */
 void log_take_level(const char **line, size_t *len, enum log_level *level);
 
-/* The length of the UTF-8 sequence at the beginning of `text`, as Python's strict decoder has it; 0: it is
- * none. */
-size_t log_utf8(const char *text, size_t len);
-
 #endif

@@ -99,6 +99,11 @@ bool term_list(const uint8_t *t, uint32_t *count, const uint8_t **first);
 /* A map's first key and number of pairs; false for anything else. Keys and values alternate. */
 bool term_map(const uint8_t *t, uint32_t *pairs, const uint8_t **first);
 
+/* The value of a key that is an atom, and that as a number; NULL and 0: `map` (NULL, too) has none, or it is
+ * no positive integer. */
+const uint8_t *term_map_get(const uint8_t *map, const char *key);
+uint64_t term_map_uint(const uint8_t *map, const char *key);
+
 /* A pid of either encoding; false for anything else. */
 bool term_pid(const uint8_t *t, struct term_pid *pid);
 
@@ -116,6 +121,9 @@ void term_put_uint(struct buf *b, uint64_t value);
 void term_put_float(struct buf *b,
 		    double value); /* NaN and infinities as the atoms of PROTOCOL.md 7 */
 void term_put_atom(struct buf *b, const char *text);
+/* Of a map: a key, an atom, and its value. */
+void term_put_pair_uint(struct buf *b, const char *key, uint64_t value);
+void term_put_pair_atom(struct buf *b, const char *key, const char *value);
 void term_put_atom_n(struct buf *b, const char *text,
 		     size_t len); /* UTF-8, at most 255 characters */
 void term_put_bool(struct buf *b, bool value);

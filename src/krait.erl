@@ -231,7 +231,7 @@ stream(Pool, M, F, Args) ->
 %% `{krait_stream, Stream, done}' or `{krait_stream, Stream, {error, Reason}}'.
 -spec stream(pool(), name(), name(), list(), call_options()) -> {ok, stream()} | {error, reason()}.
 stream(Pool, M, F, Args, Opts) ->
-    on(Pool, {stream, M, F, Args, Opts}, wait(Opts)).
+    request(Pool, {stream, M, F, Args, Opts}, wait(Opts)).
 
 %% @doc Asks for `N' more items.
 -spec ask(stream(), pos_integer()) -> ok.
@@ -250,12 +250,12 @@ cancel(Stream) when is_pid(Stream) ->
 %% @doc The sessions of a pool: their ids, workers, calls, and how long they have been idle.
 -spec sessions(pool()) -> {ok, [map()]} | {error, reason()}.
 sessions(Pool) ->
-    on(Pool, sessions, infinity).
+    request(Pool, sessions, infinity).
 
 %% @doc Ends a session when the calls that run in it are done.
 -spec end_session(pool(), term()) -> ok | {error, reason()}.
 end_session(Pool, Id) ->
-    on(Pool, {end_session, Id}, infinity).
+    request(Pool, {end_session, Id}, infinity).
 
 %% --- leases ---------------------------------------------------------------------------------------
 
@@ -267,24 +267,24 @@ checkout(Pool) ->
 %% @equiv checkout(Pool, Type, #{})
 -spec checkout(pool(), anonymous | {session, term()}) -> {ok, lease()} | {error, reason()}.
 checkout(Pool, Type) ->
-    on(Pool, {checkout, Type}, infinity).
+    request(Pool, {checkout, Type}, infinity).
 
 %% @doc Takes a worker out of the pool. The lease is a pid of the node: it can be monitored and
 %% linked to, takes calls, and belongs to the calling process, whose end gives the worker back.
 -spec checkout(pool(), anonymous | {session, term()}, call_options()) ->
           {ok, lease()} | {error, reason()}.
 checkout(Pool, Type, Opts) ->
-    on(Pool, {checkout, Type, Opts}, wait(Opts)).
+    request(Pool, {checkout, Type, Opts}, wait(Opts)).
 
 %% @doc Gives the worker of a lease back.
 -spec checkin(lease()) -> ok | {error, reason()}.
 checkin(Lease) ->
-    on(Lease, checkin, infinity).
+    request(Lease, checkin, infinity).
 
 %% @doc Makes another process the owner of a lease.
 -spec give_away(lease(), pid()) -> ok | {error, reason()}.
 give_away(Lease, Pid) ->
-    on(Lease, {give_away, Pid}, infinity).
+    request(Lease, {give_away, Pid}, infinity).
 
 %% @equiv with_lease(Pool, Fun, #{})
 -spec with_lease(pool(), fun((lease()) -> Result)) -> {ok, Result} | {error, reason()}.
@@ -336,12 +336,12 @@ returned(Result, {error, Reason}, Monitor) ->
 %% @doc `pong' from the node, without a worker.
 -spec ping(pool()) -> pong | {error, reason()}.
 ping(Pool) ->
-    on(Pool, ping, infinity).
+    request(Pool, ping, infinity).
 
 %% @doc The microseconds of a way through a worker and back.
 -spec ping_worker(pool()) -> {ok, non_neg_integer()} | {error, reason()}.
 ping_worker(Pool) ->
-    on(Pool, {ping, worker}, infinity).
+    request(Pool, {ping, worker}, infinity).
 
 %% @equiv await_ready(Pool, all, infinity)
 -spec await_ready(pool()) -> ok | {error, reason()}.
@@ -356,19 +356,19 @@ await_ready(Pool, N) ->
 %% @doc Waits until all (or `N') workers are ready, at most `Timeout' ms: `{error, {timeout, call}}'.
 -spec await_ready(pool(), all | pos_integer(), timeout()) -> ok | {error, reason()}.
 await_ready(Pool, all, Timeout) ->
-    on(Pool, await_ready, Timeout);
+    request(Pool, await_ready, Timeout);
 await_ready(Pool, N, Timeout) ->
-    on(Pool, {await_ready, N}, Timeout).
+    request(Pool, {await_ready, N}, Timeout).
 
 %% @doc The node's own account: version, peers, pools, totals, latencies.
 -spec status(pool()) -> {ok, map()} | {error, reason()}.
 status(Pool) ->
-    on(Pool, status, infinity).
+    request(Pool, status, infinity).
 
 %% @doc One map for each worker of the pool.
 -spec workers(pool()) -> {ok, [map()]} | {error, reason()}.
 workers(Pool) ->
-    on(Pool, workers, infinity).
+    request(Pool, workers, infinity).
 
 %% --- control --------------------------------------------------------------------------------------
 
@@ -376,17 +376,17 @@ workers(Pool) ->
 %% free.
 -spec resize(pool(), pos_integer() | {pos_integer(), pos_integer()}) -> ok | {error, reason()}.
 resize(Pool, Size) ->
-    on(Pool, {resize, Size}, infinity).
+    request(Pool, {resize, Size}, infinity).
 
 %% @doc Lets calls wait from now on. What runs, and leases, go on.
 -spec pause(pool()) -> ok | {error, reason()}.
 pause(Pool) ->
-    on(Pool, pause, infinity).
+    request(Pool, pause, infinity).
 
 %% @doc Ends a pause, or a drain, whose callers hear `{error, resumed}'.
 -spec resume(pool()) -> ok | {error, reason()}.
 resume(Pool) ->
-    on(Pool, resume, infinity).
+    request(Pool, resume, infinity).
 
 %% @equiv drain(Pool, infinity)
 -spec drain(pool()) -> ok | {error, reason()}.
@@ -397,34 +397,30 @@ drain(Pool) ->
 %% ms: `{error, {timeout, call}}', and the drain goes on. {@link resume/1} ends it.
 -spec drain(pool(), timeout()) -> ok | {error, reason()}.
 drain(Pool, Timeout) ->
-    on(Pool, drain, Timeout).
+    request(Pool, drain, Timeout).
 
 %% @doc Loads the Python code anew: when its preload is done, all workers are replaced, one by one, and
 %% no call is lost. `{error, {start_failed, Detail}}' when it fails: then nothing has changed.
 -spec reload(pool()) -> ok | {error, reason()}.
 reload(Pool) ->
-    on(Pool, reload, infinity).
+    request(Pool, reload, infinity).
 
 %% @doc Replaces a worker, by its id as in {@link workers/1}: another one first, then it leaves when it is
 %% free.
 -spec recycle(pool(), non_neg_integer()) -> ok | {error, reason()}.
 recycle(Pool, Worker) ->
-    on(Pool, {recycle, Worker}, infinity).
+    request(Pool, {recycle, Worker}, infinity).
 
 %% @doc Kills a worker at once, by its id as in {@link workers/1}; another one takes its place.
 -spec kill(pool(), non_neg_integer()) -> ok | {error, reason()}.
 kill(Pool, Worker) ->
-    on(Pool, {kill, Worker}, infinity).
-
-%% @doc Any other request, as the protocol has it: what {@link krait_admin} is made of.
--spec request(pool(), term(), timeout()) -> term().
-request(Pool, Request, Timeout) ->
-    on(Pool, Request, Timeout).
+    request(Pool, {kill, Worker}, infinity).
 
 %% --- the way there --------------------------------------------------------------------------------
 
--spec on(pool(), term(), timeout()) -> term().
-on(Pool, Request, Timeout) ->
+%% @doc Any request, as the protocol has it.
+-spec request(pool(), term(), timeout()) -> term().
+request(Pool, Request, Timeout) ->
     case resolve(Pool) of
         {ok, To} -> ask(To, Request, Timeout);
         {error, _} = Error -> Error

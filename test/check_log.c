@@ -2,6 +2,7 @@
 #include "log_format.h"
 #include "log_journal.h"
 #include "log_rate.h"
+#include "utf8.h"
 
 #include <check.h>
 #include <errno.h>
@@ -164,7 +165,7 @@ START_TEST(a_line_that_is_too_long_is_cut_between_characters_and_stays_valid)
 		end = line + strlen(line) - strlen("\",\"truncated\":true}\n");
 		ck_assert_str_eq(end, "\",\"truncated\":true}\n");
 		for (const char *at = strstr(line, "\"message\":\"") + 11; at < end;) {
-			size_t one = *at == '\\' ? (at[1] == 'u' ? 6 : 2) : log_utf8(at, 4);
+			size_t one = *at == '\\' ? (at[1] == 'u' ? 6 : 2) : utf8_char((const uint8_t *)at, 4);
 
 			ck_assert_uint_gt(one, 0);
 			at += one;

@@ -140,8 +140,6 @@ void text_ms(struct buf *out, uint64_t ms);
 void text_us(struct buf *out, uint64_t us);
 
 /* Of a map with atoms as keys; NULL: not there, or no map. */
-const uint8_t *map_get(const uint8_t *map, const char *key);
-uint64_t map_uint(const uint8_t *map, const char *key); /* 0: not there */
 /* Appends what people see of a term: text and atoms as they are, nothing for nil, else JSON. */
 void term_show(struct buf *out, const uint8_t *term);
 

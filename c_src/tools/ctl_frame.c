@@ -39,13 +39,13 @@ static uint64_t key_of(const uint8_t *w, enum top_sort sort)
 {
 	switch (sort) {
 	case SORT_STATE:
-		return state_key(map_get(w, "state"));
+		return state_key(term_map_get(w, "state"));
 	case SORT_AGE:
-		return ~map_uint(w, "since_ms");
+		return ~term_map_uint(w, "since_ms");
 	case SORT_CALLS:
-		return ~map_uint(w, "calls");
+		return ~term_map_uint(w, "calls");
 	case SORT_MEMORY:
-		return ~map_uint(w, "rss_bytes");
+		return ~term_map_uint(w, "rss_bytes");
 	default:
 		return 0;
 	}
@@ -68,7 +68,7 @@ static unsigned order(const struct top *t, struct line *lines, unsigned max)
 	if (t->workers.len == 0 || !term_list(t->workers.data, &count, &at))
 		return 0;
 	for (; n < count && n < max; n++, at = term_skip(at))
-		lines[n] = (struct line){ at, map_uint(at, "id"), key_of(at, t->sort) };
+		lines[n] = (struct line){ at, term_map_uint(at, "id"), key_of(at, t->sort) };
 	qsort(lines, n, sizeof *lines, by_key);
 	return n;
 }

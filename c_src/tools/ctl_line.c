@@ -35,16 +35,16 @@ static enum colour level_colour(const uint8_t *level)
 /* Whom a line is about: what the node says it is, or the worker that printed it. */
 static void put_object(const uint8_t *map, struct buf *out)
 {
-	const uint8_t *stream = map_get(map, "stream");
+	const uint8_t *stream = term_map_get(map, "stream");
 	size_t before = out->len;
 	struct buf worker = { 0 };
 
 	if (stream == NULL || term_is_atom(stream, "nil"))
-		term_show(out, map_get(map, "object"));
+		term_show(out, term_map_get(map, "object"));
 	if (out->len > before)
 		return;
-	term_show(out, map_get(map, "pool"));
-	term_show(&worker, map_get(map, "worker"));
+	term_show(out, term_map_get(map, "pool"));
+	term_show(&worker, term_map_get(map, "worker"));
 	text_put(out, worker.len > 0 ? "/" : "");
 	buf_put(out, worker.data, worker.len);
 	buf_free(&worker);
@@ -58,19 +58,20 @@ static void put_line(const uint8_t *map, const struct look *look, struct buf *ou
 	struct span line;
 
 	put_time(out, look);
-	term_show(&text, map_get(map, "level"));
+	term_show(&text, term_map_get(map, "level"));
 	text_put(&text, " ");
-	look_put(look, level_colour(map_get(map, "level")), out, (const char *)text.data, text.len);
+	look_put(look, level_colour(term_map_get(map, "level")), out, (const char *)text.data,
+		 text.len);
 	buf_reset(&text, 4096);
 	text_put(&text, "[");
 	put_object(map, &text);
 	text_put(&text, "] ");
 	look_put(look, DIM, out, (const char *)text.data, text.len);
 	buf_free(&text);
-	if (map_get(map, "line") != NULL && term_binary(map_get(map, "line"), &line))
+	if (term_map_get(map, "line") != NULL && term_binary(term_map_get(map, "line"), &line))
 		text_safe(out, line.at, line.len, false);
 	else
-		term_show(out, map_get(map, "line"));
+		term_show(out, term_map_get(map, "line"));
 }
 
 /* [krait, call, stop] as krait.call.stop */

@@ -76,13 +76,13 @@ static void put_row(const struct row *row, const uint8_t *reason, struct buf *ou
 /* {python, #{type, message, traceback}} */
 static void put_python(const uint8_t *map, struct buf *out)
 {
-	const uint8_t *traceback = map_get(map, "traceback");
+	const uint8_t *traceback = term_map_get(map, "traceback");
 	struct span text;
 
 	if (traceback == NULL || !term_binary(traceback, &text) || text.len == 0) {
-		put_text(out, map_get(map, "type"));
+		put_text(out, term_map_get(map, "type"));
 		text_put(out, ": ");
-		put_text(out, map_get(map, "message"));
+		put_text(out, term_map_get(map, "message"));
 		return;
 	}
 	put_text(out, traceback); /* its last line is type and message */
@@ -93,17 +93,17 @@ static void put_python(const uint8_t *map, struct buf *out)
 /* {worker_exit, #{worker, exit, stderr}} */
 static void put_exit(const uint8_t *map, struct buf *out)
 {
-	const uint8_t *how = map_get(map, "exit");
+	const uint8_t *how = term_map_get(map, "exit");
 
 	text_put(out, "worker ");
-	term_show(out, map_get(map, "worker"));
+	term_show(out, term_map_get(map, "worker"));
 	text_put(out, " died in the call: ");
 	put_text(out, element(how, 0));
 	text_put(out, " ");
 	put_text(out, element(how, 1));
-	if (map_get(map, "stderr") != NULL) {
+	if (term_map_get(map, "stderr") != NULL) {
 		text_put(out, "\n");
-		put_text(out, map_get(map, "stderr"));
+		put_text(out, term_map_get(map, "stderr"));
 		while (out->len > 0 && out->data[out->len - 1] == '\n')
 			out->len--;
 	}
@@ -131,7 +131,7 @@ void ctl_reason_put(const uint8_t *reason, struct buf *out)
 	}
 	if (arity == 2 && term_is_atom(first, "overloaded")) {
 		text_put(out, "the queue is full: %llu wait",
-			 (unsigned long long)map_uint(element(reason, 1), "queued"));
+			 (unsigned long long)term_map_uint(element(reason, 1), "queued"));
 		return;
 	}
 	if (arity == 3 && term_is_atom(first, "too_large")) {

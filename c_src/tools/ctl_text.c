@@ -1,6 +1,8 @@
 /* ctl_text.c - text made harmless, units, what is in a map. */
 #include "ctl.h"
 
+#include "utf8.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,25 +29,16 @@ void text_put(struct buf *out, const char *fmt, ...)
 
 /* ---- harmless ---- */
 
-/* The character at `at` and its length; false: no UTF-8 begins there. */
+/* The character at `at` and its length; false: no UTF-8 begins there, and one byte is to be passed over. */
 static bool take_char(const uint8_t *at, size_t len, uint32_t *c, size_t *n)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t whole = utf8_char(at, len);
 
-	*n = at[0] < 0x80 ? 1 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-	if (*n == 1) {
-		*c = at[0];
-		return true;
-	}
-	if (at[0] < 0xc2 || at[0] > 0xf4 || *n > len)
-		return false;
-	*c = at[0] & (0x7fu >> *n);
-	for (size_t i = 1; i < *n; i++) {
-		if ((at[i] & 0xc0) != 0x80)
-			return false;
+	*n = whole > 0 ? whole : 1;
+	*c = *n == 1 ? at[0] : at[0] & (0x7fu >> *n);
+	for (size_t i = 1; i < *n; i++)
 		*c = *c << 6 | (at[i] & 0x3fu);
-	}
-	return *c >= least[*n] && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff);
+	return whole > 0;
 }
 
 /* Controls of C0 and C1, what turns the direction of writing, and what ends a line in disguise. */
@@ -63,7 +56,6 @@ void text_safe(struct buf *out, const void *text, size_t len, bool lines)
 
 	for (; at < end; at += n) {
 		if (!take_char(at, (size_t)(end - at), &c, &n)) {
-			n = 1;
 			text_put(out, "\\x%02x", at[0]);
 		} else if (!is_harmful(c) || (lines && (c == '\n' || c == '\t'))) {
 			buf_put(out, at, n);
@@ -102,8 +94,6 @@ size_t text_cut(const char *text, size_t len, size_t width)
 	for (; at < end; at += n) {
 		unsigned wide = take_char(at, (size_t)(end - at), &c, &n) ? char_width(c) : 1;
 
-		if (n > (size_t)(end - at))
-			n = 1;
 		if (wide > width)
 			break;
 		width -= wide;
@@ -169,31 +159,6 @@ void text_us(struct buf *out, uint64_t us)
 }
 
 /* ---- terms ---- */
-
-const uint8_t *map_get(const uint8_t *map, const char *key)
-{
-	const uint8_t *at;
-	uint32_t pairs;
-
-	if (map == NULL || !term_map(map, &pairs, &at))
-		return NULL;
-	while (pairs-- > 0) {
-		const uint8_t *value = term_skip(at);
-
-		if (term_is_atom(at, key))
-			return value;
-		at = term_skip(value);
-	}
-	return NULL;
-}
-
-uint64_t map_uint(const uint8_t *map, const char *key)
-{
-	const uint8_t *value = map_get(map, key);
-	int64_t n;
-
-	return value != NULL && term_int(value, &n) && n > 0 ? (uint64_t)n : 0;
-}
 
 void term_show(struct buf *out, const uint8_t *term)
 {

@@ -75,14 +75,14 @@ static bool fetch(struct state *s, const char *verb, struct buf *into)
 
 static uint64_t answered(const uint8_t *status)
 {
-	const uint8_t *pools = map_get(status, "pools"), *at;
+	const uint8_t *pools = term_map_get(status, "pools"), *at;
 	uint64_t sum = 0;
 	uint32_t count;
 
 	if (pools == NULL || !term_map(pools, &count, &at))
 		return 0;
 	for (; count > 0; count--, at = term_skip(term_skip(at)))
-		sum += map_uint(map_get(term_skip(at), "totals"), "answered");
+		sum += term_map_uint(term_map_get(term_skip(at), "totals"), "answered");
 	return sum;
 }
 
@@ -129,13 +129,13 @@ static void command(struct state *s, const char *verb, bool of_worker, const cha
 
 static bool is_paused(const struct top *t)
 {
-	const uint8_t *pools = map_get(t->status.data, "pools"), *at;
+	const uint8_t *pools = term_map_get(t->status.data, "pools"), *at;
 	uint32_t count;
 
 	if (t->status.len == 0 || pools == NULL || !term_map(pools, &count, &at))
 		return false;
 	for (; count > 0; count--, at = term_skip(term_skip(at))) {
-		const uint8_t *state = map_get(term_skip(at), "state");
+		const uint8_t *state = term_map_get(term_skip(at), "state");
 
 		if (state != NULL && term_is_atom(state, "paused"))
 			return true;

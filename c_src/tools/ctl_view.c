@@ -18,8 +18,8 @@ static void cell_ms(struct table *t, const uint8_t *map, const char *key)
 {
 	struct buf *out = table_cell(t, PLAIN);
 
-	if (map_get(map, key) != NULL)
-		text_ms(out, map_uint(map, key));
+	if (term_map_get(map, key) != NULL)
+		text_ms(out, term_map_uint(map, key));
 }
 
 /* p50 and p99 of a histogram. */
@@ -27,17 +27,17 @@ static void cell_latency(struct table *t, const uint8_t *map)
 {
 	struct buf *out = table_cell(t, PLAIN);
 
-	if (map_uint(map, "max") == 0)
+	if (term_map_uint(map, "max") == 0)
 		return;
-	text_us(out, map_uint(map, "p50"));
+	text_us(out, term_map_uint(map, "p50"));
 	text_put(out, " / ");
-	text_us(out, map_uint(map, "p99"));
+	text_us(out, term_map_uint(map, "p99"));
 }
 
 /* "map.of.a" in a map within maps. */
 static const uint8_t *deep(const uint8_t *map, const char *a, const char *b)
 {
-	return map_get(map_get(map, a), b);
+	return term_map_get(term_map_get(map, a), b);
 }
 
 enum colour view_state_colour(const uint8_t *state)
@@ -88,25 +88,28 @@ static const uint8_t *each_next(struct each *e)
 
 static void put_pool_row(struct table *t, const uint8_t *name, const uint8_t *pool)
 {
-	const uint8_t *breaker = map_get(pool, "breaker"), *totals = map_get(pool, "totals");
+	const uint8_t *breaker = term_map_get(pool, "breaker"),
+		      *totals = term_map_get(pool, "totals");
 	bool open = breaker != NULL && !term_is_atom(breaker, "closed");
 	struct buf *ready;
 
 	cell_show(t, BOLD, name);
-	cell_show(t, view_state_colour(open ? breaker : map_get(pool, "state")),
-		  open ? breaker : map_get(pool, "state"));
+	cell_show(t, view_state_colour(open ? breaker : term_map_get(pool, "state")),
+		  open ? breaker : term_map_get(pool, "state"));
 	ready = table_cell(t, PLAIN);
-	text_put(ready, "%" PRIu64 "/%" PRIu64, map_uint(pool, "ready"), map_uint(pool, "size"));
-	if (map_uint(pool, "size_max") > map_uint(pool, "size"))
-		text_put(ready, "..%" PRIu64, map_uint(pool, "size_max"));
-	cell_show(t, PLAIN, map_get(pool, "busy"));
-	cell_show(t, PLAIN, map_get(pool, "leased"));
-	text_put(table_cell(t, map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
-		 "%" PRIu64 "/%" PRIu64, map_uint(pool, "queued"), map_uint(pool, "queue_limit"));
-	cell_show(t, PLAIN, map_get(pool, "sessions"));
-	cell_show(t, PLAIN, map_get(totals, "ok"));
+	text_put(ready, "%" PRIu64 "/%" PRIu64, term_map_uint(pool, "ready"),
+		 term_map_uint(pool, "size"));
+	if (term_map_uint(pool, "size_max") > term_map_uint(pool, "size"))
+		text_put(ready, "..%" PRIu64, term_map_uint(pool, "size_max"));
+	cell_show(t, PLAIN, term_map_get(pool, "busy"));
+	cell_show(t, PLAIN, term_map_get(pool, "leased"));
+	text_put(table_cell(t, term_map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
+		 "%" PRIu64 "/%" PRIu64, term_map_uint(pool, "queued"),
+		 term_map_uint(pool, "queue_limit"));
+	cell_show(t, PLAIN, term_map_get(pool, "sessions"));
+	cell_show(t, PLAIN, term_map_get(totals, "ok"));
 	text_put(table_cell(t, PLAIN), "%" PRIu64,
-		 map_uint(totals, "answered") - map_uint(totals, "ok"));
+		 term_map_uint(totals, "answered") - term_map_uint(totals, "ok"));
 	cell_latency(t, deep(pool, "latency_us", "wait"));
 	cell_latency(t, deep(pool, "latency_us", "call"));
 }
@@ -128,7 +131,7 @@ static void put_pools(const struct ctl_args *a, const uint8_t *status, const str
 		{ "ERRORS", true, false },      { "WAIT p50/p99", true, true },
 		{ "CALL p50/p99", true, true },
 	};
-	const uint8_t *pools = map_get(status, "pools"), *at;
+	const uint8_t *pools = term_map_get(status, "pools"), *at;
 	uint32_t count = 0;
 	struct table t;
 
@@ -145,13 +148,13 @@ static void put_pools(const struct ctl_args *a, const uint8_t *status, const str
 
 static void put_last_errors(const struct ctl_args *a, const uint8_t *status, struct buf *out)
 {
-	const uint8_t *pools = map_get(status, "pools"), *at, *last;
+	const uint8_t *pools = term_map_get(status, "pools"), *at, *last;
 	uint32_t count = 0;
 
 	if (pools == NULL || !term_map(pools, &count, &at))
 		return;
 	for (; count > 0; count--, at = term_skip(term_skip(at))) {
-		last = map_get(term_skip(at), "last_error");
+		last = term_map_get(term_skip(at), "last_error");
 		if (last == NULL || term_is_atom(last, "nil") || !is_wanted(a, at))
 			continue;
 		text_put(out, "\n");
@@ -167,15 +170,15 @@ static void put_status(const struct ctl_args *a, const uint8_t *status, const st
 {
 	struct buf name = { 0 };
 
-	term_show(&name, map_get(status, "node"));
+	term_show(&name, term_map_get(status, "node"));
 	look_put(look, BOLD, out, (const char *)name.data, name.len);
 	buf_free(&name);
 	text_put(out, "  krait ");
-	term_show(out, map_get(status, "version"));
-	text_put(out, ", process %" PRIu64 ", up ", map_uint(status, "os_pid"));
-	text_ms(out, map_uint(status, "uptime_ms"));
-	text_put(out, ", %" PRIu64 " peer%s\n\n", map_uint(status, "peers"),
-		 map_uint(status, "peers") == 1 ? "" : "s");
+	term_show(out, term_map_get(status, "version"));
+	text_put(out, ", process %" PRIu64 ", up ", term_map_uint(status, "os_pid"));
+	text_ms(out, term_map_uint(status, "uptime_ms"));
+	text_put(out, ", %" PRIu64 " peer%s\n\n", term_map_uint(status, "peers"),
+		 term_map_uint(status, "peers") == 1 ? "" : "s");
 	put_pools(a, status, look, out);
 	put_last_errors(a, status, out);
 }
@@ -211,23 +214,23 @@ void view_workers(const uint8_t *list, const struct look *look, struct buf *out)
 
 	table_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((w = each_next(&e)) != NULL) {
-		const uint8_t *retiring = map_get(w, "retiring");
+		const uint8_t *retiring = term_map_get(w, "retiring");
 		struct buf *state;
 
-		cell_show(&t, BOLD, map_get(w, "id"));
-		cell_show(&t, PLAIN, map_get(w, "pool"));
-		state = table_cell(&t, view_state_colour(map_get(w, "state")));
-		term_show(state, map_get(w, "state"));
+		cell_show(&t, BOLD, term_map_get(w, "id"));
+		cell_show(&t, PLAIN, term_map_get(w, "pool"));
+		state = table_cell(&t, view_state_colour(term_map_get(w, "state")));
+		term_show(state, term_map_get(w, "state"));
 		if (retiring != NULL && term_is_atom(retiring, "true"))
 			text_put(state, ", leaves");
 		cell_ms(&t, w, "since_ms");
-		cell_show(&t, PLAIN, map_get(w, "os_pid"));
-		text_bytes(table_cell(&t, PLAIN), map_uint(w, "rss_bytes"));
-		cell_show(&t, PLAIN, map_get(w, "calls"));
-		cell_show(&t, PLAIN, map_get(w, "sessions"));
-		show_function(table_cell(&t, PLAIN), map_get(w, "call"));
-		cell_show(&t, DIM, map_get(w, "caller"));
-		cell_show(&t, RED, map_get(w, "last_error"));
+		cell_show(&t, PLAIN, term_map_get(w, "os_pid"));
+		text_bytes(table_cell(&t, PLAIN), term_map_uint(w, "rss_bytes"));
+		cell_show(&t, PLAIN, term_map_get(w, "calls"));
+		cell_show(&t, PLAIN, term_map_get(w, "sessions"));
+		show_function(table_cell(&t, PLAIN), term_map_get(w, "call"));
+		cell_show(&t, DIM, term_map_get(w, "caller"));
+		cell_show(&t, RED, term_map_get(w, "last_error"));
 	}
 	table_print(&t, look, out);
 	table_free(&t);
@@ -246,22 +249,23 @@ static void put_requests(const uint8_t *list, const struct look *look, struct bu
 
 	table_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((r = each_next(&e)) != NULL) {
-		const uint8_t *module = map_get(r, "module");
+		const uint8_t *module = term_map_get(r, "module");
 		struct buf *what;
 
-		cell_show(&t, BOLD, map_get(r, "id"));
-		cell_show(&t, PLAIN, map_get(r, "pool"));
-		cell_show(&t, view_state_colour(map_get(r, "state")), map_get(r, "state"));
+		cell_show(&t, BOLD, term_map_get(r, "id"));
+		cell_show(&t, PLAIN, term_map_get(r, "pool"));
+		cell_show(&t, view_state_colour(term_map_get(r, "state")),
+			  term_map_get(r, "state"));
 		cell_ms(&t, r, "age_ms");
-		cell_show(&t, PLAIN, map_get(r, "verb"));
+		cell_show(&t, PLAIN, term_map_get(r, "verb"));
 		what = table_cell(&t, PLAIN);
 		term_show(what, module);
 		if (what->len > 0)
 			text_put(what, ".");
-		term_show(what, map_get(r, "function"));
-		cell_show(&t, PLAIN, map_get(r, "worker"));
-		cell_show(&t, PLAIN, map_get(r, "priority"));
-		cell_show(&t, DIM, map_get(r, "caller"));
+		term_show(what, term_map_get(r, "function"));
+		cell_show(&t, PLAIN, term_map_get(r, "worker"));
+		cell_show(&t, PLAIN, term_map_get(r, "priority"));
+		cell_show(&t, DIM, term_map_get(r, "caller"));
 	}
 	table_print(&t, look, out);
 	table_free(&t);
@@ -282,18 +286,18 @@ static void put_peers(const uint8_t *list, const struct look *look, struct buf *
 
 	table_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((p = each_next(&e)) != NULL) {
-		const uint8_t *dialled = map_get(p, "dialled");
+		const uint8_t *dialled = term_map_get(p, "dialled");
 
-		cell_show(&t, BOLD, map_get(p, "name"));
-		cell_show(&t, PLAIN, map_get(p, "role"));
-		cell_show(&t, PLAIN, map_get(p, "user"));
+		cell_show(&t, BOLD, term_map_get(p, "name"));
+		cell_show(&t, PLAIN, term_map_get(p, "role"));
+		cell_show(&t, PLAIN, term_map_get(p, "user"));
 		cell_ms(&t, p, "up_ms");
 		text_put(table_cell(&t, PLAIN), "%s",
 			 dialled != NULL && term_is_atom(dialled, "true") ? "us" : "it");
-		cell_show(&t, PLAIN, map_get(p, "requests"));
-		cell_show(&t, PLAIN, map_get(p, "holdings"));
-		cell_show(&t, PLAIN, map_get(p, "monitors"));
-		text_bytes(table_cell(&t, PLAIN), map_uint(p, "unsent_bytes"));
+		cell_show(&t, PLAIN, term_map_get(p, "requests"));
+		cell_show(&t, PLAIN, term_map_get(p, "holdings"));
+		cell_show(&t, PLAIN, term_map_get(p, "monitors"));
+		text_bytes(table_cell(&t, PLAIN), term_map_uint(p, "unsent_bytes"));
 	}
 	table_print(&t, look, out);
 	table_free(&t);
@@ -313,9 +317,9 @@ static void put_sessions(const uint8_t *list, const struct look *look, struct bu
 
 	table_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((s = each_next(&e)) != NULL) {
-		cell_show(&t, BOLD, map_get(s, "id"));
-		cell_show(&t, PLAIN, map_get(s, "worker"));
-		cell_show(&t, PLAIN, map_get(s, "calls"));
+		cell_show(&t, BOLD, term_map_get(s, "id"));
+		cell_show(&t, PLAIN, term_map_get(s, "worker"));
+		cell_show(&t, PLAIN, term_map_get(s, "calls"));
 		cell_ms(&t, s, "idle_ms");
 	}
 	table_print(&t, look, out);
@@ -366,13 +370,13 @@ static void put_config(const struct ctl_args *a, const uint8_t *config, const st
 		{ "OPTION", false, false },
 		{ "VALUE", false, true },
 	};
-	const uint8_t *pools = map_get(config, "pools"), *at;
+	const uint8_t *pools = term_map_get(config, "pools"), *at;
 	uint32_t count = 0;
 	struct table t;
 
 	table_init(&t, columns, sizeof columns / sizeof columns[0]);
 	if (a->pool == NULL)
-		put_options(&t, "node", NULL, map_get(config, "node"));
+		put_options(&t, "node", NULL, term_map_get(config, "node"));
 	if (pools != NULL && term_map(pools, &count, &at))
 		for (; count > 0; count--, at = term_skip(term_skip(at)))
 			if (is_wanted(a, at))
@@ -425,7 +429,7 @@ static unsigned put_changes_of(const char *where, const uint8_t *pool, const uin
 
 static void put_changes(const struct ctl_args *a, const uint8_t *answer, struct buf *out)
 {
-	const uint8_t *pools = map_get(answer, "pools"), *at, *first;
+	const uint8_t *pools = term_map_get(answer, "pools"), *at, *first;
 	uint32_t count = 0, restarts = 0;
 	unsigned shown;
 
@@ -438,11 +442,11 @@ static void put_changes(const struct ctl_args *a, const uint8_t *answer, struct 
 		text_put(out, "\n");
 		return;
 	}
-	shown = put_changes_of("node", NULL, map_get(answer, "node"), out);
+	shown = put_changes_of("node", NULL, term_map_get(answer, "node"), out);
 	if (pools != NULL && term_map(pools, &count, &at))
 		for (; count > 0; count--, at = term_skip(term_skip(at)))
 			shown += put_changes_of("pool ", at, term_skip(at), out);
-	first = map_get(answer, "restart");
+	first = term_map_get(answer, "restart");
 	if (first != NULL && term_list(first, &restarts, &at) && restarts > 0) {
 		text_put(out, "only after a restart of the node: ");
 		term_show(out, first);

@@ -103,8 +103,8 @@ static enum ctl_status tell(const struct ctl_args *a, const uint8_t *answer)
 	struct buf out = { 0 };
 
 	if (a->json) {
-		if (a->verb->view == VIEW_POOLS && map_get(answer, "pools") != NULL)
-			answer = map_get(answer, "pools");
+		if (a->verb->view == VIEW_POOLS && term_map_get(answer, "pools") != NULL)
+			answer = term_map_get(answer, "pools");
 		ctl_json_put(&out, answer, -1);
 		text_put(&out, "\n");
 	} else {

@@ -202,8 +202,6 @@ enum outcome answer_judge(struct ask *a, const uint8_t *reply);
 void answer_came_late(struct ask *a, const uint8_t *reply); /* its caller has given up, or died */
 void answer_unheard(struct ask *a, const uint8_t *reply);   /* it dies with it in its mailbox */
 void term_print(const uint8_t *t, char *text, size_t size); /* cut to what fits */
-const uint8_t *term_map_get(const uint8_t *map, const char *key); /* NULL: no such key */
-uint64_t term_map_uint(const uint8_t *map, const char *key);      /* 0: none */
 
 /* ---- processes ---- */
 

@@ -6,31 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const uint8_t *term_map_get(const uint8_t *map, const char *key)
-{
-	const uint8_t *at;
-	uint32_t pairs;
-
-	if (map == NULL || !term_map(map, &pairs, &at))
-		return NULL;
-	while (pairs-- > 0) {
-		const uint8_t *value = term_skip(at);
-
-		if (term_is_atom(at, key))
-			return value;
-		at = term_skip(value);
-	}
-	return NULL;
-}
-
-uint64_t term_map_uint(const uint8_t *map, const char *key)
-{
-	const uint8_t *value = term_map_get(map, key);
-	int64_t n;
-
-	return value != NULL && term_int(value, &n) && n > 0 ? (uint64_t)n : 0;
-}
-
 struct text {
 	char *at;
 	size_t room;
