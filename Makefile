@@ -104,7 +104,7 @@ $(BUILD)/test/check_cgroup: $(call OBJ,c_src/cgroup.c)
 $(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
-$(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c)
+$(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
 
 setup:
 	@scripts/setup.sh test
