@@ -1,7 +1,7 @@
 # bench.exs - Krait beside what a BEAM has without it, alternating in one run (`make bench`).
 #
 #   elixir -pa build/demo mix_harness/bench/bench.exs [--parts calls,payloads,ways,scale] [--quick]
-#       [--rounds 5] [--seconds 0.6] [--concurrency 1,8,64,1024] [--sides abcCdDefFg]
+#       [--rounds 5] [--seconds 0.5] [--concurrency 1,8,64,1024] [--sides abcCdDefFg]
 #       [--json FILE] [--report DIR]
 #   elixir -pa build/demo mix_harness/bench/bench.exs --from FILE --report DIR
 #

@@ -94,7 +94,13 @@ defmodule Bench.Compare do
   defp leaves(map, path) when is_map(map),
     do: Enum.flat_map(map, fn {key, value} -> leaves(value, [key | path]) end)
 
-  defp leaves([_ | _] = list, path), do: [{Enum.reverse(path), list}]
+  defp leaves(list, path) when is_list(list) do
+    case Enum.reject(list, &is_nil/1) do
+      [] -> []
+      numbers -> [{Enum.reverse(path), numbers}]
+    end
+  end
+
   defp leaves(number, path) when is_number(number), do: [{Enum.reverse(path), [number]}]
   defp leaves(_, _), do: []
 end

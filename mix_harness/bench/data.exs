@@ -9,10 +9,13 @@ defmodule Bench.Data do
   @doc "Their median."
   def median(data, path) do
     case rounds(data, path) do
-      list when is_list(list) and list != [] -> Stats.median(list)
+      list when is_list(list) -> list |> Enum.reject(&is_nil/1) |> middle()
       _ -> nil
     end
   end
+
+  defp middle([]), do: nil
+  defp middle(list), do: Stats.median(list)
 
   @doc "A small call of a side: the median over the rounds."
   def call(data, side, concurrency, quantity),
@@ -22,15 +25,18 @@ defmodule Bench.Data do
   def ratio(data, path, over) do
     with list when is_list(list) <- rounds(data, path),
          others when is_list(others) <- sum(Enum.map(over, &rounds(data, &1))),
-         true <- Enum.all?(others, &(&1 > 0)) do
-      ratios = Enum.zip_with(list, others, &(&1 / &2))
+         [_ | _] = ratios <- for({a, b} <- Enum.zip(list, others), a && b && b > 0, do: a / b) do
       {Stats.median(ratios), Enum.min(ratios), Enum.max(ratios)}
     else
       _ -> nil
     end
   end
 
-  defp sum(lists), do: if(Enum.all?(lists, &is_list/1), do: Enum.zip_with(lists, &Enum.sum/1))
+  # Of each round; nil for one in which something was not measured.
+  defp sum(lists) do
+    if Enum.all?(lists, &is_list/1),
+      do: Enum.zip_with(lists, &if(Enum.all?(&1), do: Enum.sum(&1)))
+  end
 
   @doc "The concurrencies that were measured, as numbers in order."
   def concurrencies(data), do: get_in(data, ["run", "concurrency"])

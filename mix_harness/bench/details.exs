@@ -2,7 +2,7 @@ defmodule Bench.Details do
   @moduledoc "A run as the tables of docs/performance.md: what the README leaves out."
 
   import Bench.Data, only: [call: 4, concurrencies: 1, decimals: 2, short: 1, thousands: 1]
-  alias Bench.{Data, Sides, Stats, Tables}
+  alias Bench.{Data, Sides, Tables}
 
   @doc "All tables of what was measured."
   def markdown(data) do
@@ -75,12 +75,12 @@ defmodule Bench.Details do
       for name <- Bench.Values.names(),
           sides = payloads[name]["sides"],
           side <- ["a", "b", "c", "f", "g"] do
-        cpu = fn part -> us(Stats.median(sides[side]["cpu_us"][part])) end
+        cpu = fn part -> us(Data.median(sides, [side, :cpu_us, part])) end
 
         [
           name,
           side,
-          short(Stats.median(sides[side]["p50_us"])),
+          short(Data.median(sides, [side, :p50_us])),
           cpu.("beam"),
           cpu.("between"),
           cpu.("python")

@@ -54,7 +54,7 @@ defmodule Bench.Options do
     %{
       quick: quick,
       rounds: given[:rounds] || if(quick, do: 2, else: 5),
-      window_ms: round((given[:seconds] || if(quick, do: 0.03, else: 0.6)) * 1000),
+      window_ms: round((given[:seconds] || if(quick, do: 0.03, else: 0.5)) * 1000),
       warm_ms: if(quick, do: 10, else: 50),
       concurrency: Enum.map(concurrency, &String.to_integer/1),
       payloads: if(quick, do: Values.names() -- ["16 MB"], else: Values.names()),

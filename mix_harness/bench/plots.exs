@@ -164,10 +164,9 @@ defmodule Bench.Plots do
   defp panel(data, n, sides, {left, right}, {top, bottom, step}) do
     rows =
       for side <- sides,
-          do:
-            {side, for(q <- [:p50_us, :p99_us, :p999_us], do: max(Data.call(data, side, n, q), 1))}
+          do: {side, for(q <- [:p50_us, :p99_us, :p999_us], do: Data.call(data, side, n, q))}
 
-    axis = rows |> Enum.flat_map(&elem(&1, 1)) |> Svg.axis(left, right)
+    axis = rows |> Enum.flat_map(&elem(&1, 1)) |> Enum.filter(& &1) |> Svg.axis(left, right)
 
     [
       Svg.text(left, top - 28, "#{n} at a time", "ink strong"),
@@ -177,6 +176,7 @@ defmodule Bench.Plots do
       ),
       for(
         {{side, values}, row} <- Enum.with_index(rows),
+        Enum.all?(values),
         do: percentiles(axis, side, values, top + row * step + 13)
       )
     ]

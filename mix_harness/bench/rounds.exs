@@ -29,15 +29,19 @@ defmodule Bench.Rounds do
 
     %{
       calls_per_s: for(r <- results, do: r.calls * 1_000_000 / r.us),
-      p50_us: for(r <- results, do: r.p50 / 1000),
-      p99_us: for(r <- results, do: r.p99 / 1000),
-      p999_us: for(r <- results, do: r.p999 / 1000),
+      p50_us: for(r <- results, do: us(r.p50)),
+      p99_us: for(r <- results, do: us(r.p99)),
+      p999_us: for(r <- results, do: us(r.p999)),
       cpu_us:
         for part <- [:beam, :between, :python], cpus != [], into: %{} do
           {part, for(cpu <- cpus, do: cpu[part])}
         end
     }
   end
+
+  # No call lay inside of the window.
+  defp us(0), do: nil
+  defp us(ns), do: ns / 1000
 
   @doc "Says on standard error what is done now."
   def progress(text), do: IO.puts(:stderr, "bench: #{text}")

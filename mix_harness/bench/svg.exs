@@ -42,8 +42,9 @@ defmodule Bench.Svg do
     """
   end
 
+  # The page's own comes last: what is open shows it, whatever its line is.
   defp style(which) do
-    for {name, pair} <- Enum.sort(@colors) do
+    for {name, pair} <- Enum.sort_by(@colors, fn {name, _} -> {name == "page", name} end) do
       color = elem(pair, which)
       ".#{name} { fill: #{color}; } .#{name}-line { stroke: #{color}; fill: none; }"
     end
@@ -80,7 +81,8 @@ defmodule Bench.Svg do
   holds all the values given, and reaches to the next round number on either side.
   """
   def axis(values, from, to) do
-    {least, most} = Enum.min_max(values)
+    {least, most} = Enum.min_max(values, fn -> {1, 10} end)
+    most = max(most, least * 1.01)
 
     {List.last(Enum.filter(steps(), &(&1 <= least))) || hd(steps()),
      Enum.find(steps(), &(&1 >= most)), from, to}

@@ -168,13 +168,13 @@ defmodule Bench.Tables do
     decodes, the stream's are terms:
 
     #{table(["item", "stream / port", "stream: items/s", "raw port: items/s"], 1, rows)}\
-    #{Enum.map_join(full, " ", &full/1)}\
+    #{Enum.join(for(kind <- Streams.kinds(), one = full[kind], do: full(kind, one)), " ")}\
     """
   end
 
   defp streams(_), do: ""
 
-  defp full({kind, one}) do
+  defp full(kind, one) do
     "#{thousands(one["items"])} items (#{kind}) took #{decimals(one["seconds"], 1)} s; from a tenth of them to " <>
       "the end the node grew by #{kib(one["node_grew"])}, the worker by #{kib(one["worker_grew"])}."
   end
@@ -245,13 +245,13 @@ defmodule Bench.Tables do
       for n <- [1, 64],
           series = peers["calls"]["#{n}"],
           {which, name} <- [{"alone", "without"}, {"beside", "beside"}] do
-        p50 = series[which]["p50_us"]
+        p50 = Enum.reject(series[which]["p50_us"], &is_nil/1)
         cpu = series[which]["cpu_us"]["between"]
 
         [
           "call #{name} #{thousands(peers["peers"])} idle peers, #{at(n)}: p50 µs, node's processor time µs",
-          "#{short(Stats.median(p50))}, #{short(Stats.median(cpu))}",
-          "#{short(Enum.max(p50))}, #{short(Enum.max(cpu))}"
+          "#{short(Data.median(series, [which, :p50_us]))}, #{short(Stats.median(cpu))}",
+          "#{short(Enum.max(p50, fn -> nil end))}, #{short(Enum.max(cpu))}"
         ]
       end
 
