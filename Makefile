@@ -53,7 +53,7 @@ REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
-        bench-scale bench-report bench-compare readme valgrind coverage covered \
+        bench-scale bench-report bench-compare bench-flame readme valgrind coverage covered \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -183,6 +183,10 @@ bench-calls bench-payloads bench-ways bench-scale: bench-%: all $(BUILD)/bench_f
 
 bench-report: build/demo/.made
 	@$(BENCH_RUN) --from build/bench.json --report build
+
+# Where the node spends its time on small calls; needs perf.
+bench-flame: all build/demo/.made
+	@elixir -pa build/demo mix_harness/bench/flame.exs --svg build/bench-flame.svg --markdown build/bench-flame.md
 
 bench-compare:
 	@elixir mix_harness/bench/compare.exs $(OLD) $(or $(NEW),build/bench.json)

@@ -39,5 +39,9 @@ if [ $# -gt 0 ]; then
 	from=$(dirname "$1")
 	cat "$from/bench-details.md" >"$block"
 	replace docs/performance.md bench
+	if [ -e "$from/bench-flame.md" ]; then # by make bench-flame
+		cat "$from/bench-flame.md" >"$block"
+		replace docs/performance.md flame
+	fi
 	cp "$from"/bench-*.svg docs/images/
 fi

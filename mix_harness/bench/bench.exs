@@ -2,12 +2,13 @@
 #
 #   elixir -pa build/demo mix_harness/bench/bench.exs [--parts calls,payloads,ways,scale] [--quick]
 #       [--rounds 5] [--seconds 0.5] [--concurrency 1,8,64,1024] [--sides abcCdDefFg]
-#       [--json FILE] [--report DIR]
+#       [--node=ARGUMENTS] [--json FILE] [--report DIR]
 #   elixir -pa build/demo mix_harness/bench/bench.exs --from FILE --report DIR
 #
 #   --parts     what is measured: small calls by every side (calls.exs), payloads (payloads.exs), the ways of
 #               calling and streams (ways.exs, streams.exs), starts, memory, many peers, idling (scale)
 #   --quick     everything in miniature, some seconds: shows that the benchmark works, and no numbers
+#   --node      more arguments of the node, as on its command line: --node="--order fifo"
 #   --json      where the numbers go, every round of them; compare.exs compares two such files
 #   --report    where the tables (bench.md, bench-details.md) and the plots (bench-*.svg) go. They are made
 #               of the JSON and of nothing else
@@ -69,7 +70,8 @@ defmodule Bench do
       Map.merge(run, %{
         python: python,
         directory: directory,
-        node_args: ["--size", "4", "--pythonpath", run.pythonpath, "--python", python]
+        node_args:
+          ["--size", "4", "--pythonpath", run.pythonpath, "--python", python] ++ run.more_args
       })
 
     try do
@@ -82,6 +84,7 @@ defmodule Bench do
   defp facts(run) do
     run
     |> Map.take([:quick, :rounds, :window_ms, :concurrency, :parts])
+    |> Map.put(:node_args, Enum.join(run.more_args, " "))
     |> Map.merge(Machine.facts(run))
   end
 

@@ -12,6 +12,7 @@ defmodule Bench.Options do
     seconds: :float,
     sides: :string,
     concurrency: :string,
+    node: :string,
     json: :string,
     from: :string,
     report: :string,
@@ -64,7 +65,8 @@ defmodule Bench.Options do
       starts: if(quick, do: 1, else: 5),
       start_workers: if(quick, do: [1, 2], else: [4, 64]),
       replacements: if(quick, do: 5, else: 200),
-      idle_ms: if(quick, do: 100, else: 10_000)
+      idle_ms: if(quick, do: 100, else: 10_000),
+      more_args: OptionParser.split(given[:node] || "")
     }
     |> Map.merge(Map.take(given, [:parts, :sides, :json, :from, :report, :help]))
     |> Map.merge(files())

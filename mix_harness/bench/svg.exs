@@ -66,6 +66,11 @@ defmodule Bench.Svg do
     ~s(<polyline points="#{path}" class="#{class}-line" stroke-width="#{width}" stroke-linejoin="round"#{dash}/>)
   end
 
+  @doc "A filled box with slightly round corners."
+  def box(x, y, width, height, class) do
+    ~s(<rect x="#{px(x)}" y="#{px(y)}" width="#{px(width)}" height="#{px(height)}" rx="1.5" class="#{class}"/>)
+  end
+
   @doc "A filled dot, or with `:ring` an open one."
   def dot(x, y, radius, class, kind \\ :full)
 
@@ -117,7 +122,8 @@ defmodule Bench.Svg do
 
   defp px(number), do: number |> Bench.Data.decimals(1) |> String.replace_suffix(".0", "")
 
-  defp escape(text) do
+  @doc "Text as XML wants it."
+  def escape(text) do
     text
     |> String.replace("&", "&amp;")
     |> String.replace("<", "&lt;")

@@ -15,9 +15,10 @@ defmodule Bench.Tables do
   end
 
   defp origin(data) do
-    %{"rounds" => rounds, "window_ms" => ms} = data["run"]
+    %{"rounds" => rounds, "window_ms" => ms, "node_args" => args} = data["run"]
+    with_args = if args == "", do: "", else: " The node had `#{args}`."
 
-    "#{Data.origin(data)}. Medians of #{rounds} alternating rounds of #{ms / 1000} s; 4 workers; between " <>
+    "#{Data.origin(data)}.#{with_args} Medians of #{rounds} alternating rounds of #{ms / 1000} s; 4 workers; between " <>
       "its rounds a side's calls/s differed by up to ± #{round(Data.noise(data) * 100)} %."
   end
 
