@@ -4,7 +4,8 @@
 #   make test      set up, build, run everything: Check, pytest, ExUnit, stress (SANITIZE=1: ASan and UBSan)
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
-#   make exunit    ExUnit suites only         make bench    the comparison of the README
+#   make exunit    ExUnit suites only         make bench    the comparison of the README, eight minutes;
+#                  also bench-calls, bench-payloads, bench-ways, bench-scale; bench-compare OLD=A.json NEW=B.json
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
 #   make valgrind  Check suites and a node under valgrind
@@ -51,7 +52,8 @@ FUZZED   := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
-.PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
+.PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
+        bench-scale bench-report bench-compare bench-flame readme valgrind coverage covered \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -125,9 +127,9 @@ export LC_ALL     ?= C.UTF-8
 export ELIXIR_ERL_OPTIONS ?= +fnu
 export MIX_REBAR3 ?= $(shell command -v rebar3)
 MIX := cd mix_harness && KRAIT_NO_MAKE=1 KRAIT_BIN=$(abspath $(NODE)) \
-       PYTHONPATH=$(abspath python/tests) mix
+       KRAIT_BENCH_FLOOR=$(abspath $(BUILD)/bench_floor) PYTHONPATH=$(abspath python/tests) mix
 
-exunit: all
+exunit: all $(BUILD)/bench_floor
 	$(MIX) test --warnings-as-errors
 
 # Half a minute of callers that die, peers that vanish, workers that are killed, and operators who resize,
@@ -168,9 +170,26 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
+# All of it, or a part; what it writes is read by `make readme` and by bench-compare. BENCH_ARGS: the options
+# of mix_harness/bench/bench.exs, --quick perhaps. bench-report makes tables and plots anew of the numbers.
+BENCH_RUN := elixir -pa build/demo mix_harness/bench/bench.exs
+
 bench: all $(BUILD)/bench_floor build/demo/.made
-	@elixir -pa build/demo mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
-	@elixir mix_harness/bench/streams.exs --full
+	@$(BENCH_RUN) --json build/bench.json --report build $(BENCH_ARGS)
+
+bench-calls bench-payloads bench-ways bench-scale: bench-%: all $(BUILD)/bench_floor build/demo/.made
+	@mkdir -p build/bench-$*
+	@$(BENCH_RUN) --parts $* --json build/bench-$*/bench.json --report build/bench-$* $(BENCH_ARGS)
+
+bench-report: build/demo/.made
+	@$(BENCH_RUN) --from build/bench.json --report build
+
+# Where the node spends its time on small calls; needs perf.
+bench-flame: all build/demo/.made
+	@elixir -pa build/demo mix_harness/bench/flame.exs --svg build/bench-flame.svg --markdown build/bench-flame.md
+
+bench-compare:
+	@elixir mix_harness/bench/compare.exs $(OLD) $(or $(NEW),build/bench.json)
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all
