@@ -236,6 +236,29 @@ defmodule Krait.ControlTest do
     end
   end
 
+  describe "stop" do
+    # A reset would overtake the answer.
+    test "is answered, however much its caller's BEAM still says" do
+      for _ <- 1..4 do
+        node = start_node(size: 1)
+        expect_exit(node, [0])
+        talkers = for _ <- 1..4, do: spawn(fn -> talk(node.pool) end)
+        assert Krait.drain(node.pool) == :ok
+        assert Krait.stop({:krait, node.name}) == :ok
+        Enum.each(talkers, &kill/1)
+      end
+    end
+
+    defp talk(pool) do
+      GenServer.cast(pool, :nothing)
+
+      receive do
+      after
+        0 -> talk(pool)
+      end
+    end
+  end
+
   describe "resize" do
     test "under load a pool grows and shrinks, and no call is lost" do
       node = start_node(size: 3)
