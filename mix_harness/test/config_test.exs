@@ -162,7 +162,7 @@ defmodule Krait.ConfigTest do
     test "one at a time where workers are replaced" do
       node = start_node()
       slow = "import time; time.sleep(0.5)"
-      dir = Path.join(System.tmp_dir!(), "krait_#{System.unique_integer([:positive])}")
+      dir = temporary("config")
       File.mkdir_p!(dir)
       on_exit(fn -> File.rm_rf!(dir) end)
       File.write!(Path.join(dir, "slow_to_load.py"), slow)

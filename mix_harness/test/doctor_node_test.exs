@@ -2,7 +2,7 @@ defmodule Krait.DoctorNodeTest do
   # `krait doctor`: what it says of a set-up that is well, and of one that is broken, of each kind.
   use Krait.Case, async: true
 
-  alias Krait.{PrivateEpmd, Proc, ShellNode}
+  alias Krait.{Ports, PrivateEpmd, Proc, ShellNode}
 
   @cookie "a cookie of the doctor's"
 
@@ -42,7 +42,7 @@ defmodule Krait.DoctorNodeTest do
   _ = [:ok, :warn, :fail]
 
   defp home do
-    home = Path.join(System.tmp_dir!(), "krait_doctor_#{System.unique_integer([:positive])}")
+    home = temporary("doctor")
     File.mkdir_p!(home)
     on_exit(fn -> File.rm_rf!(home) end)
     home
@@ -82,13 +82,6 @@ defmodule Krait.DoctorNodeTest do
     serve(socket, reply)
   end
 
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-    port
-  end
-
   describe "of a set-up that is well" do
     test "every line is ok, the first call included, and nothing is left behind" do
       name = to_string(unique_name())
@@ -115,7 +108,7 @@ defmodule Krait.DoctorNodeTest do
     end
 
     test "without an epmd it has the node start one, which ends with it" do
-      port = free_port()
+      port = Ports.free()
       answer = doctor(["--python", TestNode.python()], %{"ERL_EPMD_PORT" => to_string(port)})
       findings = assert_finding(answer, "epmd", :ok, ~r/the node will start \/.*epmd/, ~r/^$/)
       assert [{:ok, _, _}] = of(findings, "call")
@@ -126,7 +119,7 @@ defmodule Krait.DoctorNodeTest do
     end
 
     test "a node of that name that runs is asked, and its port is its own" do
-      port = free_port()
+      port = Ports.free()
       node = ShellNode.start(["--size", "1", "--port", to_string(port)])
       args = quick(["--name", to_string(node.name), "--port", to_string(port)])
       answer = doctor(args, %{"KRAIT_COOKIE" => to_string(Node.get_cookie())})
@@ -220,7 +213,7 @@ defmodule Krait.DoctorNodeTest do
 
       body = [
         120,
-        <<free_port()::16>>,
+        <<Ports.free()::16>>,
         77,
         0,
         <<6::16, 5::16, byte_size(alive)::16>>,
@@ -258,7 +251,7 @@ defmodule Krait.DoctorNodeTest do
       hidden = ["unshare", "--mount", "sh", "-c", hide, String.trim(program)]
 
       if match?({_, 0}, System.cmd("unshare", tl(hidden) ++ ["true"], stderr_to_stdout: true)) do
-        env = %{"ERL_EPMD_PORT" => to_string(free_port())}
+        env = %{"ERL_EPMD_PORT" => to_string(Ports.free())}
         answer = doctor(["--python", TestNode.python()], env, hidden)
         findings = assert_finding(answer, "epmd", :fail, ~r/no program epmd/, ~r/erlang-base/)
         assert [{:warn, "not tried", _}] = of(findings, "call")

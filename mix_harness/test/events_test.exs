@@ -210,7 +210,7 @@ defmodule Krait.EventsTest do
     test "that is retried starts twice and stops once" do
       node = start_node(size: 1)
       assert subscribe(node) == :ok
-      path = Path.join(System.tmp_dir!(), "krait_once_#{System.unique_integer([:positive])}")
+      path = temporary("once")
       on_exit(fn -> File.rm(path) end)
 
       once =
@@ -323,7 +323,7 @@ defmodule Krait.EventsTest do
     end
 
     test "starts that fail open the circuit, with the cause, and one that works closes it" do
-      path = Path.join(System.tmp_dir!(), "krait_fixed_#{System.unique_integer([:positive])}")
+      path = temporary("fixed")
       on_exit(fn -> File.rm(path) end)
 
       node =

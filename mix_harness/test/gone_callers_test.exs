@@ -132,7 +132,7 @@ defmodule Krait.GoneCallersTest do
 
     test "lets finally blocks run" do
       node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000, lines: true)
-      path = Path.join(System.tmp_dir!(), "krait_finally_#{System.unique_integer([:positive])}")
+      path = temporary("finally")
       on_exit(fn -> File.rm(path) end)
 
       block = """
@@ -178,7 +178,7 @@ defmodule Krait.GoneCallersTest do
     test "lets the call end, drops its answer, and then goes on with the same worker" do
       node = start_node(size: 1, abandon: :finish)
       before = os_pids(node)
-      path = Path.join(System.tmp_dir!(), "krait_finish_#{System.unique_integer([:positive])}")
+      path = temporary("finish")
       on_exit(fn -> File.rmdir(path) end)
       doomed = caller(:doomed, node, eval("(#{sleep(0.3)}, __import__('os').mkdir('#{path}'))"))
       await_running(node, 1)

@@ -296,7 +296,7 @@ defmodule Krait.KraitctlTest do
     end
 
     test "is read again, and what is wrong there is said" do
-      path = Path.join(System.tmp_dir!(), "ctl_#{System.unique_integer([:positive])}.conf")
+      path = temporary("ctl") <> ".conf"
       on_exit(fn -> File.rm(path) end)
       File.write!(path, "pool default {\n  size = 2\n  queue-limit = 5\n}\n")
       node = start_node(config: path)

@@ -160,7 +160,7 @@ defmodule Krait.LogsTest do
 
   # By somebody else's parser.
   defp valid_json(texts) do
-    path = Path.join(System.tmp_dir!(), "krait_json_#{System.unique_integer([:positive])}")
+    path = temporary("json")
     File.write!(path, Enum.intersperse(texts, "\n"))
 
     program = """
@@ -220,7 +220,7 @@ defmodule Krait.LogsTest do
     # where systemd starts it.
     defp journal(test, args, socket \\ "/nowhere") do
       name = TestNode.unique_name()
-      path = Path.join(System.tmp_dir!(), "krait_journal_#{System.unique_integer([:positive])}")
+      path = temporary("journal")
       on_exit(fn -> File.rm(path) end)
       File.touch!(path)
       bin = System.get_env("KRAIT_BIN") || Path.join(:code.priv_dir(:krait), "krait")
@@ -242,7 +242,7 @@ defmodule Krait.LogsTest do
     end
 
     test "hears fields from a node whose standard error it is" do
-      path = Path.join(System.tmp_dir!(), "krait_socket_#{System.unique_integer([:positive])}")
+      path = temporary("socket")
       {:ok, socket} = :gen_udp.open(0, [:binary, :local, ifaddr: {:local, path}, recbuf: 1 <<< 20])
       on_exit(fn -> File.rm(path) end)
       assert journal(true, [], path) == []

@@ -39,7 +39,7 @@ defmodule Krait.MetricsTest do
       {:ok, 1} = py(node, "1")
       {:error, _} = py(node, "1 / 0")
       {:error, _} = py(node, "__import__('os')._exit(1)")
-      file = Path.join(System.tmp_dir!(), "krait_metrics_#{System.unique_integer([:positive])}")
+      file = temporary("metrics")
       on_exit(fn -> File.rm(file) end)
       File.write!(file, metrics(node))
 

@@ -86,7 +86,7 @@ defmodule Krait.RequestsTest do
   describe "a cast" do
     test "runs and answers nothing" do
       node = start_node(size: 1)
-      path = Path.join(System.tmp_dir!(), "krait_cast_#{System.unique_integer([:positive])}")
+      path = temporary("cast")
       on_exit(fn -> File.rm(path) end)
 
       GenServer.cast(node.pool, {:call, :os, :mkdir, [path]})
@@ -180,7 +180,7 @@ defmodule Krait.RequestsTest do
 
     test "retry runs a call again on another worker when its worker dies in it, as often as it says" do
       node = start_node(size: 2)
-      path = Path.join(System.tmp_dir!(), "krait_retry_#{System.unique_integer([:positive])}")
+      path = temporary("retry")
       on_exit(fn -> File.rm(path) end)
       # Dies as long as the file has fewer than two lines, and adds one.
       dies = """

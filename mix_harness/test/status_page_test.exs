@@ -394,7 +394,7 @@ defmodule Krait.StatusPageTest do
     @tag :pictures
     @tag timeout: 600_000
     test "its pictures", %{browser: browser} do
-      shop = Path.join(System.tmp_dir!(), "krait_shop_#{System.unique_integer([:positive])}")
+      shop = temporary("shop")
       File.mkdir_p!(Path.join(shop, "shop"))
       File.write!(Path.join(shop, "shop/models.py"), @shop)
       on_exit(fn -> File.rm_rf!(shop) end)

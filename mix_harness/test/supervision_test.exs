@@ -143,7 +143,7 @@ defmodule Krait.SupervisionTest do
     end
 
     test "can take its cookie from a file" do
-      path = Path.join(System.tmp_dir!(), "krait_cookie_#{System.unique_integer([:positive])}")
+      path = temporary("cookie")
       File.write!(path, Atom.to_string(Node.get_cookie()))
       File.chmod!(path, 0o600)
       on_exit(fn -> File.rm(path) end)
