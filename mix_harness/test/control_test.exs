@@ -140,7 +140,7 @@ defmodule Krait.ControlTest do
     end
 
     test "a node that is stopped while paused ends" do
-      node = start_node()
+      node = start_node(stop_timeout: 10_000)
       assert ask(node, :pause) == :ok
       caller(:waits, node, eval("7"))
       await_queued(node, 1)
@@ -199,7 +199,9 @@ defmodule Krait.ControlTest do
       caller(:call, node, eval("8"))
       await_queued(node, 1)
       assert ask(node, :drain) == :ok
-      assert_received {:call, {:ok, 8}}
+      # It has been answered; its caller may still have to tell us.
+      assert totals(node).ok == 1
+      assert_receive {:call, {:ok, 8}}, 5_000
     end
 
     test "whoever gives up or dies while it lasts leaves nothing behind" do
@@ -393,11 +395,13 @@ defmodule Krait.ControlTest do
 
     test "a call that may run twice runs again" do
       node = start_node(size: 1, lines: true)
-      pid = "print('begun', flush=True) or " <> sleep(0.3) <> " or __import__('os').getpid()"
-      caller(:again, node, eval(pid, retry: 1))
+      gate = gate()
+      pid = behind(gate, "__import__('os').getpid()")
+      caller(:again, node, eval("print('begun', flush=True) or " <> pid, retry: 1))
       assert_receive {:krait_line, _, :info, _, "call " <> _}, 5_000
       [%{id: id, os_pid: old}] = workers(node)
       assert ask(node, {:kill, id}) == :ok
+      open(gate)
       assert_receive {:again, {:ok, new}}, 5_000
       assert new != old
     end
@@ -495,14 +499,16 @@ defmodule Krait.ControlTest do
 
     test "a preload that hangs is given up after start_timeout", %{dir: dir} do
       name = new_module(dir, 1)
-      node = with_code(dir, name, start_timeout: 1_500)
+      node = with_code(dir, name)
       before = os_pids(node)
+      assert {:ok, {was, 1_500}} = ask(node, {:set, :start_timeout, 1_500})
       File.write!(Path.join(dir, name <> ".py"), "import time\ntime.sleep(60)\n")
       first = :gen_server.send_request(node.pool, :reload)
       assert ask(node, :reload) == {:error, {:bad_request, "one reload at a time"}}
       {:reply, {:error, {:start_failed, detail}}} = :gen_server.wait_response(first, 10_000)
       assert detail =~ "start_timeout"
       assert os_pids(node) == before
+      assert {:ok, {1_500, ^was}} = ask(node, {:set, :start_timeout, was})
       write(dir, name, 2)
       assert ask(node, :reload) == :ok
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 2})
