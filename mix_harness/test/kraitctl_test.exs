@@ -192,9 +192,13 @@ defmodule Krait.KraitctlTest do
 
     test "drain returns with the last call" do
       node = start_node()
-      caller(:runs, node, eval(sleep(0.3) <> " or 5"))
+      gate = Krait.Gate.new()
+      caller(:runs, node, eval(Krait.Gate.behind(gate, "5")))
       await_running(node, 1)
-      assert ctl!(node, ["drain"]) == "drained\n"
+      drain = Task.async(fn -> ctl!(node, ["drain"]) end)
+      eventually(pool_status(node).state == :draining)
+      Krait.Gate.open(gate)
+      assert Task.await(drain, 30_000) == "drained\n"
       assert_receive {:runs, {:ok, 5}}, 5_000
 
       assert {@error, "", "kraitctl: the node drains: it takes no new requests\n"} =
