@@ -104,6 +104,6 @@ defmodule Krait.ClusterHostsTest do
     eventually(state.(beam2, krait1) == :up, 30_000)
 
     for beam <- [beam1, beam2], do: :peer.stop(beam)
-    for node <- nodes, do: assert(Krait.Proc.await_none(node, 3_000) == [])
+    for node <- nodes, do: assert(Krait.Proc.await_none(node) == [])
   end
 end

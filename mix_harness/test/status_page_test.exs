@@ -202,9 +202,10 @@ defmodule Krait.StatusPageTest do
   end
 
   test "it says when the node goes away, and goes on when it returns", %{browser: browser} do
-    node = start(size: 1)
+    # It comes back at the same port, which nobody takes meanwhile.
+    port = Krait.Ports.free()
+    node = start(size: 1, metrics: "127.0.0.1:#{port}")
     open(browser, node)
-    port = Http.port(node)
     name = node.name
     stop_supervised!(name)
     await_text(browser, "#state", "no answer")

@@ -114,7 +114,7 @@ defmodule Krait.PrivateEpmd do
   @spec assert_nothing_left(pid, TestNode.t()) :: :ok
   def assert_nothing_left(beam, node) do
     :peer.stop(beam)
-    assert Proc.await_none(node.name, 3_000) == []
+    assert Proc.await_none(node.name) == []
     :ok
   end
 
