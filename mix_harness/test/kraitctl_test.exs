@@ -212,8 +212,9 @@ defmodule Krait.KraitctlTest do
       [first, second] = worker_ids(node)
       assert ctl!(node, ["recycle", "#{first}"]) == "will be replaced\n"
       eventually(first not in worker_ids(node))
-      caller(:killed, node, eval(sleep(60)))
-      await_running(node, 1)
+      caller(:killed, node, eval("print('begun', flush=True) or " <> sleep(60)))
+      # One that its worker had not even read would run on another.
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "begun" end))
       [%{id: busy}] = Enum.filter(workers(node), &(&1.state == :busy))
       assert ctl!(node, ["--pool", "default", "kill", "#{busy}"]) == "killed\n"
       assert_receive {:killed, {:error, {:worker_exit, %{exit: {:killed, :by_request}}}}}, 5_000
