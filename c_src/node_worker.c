@@ -215,6 +215,9 @@ static void on_broken(void *arg, struct worker *io, const char *why, bool unread
 
 	(void)io;
 	w->unread = unread;
+	/* Not forked yet: its pipes end with the fork server that was to do it, whose end is told with its cause. */
+	if (w->os_pid == 0 && w->forkserver != NULL)
+		return;
 	node_worker_broken(w, "channel_closed", why);
 }
 
