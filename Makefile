@@ -52,6 +52,7 @@ REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
+        simulate record-service-times \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -171,6 +172,29 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 bench: all $(BUILD)/bench_floor build/demo/.made
 	@elixir -pa build/demo mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
 	@elixir mix_harness/bench/streams.exs --full
+
+# ---- scale on paper and by simulation: docs/scale.md ----
+
+SIMULATE := $(BUILD)/krait_simulate
+SIM_OBJ  := $(call OBJ,$(wildcard c_src/tools/sim*.c))
+
+$(SIMULATE): $(call OBJ,c_src/tools/krait_simulate.c) $(SIM_OBJ) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/test/check_sim: $(SIM_OBJ)
+
+# Runs the pool core against recorded service times and draws what comes out; the tables of docs/scale.md.
+simulate: $(SIMULATE)
+	@mkdir -p build/simulate
+	$(SIMULATE) docs/data/service_times.tsv build/simulate
+	$(PYTHON) test/scale/report.py build/simulate docs
+
+# What the simulation and the cost model stand on, measured anew on this machine.
+RECORD := KRAIT_BIN=$(CURDIR)/$(NODE) elixir -pa build/demo
+
+record-service-times: all build/demo/.made
+	$(RECORD) test/scale/record.exs docs/data/service_times.tsv
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all
