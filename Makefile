@@ -52,7 +52,7 @@ REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
-        simulate record-service-times \
+        simulate record-service record-played record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -187,14 +187,21 @@ $(BUILD)/test/check_sim: $(SIM_OBJ)
 # Runs the pool core against recorded service times and draws what comes out; the tables of docs/scale.md.
 simulate: $(SIMULATE)
 	@mkdir -p build/simulate
-	$(SIMULATE) docs/data/service_times.tsv build/simulate
-	$(PYTHON) test/scale/report.py build/simulate docs
+	$(SIMULATE) docs/data build/simulate
+	elixir test/scale/report.exs docs/data build/simulate docs
 
-# What the simulation and the cost model stand on, measured anew on this machine.
-RECORD := KRAIT_BIN=$(CURDIR)/$(NODE) elixir -pa build/demo
+# What the simulation and the cost model stand on, measured anew on this machine: service times of real workers,
+# what a real node makes of the simulation's requests, what a call, a peer, a worker cost. Each in a minute or two.
+RECORD := KRAIT_BIN=$(abspath $(NODE)) elixir -pa build/demo
 
-record-service-times: all build/demo/.made
+record-service: all build/demo/.made
 	$(RECORD) test/scale/record.exs docs/data/service_times.tsv
+
+record-played: all build/demo/.made
+	$(RECORD) test/scale/replay.exs build/simulate docs/data
+
+record-costs: all build/demo/.made
+	$(RECORD) test/scale/costs.exs docs/data/costs.tsv
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all

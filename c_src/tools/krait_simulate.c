@@ -1,9 +1,10 @@
 /* krait_simulate.c - the pool under load, by simulation (`make simulate`; docs/scale.md reads the results).
  *
- *   krait_simulate SERVICE_TIMES DIR     SERVICE_TIMES: docs/data/service_times.tsv. Into DIR:
+ *   krait_simulate DATA DIR      DATA: docs/data, with what was recorded. Into DIR:
  *       runs.tsv      a line for each run and class of requests
  *       theory.tsv    runs whose result a formula tells, and that
- *       trace_80.tsv, trace_120.tsv    two runs request by request, to be played to a real node
+ *       trace_80.tsv, trace_120.tsv    two runs request by request, to be played to a real node (replay.exs)
+ *       again_80.tsv, again_120.tsv    what was played, from DATA/played_*.tsv, by simulation
  *
  * The same input gives the same output, byte by byte. All plans stand in the tables here. */
 #include "sim.h"
@@ -255,50 +256,88 @@ static void against_formulas(const char *dir)
 	done(out);
 }
 
-/* ---- for a real node ---- */
+/* ---- beside a real node ---- */
 
-static void trace(const char *dir, const char *name, const struct sim_service *service, double load,
-		  unsigned limit)
+/* The loads that replay.exs plays to a real node, and how many requests may wait there. */
+static const struct {
+	unsigned percent, queue_limit;
+} played[] = { { 80, 1000 }, { 120, 4 * WORKERS } };
+
+#define PLAYED_CALLS 1600
+
+static void traced(const char *dir, const char *kind, unsigned percent, struct sim_plan *plan)
 {
-	struct sim_plan plan = {
+	char name[64];
+	struct sim_result r;
+
+	snprintf(name, sizeof name, "%s_%u.tsv", kind, percent);
+	plan->trace = create(dir, name);
+	fprintf(plan->trace, "at_us\tclass\tservice_us\toutcome\twait_us\ttotal_us\tid\n");
+	sim_run(plan, &r);
+	sim_result_free(&r);
+	done(plan->trace);
+}
+
+/* What a real node is to be asked; and what came of it, once more by simulation: the same requests at the
+ * times at which they really came, and served as long as they really were. */
+static struct sim_plan played_plan(size_t i, const struct sim_service *service)
+{
+	return (struct sim_plan){
 		.seed = SEED,
 		.workers = WORKERS,
 		.service = service,
-		.load = load,
+		.load = played[i].percent / 100.0,
 		.share = { 0.2, 0.5, 0.3 },
-		.peers = 1,
-		.queue_limit = limit,
+		.queue_limit = played[i].queue_limit,
 		.queue_timeout_us = POOL_NEVER,
 		.call_timeout_us = POOL_NEVER,
-		.calls = 2400,
-		.trace = create(dir, name),
+		.calls = PLAYED_CALLS,
 	};
-	struct sim_result r;
+}
 
-	fprintf(plan.trace, "id\tarrives_us\tpriority\tservice_us\toutcome\twait_us\ttotal_us\n");
-	sim_run(&plan, &r);
-	sim_result_free(&r);
-	done(plan.trace);
+static void beside_a_node(const char *data, const char *dir, const struct sim_service *service)
+{
+	for (size_t i = 0; i < COUNT(played); i++) {
+		struct sim_plan plan = played_plan(i, service);
+
+		traced(dir, "trace", played[i].percent, &plan);
+	}
+	for (size_t i = 0; i < COUNT(played); i++) {
+		struct sim_plan plan = played_plan(i, service);
+		struct sim_arrival *arrivals;
+		char path[4096];
+		long count;
+
+		snprintf(path, sizeof path, "%s/played_%u.tsv", data, played[i].percent);
+		count = sim_arrivals_read(path, &arrivals);
+		if (count <= 0)
+			exit(1);
+		plan.replay = arrivals;
+		plan.calls = (uint64_t)count;
+		traced(dir, "again", played[i].percent, &plan);
+		free(arrivals);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	struct sim_service services[SERVICES];
+	char path[4096];
 	int count, at = 0;
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: krait_simulate SERVICE_TIMES DIR\n");
+		fprintf(stderr, "usage: krait_simulate DATA DIR\n");
 		return 2;
 	}
-	count = sim_services_read(argv[1], services, SERVICES);
+	snprintf(path, sizeof path, "%s/service_times.tsv", argv[1]);
+	count = sim_services_read(path, services, SERVICES);
 	if (count <= 0)
 		return 1;
 	while (at < count - 1 && strcmp(services[at].name, "inference") != 0)
 		at++;
 	under_load(argv[2], services, count);
 	against_formulas(argv[2]);
-	trace(argv[2], "trace_80.tsv", &services[at], 0.8, 1000);
-	trace(argv[2], "trace_120.tsv", &services[at], 1.2, 4 * WORKERS);
+	beside_a_node(argv[1], argv[2], &services[at]);
 	sim_services_free(services, count);
 	return 0;
 }

@@ -209,7 +209,12 @@ static struct sim_request *request_new(struct sim *s)
 	while (r->class < PRIORITIES - 1 && unit > plan->share[r->class])
 		unit -= plan->share[r->class ++];
 	r->arrived_us = s->now_us;
-	r->service_us = sim_service_draw(plan->service, &s->how_long);
+	if (plan->replay != NULL) {
+		r->class = plan->replay[s->arrived].class;
+		r->service_us = plan->replay[s->arrived].service_us;
+	} else {
+		r->service_us = sim_service_draw(plan->service, &s->how_long);
+	}
 	r->counted = s->arrived >= plan->warm_up;
 	r->pool = (struct pool_request){
 		.id = ++s->arrived,
@@ -251,12 +256,12 @@ static void request_done(struct sim *s, struct sim_request *r)
 			if (list_entry(at, struct job, link)->request == r)
 				list_entry(at, struct job, link)->request = NULL;
 	if (s->plan->trace != NULL)
-		fprintf(s->plan->trace, "%llu\t%llu\t%d\t%llu\t%s\t%llu\t%llu\n",
-			(unsigned long long)r->pool.id, (unsigned long long)r->arrived_us,
-			(int)r->class, (unsigned long long)r->service_us,
-			pool_outcome_name(outcome),
+		fprintf(s->plan->trace, "%llu\t%d\t%llu\t%s\t%llu\t%llu\t%llu\n",
+			(unsigned long long)r->arrived_us, (int)r->class,
+			(unsigned long long)r->service_us, pool_outcome_name(outcome),
 			(unsigned long long)(r->began ? r->began_us - r->arrived_us : 0),
-			(unsigned long long)(s->now_us - r->arrived_us));
+			(unsigned long long)(s->now_us - r->arrived_us),
+			(unsigned long long)r->pool.id);
 	heap_remove(&s->moments, &r->patience.at);
 	r->next_free = s->free_requests;
 	s->free_requests = r;
@@ -324,6 +329,13 @@ static void step(struct sim *s, struct pool_event ev)
 
 /* ---- what happens ---- */
 
+static void await_arrival(struct sim *s)
+{
+	happens(s, &s->arrival, ARRIVAL,
+		s->plan->replay != NULL ? s->plan->start_us + 1 + s->plan->replay[s->arrived].at_us
+					: sim_arrivals_next(&s->arrivals, &s->when));
+}
+
 static void arrive(struct sim *s)
 {
 	struct sim_request *r = request_new(s);
@@ -335,7 +347,7 @@ static void arrive(struct sim *s)
 		s->result->class[SIM_ALL].arrived++;
 	}
 	if (s->arrived < s->plan->calls)
-		happens(s, &s->arrival, ARRIVAL, sim_arrivals_next(&s->arrivals, &s->when));
+		await_arrival(s);
 	else
 		s->till_us = s->now_us;
 	step(s, (struct pool_event){ .type = POOL_SUBMIT, .request = &r->pool });
@@ -432,12 +444,14 @@ static void begin(struct sim *s)
 	step(s, (struct pool_event){ .type = POOL_TICK });
 	/* All workers are there before the first request comes. */
 	s->arrivals = (struct sim_arrivals){
-		.mean_gap_us = plan->service->mean_us / (plan->workers * plan->load),
+		.mean_gap_us = plan->replay != NULL
+				       ? 0
+				       : plan->service->mean_us / (plan->workers * plan->load),
 		.burst_us = plan->burst_us,
 		.at_us = (double)plan->start_us + 1,
 		.till_us = (double)plan->start_us + 1,
 	};
-	happens(s, &s->arrival, ARRIVAL, sim_arrivals_next(&s->arrivals, &s->when));
+	await_arrival(s);
 }
 
 static void end(struct sim *s)
@@ -478,7 +492,7 @@ void sim_run(const struct sim_plan *plan, struct sim_result *result)
 	struct sim s = { .plan = plan, .result = result };
 	double worker_us;
 
-	assert(plan->calls > plan->warm_up && plan->workers > 0 && plan->load > 0);
+	assert(plan->calls > plan->warm_up && plan->workers > 0);
 	*result = (struct sim_result){ .digest = UINT64_C(0xcbf29ce484222325) };
 	begin(&s);
 	while (next_moment(&s))

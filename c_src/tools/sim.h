@@ -59,6 +59,17 @@ struct sim_arrivals {
 
 uint64_t sim_arrivals_next(struct sim_arrivals *a, struct sim_random *r);
 
+/* What came when, instead of chance: see `replay` below. */
+struct sim_arrival {
+	uint64_t at_us, service_us;
+	enum pool_priority class;
+};
+
+/* Reads lines `at_us class service_us ...` (class: 0 to 2; what follows is not looked at; the first line and `#`
+ * are skipped) in the order of arrival. Returns how many, or -1 with a message; free(*arrivals). */
+long sim_arrivals_read(const char *path, struct sim_arrival **arrivals)
+	__attribute__((warn_unused_result));
+
 /* ---- a run (sim.c) ---- */
 
 struct sim_plan {
@@ -77,8 +88,9 @@ struct sim_plan {
 	uint64_t start_us;  /* from POOL_START to HELLO */
 	uint64_t overhead_us;    /* added to each service time */
 	uint64_t calls, warm_up; /* requests in all; the first of them, which are not counted */
-	bool checked;            /* pool_check() and the books at every step */
-	FILE *trace;             /* a line for each request in the order of arrival; NULL: none */
+	const struct sim_arrival *replay; /* `calls` of them: these come, and load says nothing */
+	bool checked;                     /* pool_check() and the books at every step */
+	FILE *trace; /* a line for each request in the order of arrival; NULL: none */
 };
 
 struct sim_values {

@@ -141,3 +141,54 @@ uint64_t sim_arrivals_next(struct sim_arrivals *a, struct sim_random *r)
 			r, a->burst_us * (a->burst ? 1 : (1 - SIM_BURST_SHARE) / SIM_BURST_SHARE));
 	}
 }
+
+long sim_arrivals_read(const char *path, struct sim_arrival **arrivals)
+{
+	FILE *file = fopen(path, "r");
+	size_t room = 0, len = 0;
+	struct sim_arrival *all = NULL;
+	char *line = NULL;
+	long count = 0;
+	bool titled = false;
+
+	*arrivals = NULL;
+	if (file == NULL) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		return -1;
+	}
+	while (getline(&line, &len, file) > 0) {
+		unsigned long long at, service;
+		unsigned class;
+
+		if (line[0] == '#' || !titled) {
+			titled = titled || line[0] != '#';
+			continue;
+		}
+		if ((size_t)count == room) {
+			struct sim_arrival *more;
+
+			room = room == 0 ? 1024 : 2 * room;
+			more = realloc(all, room * sizeof *more);
+			if (more == NULL)
+				break;
+			all = more;
+		}
+		if (sscanf(line, "%llu %u %llu", &at, &class, &service) != 3 ||
+		    class >= PRIORITIES || (count > 0 && at < all[count - 1].at_us)) {
+			fprintf(stderr,
+				"%s: arrival %ld: found %.40s expected a time not before the last, "
+				"a class from 0 to 2 and a service time\n",
+				path, count + 1, line);
+			count = -1;
+			break;
+		}
+		all[count++] = (struct sim_arrival){ at, service, (enum pool_priority) class };
+	}
+	free(line);
+	fclose(file);
+	if (count < 0)
+		free(all);
+	else
+		*arrivals = all;
+	return count;
+}

@@ -1,4 +1,4 @@
-# record.exs - how long work takes in real workers (`make record-service-times`).
+# record.exs - how long work takes in real workers (`make record-service`).
 #
 #   KRAIT_BIN=priv/krait elixir -pa build/demo test/scale/record.exs docs/data/service_times.tsv [SAMPLES]
 #

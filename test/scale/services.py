@@ -65,5 +65,17 @@ def timed(name: str, seed: int) -> tuple[float, float]:
     return time.perf_counter() - begin, time.thread_time() - begun
 
 
-def sleep_us(us: int) -> None:
+def sleep_us(us: int) -> int:
+    """Sleeps so long, and says how long it was."""
+    begin = time.perf_counter()
     time.sleep(us / 1e6)
+    return round((time.perf_counter() - begin) * 1e6)
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def tokens(count: int) -> Any:
+    for _ in range(count):
+        yield "token"
