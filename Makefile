@@ -12,6 +12,7 @@
 #   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
 #                  (`scripts/setup.sh proof` installs what these six need)
 #   make readme    refresh the tables of README.md
+#   make simulate  the pool under load by simulation: tables and plots of docs/scale.md
 #   make fmt       format; make clean
 #   make install   PREFIX=/usr/local DESTDIR=; make uninstall; make installcheck
 
@@ -257,7 +258,7 @@ $(BUILD)/replay/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/fuzz/replay.o $(BUILD)/l
 
 fmt:
 	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch] test/fuzz/*.[ch]
-	cd mix_harness && mix format
+	cd mix_harness && mix format && mix format ../test/scale/*.exs
 
 clean:
 	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build

@@ -16,6 +16,7 @@
 
 #define SEED     20261121
 #define SERVICES 8
+#define WORKERS  8
 #define MS       UINT64_C(1000)
 
 static FILE *create(const char *dir, const char *name)
@@ -44,17 +45,17 @@ static void done(FILE *file)
 
 /* ---- the pool under load ---- */
 
-/* What the pool may do about a load. Times and limits are in mean service times and in workers, so that they
- * mean the same to short and to long calls. */
+/* What the pool may do about a load. Times are in mean service times, so that they mean the same to short and to
+ * long calls; 10000 is the node's own queue_limit. */
 static const struct rules {
 	const char *name;
 	bool one_line;
-	unsigned limit;  /* waiting requests for each worker */
+	unsigned limit;  /* queue_limit */
 	double patience; /* queue_timeout; 0: none */
 } rules[] = {
 	{ "one_line", true, 10000, 0 },
 	{ "priorities", false, 10000, 0 },
-	{ "queue_limit", false, 4, 0 },
+	{ "queue_limit", false, 4 * WORKERS, 0 },
 	{ "queue_timeout", false, 10000, 4 },
 };
 
@@ -62,9 +63,8 @@ static const double loads[] = { 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1
 /* Of the others only these, for the tables. */
 static const double loads_told[] = { 0.5, 0.8, 0.95, 1.2 };
 
-#define WORKERS      8
 #define CALL_TIMEOUT 40.0 /* mean service times */
-#define BURST        40.0
+#define BURST        20.0
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void plan_as(struct sim_plan *plan, const struct sim_service *service, double load,
@@ -79,7 +79,7 @@ static void plan_as(struct sim_plan *plan, const struct sim_service *service, do
 		.share = { 0.2, 0.5, 0.3 },
 		.one_line = rule->one_line,
 		.peers = 4,
-		.queue_limit = rule->limit * WORKERS,
+		.queue_limit = rule->limit,
 		.queue_timeout_us = rule->patience > 0
 					    ? (uint64_t)(rule->patience * service->mean_us)
 					    : POOL_NEVER,

@@ -47,8 +47,8 @@ void sim_services_free(struct sim_service *services, int count);
 uint64_t sim_service_draw(const struct sim_service *s, struct sim_random *r); /* at least 1 */
 
 /* Poisson arrivals; or bursts, in which BURST_FACTOR times as many come as on average, quiet between. Bursts
- * last burst_us on average, a quarter of the time in all; a third of the average comes between them. */
-#define SIM_BURST_FACTOR 3.0
+ * last burst_us on average, a quarter of the time in all; two thirds of the average come between them. */
+#define SIM_BURST_FACTOR 2.0
 #define SIM_BURST_SHARE  0.25
 
 struct sim_arrivals {

@@ -35,7 +35,8 @@ defmodule Costs do
 
     lines =
       for {name, value, callers, count} <- [
-            {"64", %{"id" => 42, "name" => "Bungarus caeruleus", "values" => [1, 2, 3]}, 64, 60_000},
+            {"64", %{"id" => 42, "name" => "Bungarus caeruleus", "values" => [1, 2, 3]}, 64,
+             60_000},
             {"1000", :binary.copy(<<255>>, 1000), 64, 60_000},
             {"64000", :binary.copy(<<255>>, 64_000), 16, 10_000},
             {"1000000", :binary.copy(<<255>>, 1_000_000), 8, 800}
@@ -54,7 +55,11 @@ defmodule Costs do
     one = fn -> {:ok, ^value} = Krait.call(node.pool, "services", "echo", [value]) end
     at_once(callers, fn -> for _ <- 1..div(each, 10), do: one.() end)
     {us, bytes} = spent(node, fn -> at_once(callers, fn -> for _ <- 1..each, do: one.() end) end)
-    IO.puts(:stderr, "a call with #{name} bytes: #{inspect(us)} us, #{bytes} bytes for #{each * callers}")
+
+    IO.puts(
+      :stderr,
+      "a call with #{name} bytes: #{inspect(us)} us, #{bytes} bytes for #{each * callers}"
+    )
 
     Enum.zip(~w(beam node python), us)
     |> Enum.map(fn {part, us} -> {"call_#{name}_#{part}_us", us / (each * callers)} end)
@@ -147,7 +152,12 @@ defmodule Costs do
     peers = for _ <- 1..count, do: elem({:ok, _} = LightPeer.connect(node.name), 1)
     {:ok, %{peers: connected}} = Krait.status(node.pool)
     true = connected > count
-    lines = [{"peer_rss", (Proc.rss(node.os_pid) - rss) / count}, {"peer_fds", (fds(node) - fds) / count}]
+
+    lines = [
+      {"peer_rss", (Proc.rss(node.os_pid) - rss) / count},
+      {"peer_fds", (fds(node) - fds) / count}
+    ]
+
     Enum.each(peers, &LightPeer.close/1)
     stop(node)
     lines

@@ -24,7 +24,10 @@ ms = fn seconds -> :erlang.float_to_binary(seconds * 1000, decimals: 2) end
 {lines, notes} =
   for name <- ["inference", "features", "documents"] do
     {walls, own} = record.(name)
-    note = "#   #{name}: median #{ms.(middle.(own))} ms on the processor, #{ms.(middle.(walls))} ms on the wall"
+
+    note =
+      "#   #{name}: median #{ms.(middle.(own))} ms on the processor, #{ms.(middle.(walls))} ms on the wall"
+
     IO.puts(:stderr, note)
     {Enum.join([name | Enum.map(own, &max(round(&1 * 1.0e6), 1))], " "), note}
   end

@@ -69,8 +69,11 @@ defmodule Replay do
       total = System.monotonic_time(:microsecond) - begin
 
       case answer do
-        {:ok, slept} -> [begin - from, request.class, slept, "ok", total]
-        {:error, %{kind: :overloaded}} -> [begin - from, request.class, request.service, "overloaded", total]
+        {:ok, slept} ->
+          [begin - from, request.class, slept, "ok", total]
+
+        {:error, %{kind: :overloaded}} ->
+          [begin - from, request.class, request.service, "overloaded", total]
       end
     end)
   end
