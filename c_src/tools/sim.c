@@ -206,8 +206,10 @@ static struct sim_request *request_new(struct sim *s)
 	} else {
 		r = new_zeroed(sizeof *r);
 	}
-	while (r->class < PRIORITIES - 1 && unit > plan->share[r->class])
-		unit -= plan->share[r->class ++];
+	while (r->class < PRIORITIES - 1 && unit > plan->share[r->class]) {
+		unit -= plan->share[r->class];
+		r->class += 1;
+	}
 	r->arrived_us = s->now_us;
 	if (plan->replay != NULL) {
 		r->class = plan->replay[s->arrived].class;
