@@ -28,7 +28,7 @@ struct moment {
 struct sim_request {
 	struct pool_request pool; /* first: the pool's pointer is ours */
 	struct moment patience;
-	enum pool_priority class;
+	unsigned class; /* enum pool_priority */
 	bool counted, began;
 	uint64_t arrived_us, service_us, began_us;
 	struct sim_request *next_free;
@@ -220,8 +220,9 @@ static struct sim_request *request_new(struct sim *s)
 	r->counted = s->arrived >= plan->warm_up;
 	r->pool = (struct pool_request){
 		.id = ++s->arrived,
-		.priority = plan->one_line ? PRIORITY_NORMAL : r->class,
-		.peer = 1 + sim_random_bits(&s->whose) % (plan->peers > 0 ? plan->peers : 1),
+		.priority = plan->one_line ? PRIORITY_NORMAL : (enum pool_priority)r->class,
+		.peer = (unsigned)(1 + sim_random_bits(&s->whose) %
+					       (plan->peers > 0 ? plan->peers : 1)),
 		.deadline_us = plan->call_timeout_us == POOL_NEVER
 				       ? POOL_NEVER
 				       : s->now_us + plan->call_timeout_us,

@@ -62,7 +62,7 @@ uint64_t sim_arrivals_next(struct sim_arrivals *a, struct sim_random *r);
 /* What came when, instead of chance: see `replay` below. */
 struct sim_arrival {
 	uint64_t at_us, service_us;
-	enum pool_priority class;
+	unsigned class; /* enum pool_priority */
 };
 
 /* Reads lines `at_us class service_us ...` (class: 0 to 2; what follows is not looked at; the first line and `#`

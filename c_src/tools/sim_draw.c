@@ -182,7 +182,7 @@ long sim_arrivals_read(const char *path, struct sim_arrival **arrivals)
 			count = -1;
 			break;
 		}
-		all[count++] = (struct sim_arrival){ at, service, (enum pool_priority) class };
+		all[count++] = (struct sim_arrival){ at, service, class };
 	}
 	free(line);
 	fclose(file);

@@ -3,7 +3,7 @@
 #   elixir test/scale/report.exs docs/data build/simulate docs
 #
 # From what was measured (docs/data), and what krait_simulate made of it (build/simulate). Into docs/scale.md, between
-# markers, and docs/img; all runs as JSON into build/simulate/runs.json.
+# markers, and docs/images; all runs as JSON into build/simulate/runs.json.
 root = Path.expand("../..", __DIR__)
 
 for file <- ~w(mix_harness/bench/stats.exs mix_harness/bench/data.exs mix_harness/bench/svg.exs
@@ -27,11 +27,11 @@ defmodule Scale.Report do
       end
 
     File.write!(Path.join(simulated, "runs.json"), json(runs))
-    File.mkdir_p!(Path.join(docs, "img"))
+    File.mkdir_p!(Path.join(docs, "images"))
 
     for {name, svg} <-
           Plots.all(runs, Map.new(pairs, fn {load, {a, b}} -> {load, {totals(a), totals(b)}} end)),
-        do: File.write!(Path.join([docs, "img", name <> ".svg"]), svg)
+        do: File.write!(Path.join([docs, "images", name <> ".svg"]), svg)
 
     blocks = [
       origin: origin(data),
