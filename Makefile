@@ -13,6 +13,7 @@
 #   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
 #                  (`scripts/setup.sh proof` installs what these six need)
 #   make readme    refresh the tables of README.md
+#   make simulate  the pool under load by simulation: tables and plots of docs/scale.md
 #   make fmt       format; make clean
 #   make install   PREFIX=/usr/local DESTDIR=; make uninstall; make installcheck
 
@@ -54,6 +55,7 @@ NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
         bench-scale bench-report bench-compare bench-flame readme valgrind coverage covered \
+        simulate record-service record-played record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -191,6 +193,36 @@ bench-flame: all build/demo/.made
 bench-compare:
 	@elixir mix_harness/bench/compare.exs $(OLD) $(or $(NEW),build/bench.json)
 
+# ---- scale on paper and by simulation: docs/scale.md ----
+
+SIMULATE := $(BUILD)/krait_simulate
+SIM_OBJ  := $(call OBJ,$(wildcard c_src/tools/sim*.c))
+
+$(SIMULATE): $(call OBJ,c_src/tools/krait_simulate.c) $(SIM_OBJ) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/test/check_sim: $(SIM_OBJ)
+
+# Runs the pool core against recorded service times and draws what comes out; the tables of docs/scale.md.
+simulate: $(SIMULATE)
+	@mkdir -p build/simulate
+	$(SIMULATE) docs/data build/simulate
+	elixir test/scale/report.exs docs/data build/simulate docs
+
+# What the simulation and the cost model stand on, measured anew on this machine: service times of real workers,
+# what a real node makes of the simulation's requests, what a call, a peer, a worker cost. Each in a minute or two.
+RECORD := KRAIT_BIN=$(abspath $(NODE)) elixir -pa build/demo
+
+record-service: all build/demo/.made
+	$(RECORD) test/scale/record.exs docs/data/service_times.tsv
+
+record-played: all build/demo/.made
+	$(RECORD) test/scale/replay.exs build/simulate docs/data
+
+record-costs: all build/demo/.made
+	$(RECORD) test/scale/costs.exs docs/data/costs.tsv
+
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all
 	scripts/readme.sh $(BENCH)
@@ -245,7 +277,7 @@ $(BUILD)/replay/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/fuzz/replay.o $(BUILD)/l
 
 fmt:
 	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch] test/fuzz/*.[ch]
-	cd mix_harness && mix format
+	cd mix_harness && mix format && mix format ../test/scale/*.exs
 
 clean:
 	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build
