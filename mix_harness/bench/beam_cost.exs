@@ -43,7 +43,7 @@ defmodule BeamCost do
 
     python = System.get_env("KRAIT_PYTHON") || "/usr/bin/python3"
     args = ["--size", "4", "--pythonpath", __DIR__, "--python", python]
-    node = Bench.Node.start(Path.join(@root, "priv/krait"), args)
+    node = Bench.Node.start(System.get_env("KRAIT_BIN") || Path.join(@root, "priv/krait"), args)
     :ok = Bench.Node.call(node, :await_ready)
     {:ok, _} = :krait_sup.start_link()
     {_, port} = List.keyfind(:erlang.system_info(:dist_ctrl), node.name, 0)
@@ -62,7 +62,14 @@ defmodule BeamCost do
       begin = numbers(node, port)
       result = Load.processes(n, ms, fun)
       done = numbers(node, port)
-      if given[:msacc], do: (:msacc.stop(); :msacc.print())
+
+      if given[:msacc],
+        do:
+          (
+            :msacc.stop()
+            :msacc.print()
+          )
+
       report(kind, n, ms, result, Enum.zip_with(done, begin, &(&1 - &2)))
     end
 
