@@ -59,7 +59,7 @@ static void close_all(struct node *n)
 	struct list *pos, *next;
 
 	n->stage = NODE_CLOSING;
-	node_lanes_flush(n);
+	node_lanes_close(n);
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
 		peer_finish(list_entry(pos, struct books, link)->peer, "the node stops", LINGER_MS);
@@ -194,7 +194,7 @@ static void on_prepare(uv_prepare_t *handle)
 		n->drain_due = false;
 		tell_pools(n, POOL_DRAIN);
 	}
-	node_lanes_flush(n);
+	node_lanes_gather(n);
 	books_flush_dirty(n);
 }
 
@@ -290,6 +290,7 @@ static void init_handles(struct node *n)
 {
 	node_connect_init(n);
 	node_callbacks_init(n);
+	node_lanes_init(n);
 	node_reload_init(n);
 	node_events_init(n);
 	node_notify_init(n);

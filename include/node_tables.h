@@ -192,6 +192,7 @@ struct node {
 	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
+	uv_timer_t lanes_timer; /* while answers of lanes wait for company */
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;

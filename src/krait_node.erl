@@ -139,6 +139,7 @@ priv_dir() ->
 await_published(Parent, Timer, #state{port = Port, log = Log} = State) ->
     receive
         {Port, {data, {eol, <<"ready ", Rest/binary>>}}} ->
+            ok = krait_wire:know(maps:get(node, State#state.config)),
             await_workers(Parent, Timer, State#state{os_pid = ready_pid(Rest, State)});
         {Port, {data, {_, Line}}} ->
             await_published(Parent, Timer, State#state{log = krait_log:line(Line, Log)});
