@@ -192,11 +192,11 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		histogram_add(&p->request_bytes, frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
-	r->pool.peer = o->books != NULL ? o->books->id : 0;
-	r->pool.retry = req->retry;
+	r->pool.peer = o->books != NULL ? (uint32_t)o->books->id : 0;
+	r->pool.retry = (uint8_t)req->retry;
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
-	r->pool.bytes = frame_len;
+	r->pool.bytes = (uint32_t)frame_len;
 	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
@@ -218,7 +218,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	keep(&at, session);
 	if (key.len > 0)
 		r->pool.session_key = at;
-	r->pool.session_key_len = key.len;
+	r->pool.session_key_len = (uint32_t)key.len;
 	keep(&at, key);
 	r->trace_at = (uint32_t)(at - r->data);
 	r->trace_len = (uint16_t)req->traceparent.len;

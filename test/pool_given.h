@@ -252,7 +252,7 @@ static inline void lease_call(uint64_t id, uint64_t lease_id)
 static inline void session(const char *name, enum pool_session_mode mode)
 {
 	the_next.session_key = (const uint8_t *)name;
-	the_next.session_key_len = strlen(name);
+	the_next.session_key_len = (uint32_t)strlen(name);
 	the_next.session_mode = mode;
 }
 
@@ -335,7 +335,7 @@ static inline void cancel(uint64_t id)
 }
 
 /* A call of that peer. */
-static inline void call_of_peer(uint64_t peer, uint64_t id)
+static inline void call_of_peer(uint32_t peer, uint64_t id)
 {
 	the_next.peer = peer;
 	call(id);

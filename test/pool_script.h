@@ -575,10 +575,10 @@ static void submit(const struct event *e)
 					: POOL_LEASE_CALL;
 	r->priority = (enum pool_priority)e->priority;
 	r->peer = e->peer;
-	r->retry = e->retry;
+	r->retry = (uint8_t)e->retry;
 	r->deadline_us = e->until_call;
 	r->queue_deadline_us = e->until_queue;
-	r->bytes = e->bytes;
+	r->bytes = (uint32_t)e->bytes;
 	r->abandon = (enum pool_abandon)e->abandon;
 	r->lease_id = e->lease_id;
 	r->stream = e->stream && e->deed != CHECKOUT;
