@@ -35,6 +35,7 @@ struct node_request *node_hold(struct node_pool *p, const struct origin *o,
 		answer_error_atom(&to, "no_memory");
 		return NULL;
 	}
+	r->is_held = true;
 	list_append(line, &r->waiting);
 	return r;
 }
@@ -147,7 +148,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 	}
 	if ((r = node_hold(p, o, req, &p->waiting)) == NULL)
 		return;
-	r->count = req->has_count ? req->count : UINT64_MAX;
+	r->count = req->has_count ? (uint32_t)req->count : UINT32_MAX;
 	r->of_node = of_node;
 	node_await_check(p);
 }

@@ -43,7 +43,7 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	node_request_fill_in(r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if (worker_send(w->io, r->frame, r->frame_len) != 0)
+	if (worker_send(w->io, node_request_frame(r), r->pool.bytes) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 
@@ -76,10 +76,10 @@ static void done(struct node_pool *p, struct node_request *r)
 		if (r->lease->pool.slot != NULL)
 			node_session_begins(r->lease->pool.slot->session);
 		node_lease_granted(r);
-	} else if (r->stream != NULL && node_stream_done(p, r)) {
+	} else if (r->verb == VERB_STREAM && node_stream_done(p, r)) {
 		r->stream = NULL;
 	} else {
-		if (r->lease != NULL) {
+		if (r->verb == VERB_CHECKOUT) {
 			node_lease_free(r->lease);
 			r->lease = NULL;
 		}
