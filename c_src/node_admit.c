@@ -112,8 +112,8 @@ static uint64_t deadline(uint64_t now_us, uint64_t ms)
 	return ms == REQUEST_INFINITY ? POOL_NEVER : now_us + ms * 1000;
 }
 
-/* Where in its memory the key of its session is; behind that the trace context, and the token's place. */
-static size_t key_at(const struct node_request *r)
+/* Where in its memory the trace context is, and, behind that and the token's place, the frame. */
+static size_t trace_at(const struct node_request *r)
 {
 	return (size_t)r->tag_len + r->module_len + r->function_len + r->progress_len +
 	       r->session_len;
@@ -121,26 +121,33 @@ static size_t key_at(const struct node_request *r)
 
 static size_t frame_at(const struct node_request *r)
 {
-	return key_at(r) + r->pool.session_key_len + r->trace_len +
-	       (r->has_token ? sizeof(uint32_t) : 0);
+	return trace_at(r) + r->trace_len + (r->has_token ? sizeof(uint32_t) : 0);
+}
+
+/* Where in its memory, from its beginning, the claim is that it may have: the end of all others. */
+static size_t claim_at(const struct node_request *r)
+{
+	size_t end = offsetof(struct node_request, data) + frame_at(r) +
+		     (r->frame_on_heap ? sizeof(uint8_t *) : r->pool.bytes);
+
+	return end > sizeof *r ? (end + 7) / 8 * 8 : sizeof *r;
 }
 
 static size_t size_of(const struct node_request *r)
 {
-	size_t size = offsetof(struct node_request, data) + frame_at(r) +
-		      (r->frame_on_heap ? sizeof(uint8_t *) : r->pool.bytes);
+	const struct pool_claim *claim = r->pool.claim;
 
-	return size > sizeof *r ? size : sizeof *r;
+	return claim_at(r) + (claim != NULL ? sizeof *claim + claim->key_len : 0);
 }
 
 struct span node_request_session(const struct node_request *r)
 {
-	return (struct span){ r->data + key_at(r) - r->session_len, r->session_len };
+	return (struct span){ r->data + trace_at(r) - r->session_len, r->session_len };
 }
 
 struct span node_request_trace(const struct node_request *r)
 {
-	return (struct span){ r->data + key_at(r) + r->pool.session_key_len, r->trace_len };
+	return (struct span){ r->data + trace_at(r), r->trace_len };
 }
 
 uint8_t *node_request_frame(const struct node_request *r)
@@ -172,7 +179,7 @@ void node_request_fill_in(struct node_request *r)
 
 /* What is kept with a request, in this order. */
 struct kept {
-	struct span tag, module, function, progress, session, key, trace, token_at, frame;
+	struct span tag, module, function, progress, session, trace, token_at, frame, key;
 };
 
 static struct kept what_to_keep(const struct node *n, const struct origin *o,
@@ -243,12 +250,15 @@ static void keep_all(struct node_request *r, const struct kept *k)
 	keep(&at, k->function);
 	keep(&at, k->progress);
 	keep(&at, k->session);
-	if (k->key.len > 0)
-		r->pool.session_key = at;
-	keep(&at, k->key);
 	keep(&at, k->trace);
 	keep(&at, k->token_at);
 	keep(&at, k->frame);
+	if (r->pool.claim == NULL)
+		return;
+	r->pool.claim = (struct pool_claim *)((char *)r + claim_at(r));
+	at = (uint8_t *)(r->pool.claim + 1);
+	*r->pool.claim = (struct pool_claim){ .key = at, .key_len = (uint32_t)k->key.len };
+	keep(&at, k->key);
 }
 
 static void set_pool_part(struct node_request *r, const struct origin *o, const struct request *req,
@@ -276,6 +286,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 {
 	struct node *n = p->node;
 	struct kept k = what_to_keep(n, o, req);
+	struct pool_claim claim = { .key_len = (uint32_t)k.key.len }; /* only for its size */
 	struct monitor *m = monitor_of(o);
 	enum tag_form tag_form = shorten_tag(o, m, &k);
 	size_t frame_len = has_frame ? n->scratch.len : 0;
@@ -299,7 +310,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		.has_deadline = has_frame && n->marks.has_deadline,
 		.has_token = has_frame && n->marks.token_at != 0,
 		.frame_on_heap = frame_len > SMALL_FRAME,
-		.pool.session_key_len = (uint32_t)k.key.len,
+		.pool.claim = k.key.len > 0 ? &claim : NULL,
 	};
 
 	set_pool_part(&made, o, req, id, frame_len);

@@ -20,8 +20,8 @@
 #endif
 #endif
 
-#define FINE  512 /* up to here sizes are 16 apart, then 64 */
-#define SIZES (FINE / 16 + (SLAB_MAX - FINE) / 64)
+#define FINE  512 /* up to here sizes are 8 apart, then 64 */
+#define SIZES (FINE / 8 + (SLAB_MAX - FINE) / 64)
 
 struct chunk {
 	struct list link;     /* among those of its size with room; in none: it is full */
@@ -54,12 +54,12 @@ bool slab_works(void)
 
 static unsigned size_index(size_t len)
 {
-	return (unsigned)(len <= FINE ? (len - 1) / 16 : FINE / 16 + (len - FINE - 1) / 64);
+	return (unsigned)(len <= FINE ? (len - 1) / 8 : FINE / 8 + (len - FINE - 1) / 64);
 }
 
 static size_t size_of(unsigned i)
 {
-	return i < FINE / 16 ? (i + 1) * (size_t)16 : FINE + (i - FINE / 16 + 1) * (size_t)64;
+	return i < FINE / 8 ? (i + 1) * (size_t)8 : FINE + (i - FINE / 8 + 1) * (size_t)64;
 }
 
 static struct chunk *chunk_of(const void *record)

@@ -213,8 +213,8 @@ struct node_request {
 	uint32_t count; /* AWAIT_READY: how many workers; rpc: the number of arguments */
 	/* What its memory goes on with: the tag; the terms of module and function (CALL, STREAM; of a batch
 	 * M and F of all calls, one after the other, are the function); the tag of progress; the session's
-	 * id, and its key, which pool.session_key points at; the trace context; where in the frame the
-	 * session's token is filled in, if `has_token`; the frame of pool.bytes, or a pointer to it */
+	 * id; the trace context; where in the frame the session's token is filled in, if `has_token`; the
+	 * frame of pool.bytes, or a pointer to it; pool.claim, if it has one, and its key */
 	uint32_t function_len;
 	uint16_t tag_len, module_len, progress_len, session_len, trace_len;
 	enum request_verb verb;

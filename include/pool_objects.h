@@ -84,6 +84,16 @@ enum pool_outcome {
 	OUTCOMES
 } POOL_PACKED;
 
+/* What a request says of its session: few do, so it is a record of its own. */
+struct pool_claim {
+	const uint8_t *key;
+	uint32_t key_len;
+	/* ---- the pool's ---- */
+	struct pool_request *request;
+	struct pool_session *spare; /* a fresh record that it brought along */
+	struct list by_session;     /* in its session's, while it waits */
+};
+
 /* One request, embedded in the node's own. Fields above the line are set by the node before
  * POOL_SUBMIT; the rest is the pool's, zeroed by the node.
  *
@@ -93,11 +103,11 @@ struct pool_request {
 	uint64_t id;
 	uint64_t deadline_us;       /* absolute, of the whole request */
 	uint64_t queue_deadline_us; /* absolute, of the wait */
+	struct pool_claim
+		*claim;    /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
-	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
-	uint32_t session_key_len;
-	uint32_t bytes; /* its payload, for queue_bytes_limit */
-	uint32_t peer;  /* whose it is, for turns; 0: nobody's in particular */
+	uint32_t bytes;    /* its payload, for queue_bytes_limit */
+	uint32_t peer;     /* whose it is, for turns; 0: nobody's in particular */
 	enum pool_kind kind;
 	enum pool_priority priority;
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
@@ -115,7 +125,6 @@ struct pool_request {
 	bool closing; /* streaming, and POOL_CLOSE was said */
 	enum pool_outcome outcome;
 	struct pool_session *session; /* which it belongs to */
-	struct pool_session *spare;   /* a fresh record that it brought along */
 	uint64_t arrival;             /* its number in the order of arrival */
 	/* In its peer's part of a line, a circle; or in a lease's queue, the opened or the done list */
 	struct list link;
@@ -123,7 +132,6 @@ struct pool_request {
 	struct list turn;          /* the first of its peer: in the order of turns of its line */
 	struct pool_request *next; /* the first of its peer: in the table of those */
 	struct list by_age;        /* in the queues: by arrival */
-	struct list by_session;    /* in its session's, while it waits */
 	struct heap_node timer;
 	struct pool_slot *slot;   /* while running */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
