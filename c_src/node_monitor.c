@@ -241,7 +241,7 @@ static struct monitor *monitor_new(struct books *b, struct ref ref, struct node_
 
 	if (m == NULL)
 		return NULL;
-	*m = (struct monitor){ .ref_len = (uint16_t)ref.bytes.len,
+	*m = (struct monitor){ .ref_len = ref.bytes.len & ((1u << MONITOR_REF_BITS) - 1),
 			       .ref_is_short = ref.is_short,
 			       .on_holding = holding != NULL };
 	if (holding != NULL) {
@@ -259,6 +259,7 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 {
 	struct node_holding *holding = ev->to_is_pid ? holding_find(b->node, &ev->to_pid) : NULL;
 	struct ref ref = ref_of(b, ev->ref);
+	struct node_pool *p;
 	struct monitor *m;
 
 	if (ev->to_is_pid ? holding == NULL && !node_is_own_pid(b->node, &ev->to_pid)
@@ -270,8 +271,8 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 		peer_close(b->peer, "it holds more than 1048576 monitors");
 		return;
 	}
-	if (ref.bytes.len > UINT16_MAX) { /* one has five words, and a name */
-		peer_close(b->peer, "a reference of more than 65535 bytes");
+	if (ref.bytes.len >= 1u << MONITOR_REF_BITS) {
+		peer_close(b->peer, "a reference of more than 4095 bytes");
 		return;
 	}
 	if (find(b, ref) != NULL)
@@ -281,7 +282,8 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 		return;
 	}
 	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
-	m->pool = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
+	p = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
+	m->pool = p != NULL ? p->number : 0;
 }
 
 /* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
@@ -316,9 +318,9 @@ static void pool_gone(struct books *b, struct node_pool *p)
 		uint8_t room[REF_MAX];
 
 		next = table_after(&b->monitors, l);
-		if (m->pool != p)
+		if (m->pool != p->number)
 			continue;
-		m->pool = NULL;
+		m->pool = 0;
 		if (m->means != MEANS_NOTHING)
 			continue;
 		watcher = books_pid(b, &m->watcher);

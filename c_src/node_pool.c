@@ -273,6 +273,21 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
+/* The lowest that no pool has. */
+static uint16_t free_number(const struct node *n)
+{
+	const struct node_pool *p = NULL;
+	uint16_t number = 1;
+
+	while ((p = node_pool_any_next(n, p)) != NULL) {
+		if (p->number != number)
+			continue;
+		number++;
+		p = NULL; /* from the first again: there are few */
+	}
+	return number;
+}
+
 struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
@@ -296,6 +311,7 @@ struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 	p->timer.data = p;
 	node_deadlock_init(p);
 	node_forkserver_init(p);
+	p->number = free_number(n);
 	list_append(&n->pools, &p->link);
 	n->pool_count++;
 	p->heard = n->heard;

@@ -96,7 +96,8 @@ struct books {
 
 /* A reference of a peer, as it is kept: short, without what its peer's references have in common (node_ref.c),
  * or as it came. */
-#define REF_MAX 300
+#define REF_MAX          300
+#define MONITOR_REF_BITS 12 /* of its length: one has a name and at most five words */
 struct ref {
 	struct span bytes;
 	bool is_short;
@@ -112,12 +113,13 @@ struct monitor {
 		struct node_holding *granting; /* MEANS_GRANT: answered with this one, not yet known
 		                                  to be heard */
 	};
-	struct node_pool *pool; /* of the name */
 	struct local_pid watcher;
-	uint16_t ref_len;
-	enum monitor_means { MEANS_NOTHING, MEANS_REQUEST, MEANS_GRANT } means : 2;
-	bool ref_is_short : 1, on_holding : 1;
+	uint16_t pool; /* the `number` of the pool of the name; 0: there is none */
+	uint16_t ref_len : MONITOR_REF_BITS;
+	uint16_t means : 2; /* enum monitor_means */
+	uint16_t ref_is_short : 1, on_holding : 1;
 };
+enum monitor_means { MEANS_NOTHING, MEANS_REQUEST, MEANS_GRANT };
 struct holding_monitor {
 	struct monitor m;
 	struct books *books;

@@ -101,6 +101,7 @@ static inline const char *node_worker_killed_for(const struct node_worker *w)
 struct node_pool {
 	struct node *node;
 	struct list link;           /* in node.pools */
+	uint16_t number;            /* from 1; unique among those in node.pools */
 	struct config_pool *config; /* in the node's, or, of one that leaves, its own */
 	char object[96];            /* for log lines */
 	struct pool *pool;
