@@ -137,7 +137,12 @@ static size_t size_of(const struct node_request *r)
 {
 	const struct pool_claim *claim = r->pool.claim;
 
-	return claim_at(r) + (claim != NULL ? sizeof *claim + claim->key_len : 0);
+	return claim_at(r) + (claim != NULL ? sizeof(struct node_claim) + claim->key_len : 0);
+}
+
+struct node_claim *node_claim_of(const struct node_request *r)
+{
+	return list_entry(r->pool.claim, struct node_claim, pool);
 }
 
 struct span node_request_session(const struct node_request *r)
@@ -256,8 +261,9 @@ static void keep_all(struct node_request *r, const struct kept *k)
 	if (r->pool.claim == NULL)
 		return;
 	r->pool.claim = (struct pool_claim *)((char *)r + claim_at(r));
-	at = (uint8_t *)(r->pool.claim + 1);
-	*r->pool.claim = (struct pool_claim){ .key = at, .key_len = (uint32_t)k->key.len };
+	at = (uint8_t *)(node_claim_of(r) + 1);
+	*node_claim_of(r) =
+		(struct node_claim){ .pool = { .key = at, .key_len = (uint32_t)k->key.len } };
 	keep(&at, k->key);
 }
 
@@ -333,6 +339,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	if (has_frame && req->verb != VERB_PING_WORKER)
 		histogram_add(&p->request_bytes, frame_len);
 	list_init(&r->by_peer);
+	list_init(&r->pool.link);
 	if (r->books != NULL)
 		list_append(&r->books->requests, &r->by_peer);
 	if (m != NULL) {
@@ -352,10 +359,9 @@ void node_request_free(struct node_request *r)
 		watch_free(r->watch, true);
 	else if (r->heard_by == HEARD_LANE)
 		node_lane_forget(r);
-	if (r->is_held)
-		list_remove(&r->waiting);
-	else
-		node_session_free(r->session);
+	if (r->pool.claim != NULL)
+		node_session_free(node_claim_of(r)->fresh);
+	list_remove(&r->pool.link);
 	if (r->verb == VERB_STREAM)
 		node_stream_free(r->stream);
 	else if (r->form == REPLY_RPC && r->rpc != NULL)

@@ -154,9 +154,9 @@ bool node_session_admit(struct node_pool *p, struct node_request *r, const struc
 		return true;
 	known = pool_session_find(p->pool, r->pool.claim->key, r->pool.claim->key_len);
 	if ((known == NULL || r->pool.session_mode == SESSION_HINT) &&
-	    (r->session = make(p, r)) == NULL)
+	    (node_claim_of(r)->fresh = make(p, r)) == NULL)
 		return false;
-	return own(known != NULL ? of(known) : r->session, req);
+	return own(known != NULL ? of(known) : node_claim_of(r)->fresh, req);
 }
 
 /* What waited for it carries the session on in another record: its owner is now the owner of that. */

@@ -99,6 +99,7 @@ bool node_request_hear_of_caller(const struct origin *o, struct node_request *r)
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
 struct span node_request_session(const struct node_request *r);
+struct node_claim *node_claim_of(const struct node_request *r); /* of one that has one */
 /* Its frame, of pool.bytes. */
 uint8_t *node_request_frame(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */

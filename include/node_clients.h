@@ -182,28 +182,25 @@ enum heard_by {
 	HEARD_LANE     /* the lane that it came in */
 };
 
-/* One request of a caller, in one piece of memory with all that it needs while it waits. */
+/* One request of a caller, in one piece of memory with all that it needs while it waits. What no pool has
+ * (AWAIT_READY, DRAIN, RELOAD and the like) waits by its pool.link: in node_pool.waiting, drains, reloads. */
 struct node_session;
 struct node_stream;
+struct node_claim {
+	struct pool_claim pool;
+	struct node_session
+		*fresh; /* the record that goes along with POOL_SUBMIT, until then; or NULL */
+};
 struct node_request {
 	struct pool_request pool;
 	struct node_pool *owner_pool;
 	struct books *books; /* NULL: the peer is gone, nobody is answered */
 	struct list by_peer;
-	union {
-		/* `is_held` (AWAIT_READY, DRAIN, RELOAD and the like, which no pool has): in
-		 * node_pool.waiting, drains, reloads */
-		struct list waiting;
-		struct {
-			struct node_session *session; /* the fresh record that goes along with
-			                                 POOL_SUBMIT, until then */
-			union {
-				struct node_lease *lease;   /* CHECKOUT: what will be granted;
-				                             GIVE_AWAY: what is given */
-				struct node_stream *stream; /* STREAM: what will be opened */
-				struct node_rpc *rpc; /* REPLY_RPC: the process that runs it */
-			};
-		};
+	union { /* by its verb and form */
+		struct node_lease
+			*lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+		struct node_stream *stream; /* STREAM: what will be opened */
+		struct node_rpc *rpc;       /* REPLY_RPC: the process that runs it */
 	};
 	union { /* by `heard_by` */
 		struct monitor *monitor;
@@ -216,7 +213,7 @@ struct node_request {
 	/* What its memory goes on with: the tag; the terms of module and function (CALL, STREAM; of a batch
 	 * M and F of all calls, one after the other, are the function); the tag of progress; the session's
 	 * id; the trace context; where in the frame the session's token is filled in, if `has_token`; the
-	 * frame of pool.bytes, or a pointer to it; pool.claim, if it has one, and its key */
+	 * frame of pool.bytes, or a pointer to it; pool.claim (a node_claim), if it has one, and its key */
 	uint32_t function_len;
 	uint16_t tag_len, module_len, progress_len, session_len, trace_len;
 	enum request_verb verb;
@@ -225,7 +222,6 @@ struct node_request {
 	enum heard_by heard_by : 2;
 	enum tag_form tag_form : 2;
 	bool in_lane : 1; /* it came in one */
-	bool is_held : 1;
 	bool of_node : 1; /* AWAIT_READY, DRAIN, RELOAD: it concerns all pools */
 	bool cast : 1;
 	bool strings_utf8 : 1;
