@@ -375,6 +375,7 @@ int node_run(const struct node_options *options)
 	list_init(&n->dirty);
 	list_init(&n->strays);
 	list_init(&n->dirty_lanes);
+	table_init(&n->watches, node_watch_hash, NULL);
 	make_random(n);
 	set_peer_options(n);
 	init_handles(n);
@@ -399,6 +400,7 @@ int node_run(const struct node_options *options)
 	node_reload_end(n);
 	while (!list_empty(&n->pools))
 		node_pool_free(list_entry(n->pools.next, struct node_pool, link));
+	table_close(&n->watches);
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);

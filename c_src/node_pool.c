@@ -43,7 +43,7 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	node_request_fill_in(r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if (worker_send(w->io, r->frame, r->frame_len) != 0)
+	if (worker_send(w->io, node_request_frame(r), r->pool.bytes) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 
@@ -53,7 +53,8 @@ static void send_ahead(struct node_pool *p, const struct pool_action *a)
 
 	node_request_fill_in(r);
 	ahead_queue_send(worker_ahead(node_worker_find(p, a->worker_id)->io), a->call_id,
-			 r->frame + FRAME_LENGTH_BYTES, r->frame_len - FRAME_LENGTH_BYTES);
+			 node_request_frame(r) + FRAME_LENGTH_BYTES,
+			 r->pool.bytes - FRAME_LENGTH_BYTES);
 }
 
 /* Told as an event after the actions of the step. */
@@ -93,10 +94,10 @@ static void done(struct node_pool *p, struct node_request *r)
 		if (r->lease->pool.slot != NULL)
 			node_session_begins(r->lease->pool.slot->session);
 		node_lease_granted(r);
-	} else if (r->stream != NULL && node_stream_done(p, r)) {
+	} else if (r->verb == VERB_STREAM && node_stream_done(p, r)) {
 		r->stream = NULL;
 	} else {
-		if (r->lease != NULL) {
+		if (r->verb == VERB_CHECKOUT) {
 			node_lease_free(r->lease);
 			r->lease = NULL;
 		}
@@ -314,6 +315,21 @@ void node_pool_refused(struct node_pool *p, enum answer_kind kind)
 	p->answers[kind]++;
 }
 
+/* The lowest that no pool has. */
+static uint16_t free_number(const struct node *n)
+{
+	const struct node_pool *p = NULL;
+	uint16_t number = 1;
+
+	while ((p = node_pool_any_next(n, p)) != NULL) {
+		if (p->number != number)
+			continue;
+		number++;
+		p = NULL; /* from the first again: there are few */
+	}
+	return number;
+}
+
 struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 {
 	struct node_pool *p = mem_zalloc(sizeof *p);
@@ -338,6 +354,7 @@ struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 	p->timer.data = p;
 	node_deadlock_init(p);
 	node_forkserver_init(p);
+	p->number = free_number(n);
 	list_append(&n->pools, &p->link);
 	n->pool_count++;
 	p->heard = n->heard;

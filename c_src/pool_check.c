@@ -58,7 +58,7 @@ static void check_queued(const struct pool_request *r, uint64_t until, struct se
 {
 	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request", r->id);
 	HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "waiting request", r->id);
-	HOLDS((r->session_key != NULL) == (r->session != NULL), "waiting request", r->id);
+	HOLDS((r->claim != NULL) == (r->session != NULL), "waiting request", r->id);
 	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
 	seen->queued++;
 	seen->bytes += r->bytes;
@@ -150,7 +150,7 @@ static void check_behind(const struct pool *p, struct seen *seen)
 
 		for (at = sn->waiting.next; at != &sn->waiting; at = at->next) {
 			const struct pool_request *r =
-				list_entry(at, struct pool_request, by_session);
+				list_entry(at, struct pool_claim, by_session)->request;
 
 			HOLDS(r->session == sn, "request of a session", r->id);
 			if (sn->first == r || (sn->worker != NULL && !sn->ending))
@@ -172,7 +172,8 @@ static void check_running(const struct pool_slot *s, unsigned depth)
 	HOLDS(r->state == REQUEST_RUNNING || r->stream, "running", r->id);
 	HOLDS(!r->closing || r->state == REQUEST_STREAMING, "running", r->id);
 	HOLDS(check_timer(&r->timer, r->deadline_us), "deadline of running request", r->id);
-	HOLDS(r->kind != POOL_CHECKOUT && r->spare == NULL, "running", r->id);
+	HOLDS(r->kind != POOL_CHECKOUT && (r->claim == NULL || r->claim->spare == NULL), "running",
+	      r->id);
 	if (w->state == WORKER_STOPPING)
 		return;
 	HOLDS(s->lease == NULL || s->call[depth].inner || r->lease_id == s->lease->id,
@@ -234,7 +235,8 @@ static void check_requests(const struct pool *p)
 
 		HOLDS(r->state == REQUEST_DONE && r->slot == NULL && !r->timer.queued, "done",
 		      r->id);
-		HOLDS(r->session == NULL && r->spare == NULL, "done", r->id);
+		HOLDS(r->session == NULL && (r->claim == NULL || r->claim->spare == NULL), "done",
+		      r->id);
 	}
 	HOLDS(seen.turns == line_count(p), "turns", seen.turns);
 	HOLDS(seen.queued == p->queued, "queued requests", seen.queued);

@@ -93,7 +93,7 @@ void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outc
 	r->outcome = outcome;
 	p->totals.outcome[outcome]++;
 	part(p, r);
-	if (r->session_key != NULL)
+	if (r->claim != NULL)
 		session_quit(p, r);
 }
 
@@ -222,7 +222,7 @@ static enum pool_outcome verdict(const struct pool *p, const struct pool_request
 		return OUTCOME_TIMEOUT_QUEUE;
 	if (on == NULL && requests_hopeless(p))
 		return OUTCOME_CIRCUIT_OPEN;
-	if (r->session_key != NULL)
+	if (r->claim != NULL)
 		refusal = session_verdict(p, r, sn, at_once);
 	if (refusal == OUTCOME_OK && !at_once && overloaded(p, r))
 		return OUTCOME_OVERLOADED;
@@ -245,12 +245,13 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 	list_init(&r->link);
 	list_init(&r->turn);
 	list_init(&r->by_age);
-	if (r->session_key != NULL) {
+	if (r->claim != NULL) {
 		assert(r->kind != POOL_LEASE_CALL);
-		r->spare = ev->session;
-		list_init(&r->by_session);
-		sn = session_find(p, r->session_key, r->session_key_len);
-		assert(r->spare != NULL || (sn != NULL && r->session_mode != SESSION_HINT));
+		r->claim->request = r;
+		r->claim->spare = ev->session;
+		list_init(&r->claim->by_session);
+		sn = session_find(p, r->claim->key, r->claim->key_len);
+		assert(r->claim->spare != NULL || (sn != NULL && r->session_mode != SESSION_HINT));
 	}
 	s = serve_place(p, r, on, sn);
 	refusal = verdict(p, r, on, sn, s != NULL);
@@ -260,7 +261,7 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 		request_done(p, r, refusal);
 		return;
 	}
-	if (r->session_key != NULL) {
+	if (r->claim != NULL) {
 		session_join(p, r, sn);
 		s = serve_place(p, r, on, r->session); /* an eviction may have taken it */
 	}
@@ -299,7 +300,7 @@ void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun)
 	enum pool_outcome outcome = OUTCOME_WORKER_EXIT;
 
 	part(p, r);
-	if (again && r->session_key != NULL && !session_rejoin(p, r, not_begun)) {
+	if (again && r->claim != NULL && !session_rejoin(p, r, not_begun)) {
 		again = false;
 		if (not_begun && r->session_mode != SESSION_HINT)
 			outcome = OUTCOME_SESSION_LOST; /* it might as well have waited */

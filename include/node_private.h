@@ -7,6 +7,7 @@
  *   node_listen.c   where peers come in
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
  *   node_monitor.c  monitors, in both directions
+ *   node_ref.c      references of peers, kept short
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
  *   node_reply.c    where an answer goes, and its outside

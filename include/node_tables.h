@@ -104,6 +104,7 @@ static inline const char *node_worker_killed_for(const struct node_worker *w)
 struct node_pool {
 	struct node *node;
 	struct list link;           /* in node.pools */
+	uint16_t number;            /* from 1; unique among those in node.pools */
 	struct config_pool *config; /* in the node's, or, of one that leaves, its own */
 	char object[96];            /* for log lines */
 	struct pool *pool;
@@ -203,14 +204,20 @@ struct node {
 	uv_timer_t memory_timer;
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
-	struct watch *watches;
+	struct table watches; /* struct watch, by id */
 	struct node_holding *holdings;
 	uint32_t pool_count;
 	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
-	struct frame_marks marks;
+	/* Places in a frame under construction that are filled in when it is sent, or copied from it; offsets,
+	 * 0: none. */
+	struct frame_marks {
+		bool has_deadline;        /* its last four bytes */
+		uint32_t token_at;        /* eight bytes: the session's token */
+		uint32_t key_at, key_len; /* the session's id */
+	} marks;
 	struct buf session_key; /* of the request that is being admitted */
 	struct node_events events;
 	unsigned heard; /* REQUEST_TOPIC_*: what somebody hears of all pools and of the node */

@@ -14,6 +14,9 @@
 
 #define POOL_NEVER UINT64_MAX
 
+/* Of an enumeration: one byte, where there are many of them. */
+#define POOL_PACKED __attribute__((packed))
+
 enum worker_state {
 	WORKER_STARTING,
 	WORKER_IDLE,
@@ -25,17 +28,17 @@ enum worker_state {
 	WORKER_STATES
 };
 
-enum pool_abandon { ABANDON_KILL, ABANDON_INTERRUPT, ABANDON_FINISH };
+enum pool_abandon { ABANDON_KILL, ABANDON_INTERRUPT, ABANDON_FINISH } POOL_PACKED;
 
-enum pool_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITIES };
+enum pool_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITIES } POOL_PACKED;
 
 enum pool_kind {
 	POOL_CALL,       /* one call on any free worker */
 	POOL_CHECKOUT,   /* wants a lease */
 	POOL_LEASE_CALL, /* a call on the worker of a lease */
-};
+} POOL_PACKED;
 
-enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST };
+enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST } POOL_PACKED;
 
 /* Who is served next by an idle worker: the one used last (warm caches, the others can be swapped out and
  * are spared when the pool shrinks), or the one that has been idle the longest (even wear). */
@@ -80,26 +83,39 @@ enum pool_outcome {
 	OUTCOME_CANCELLED, /* POOL_CANCEL */
 	OUTCOME_REFUSED,   /* never queued: a bad request; the node has said what was wrong */
 	OUTCOMES
+} POOL_PACKED;
+
+/* What a request says of its session: few do, so it is a record of its own. */
+struct pool_claim {
+	const uint8_t *key;
+	uint32_t key_len;
+	/* ---- the pool's ---- */
+	struct pool_request *request;
+	struct pool_session *spare; /* a fresh record that it brought along */
+	struct list by_session;     /* in its session's, while it waits */
 };
 
 /* One request, embedded in the node's own. Fields above the line are set by the node before
- * POOL_SUBMIT; the rest is the pool's, zeroed by the node. */
+ * POOL_SUBMIT; the rest is the pool's, zeroed by the node.
+ *
+ * There may be tens of thousands that wait, so what is bounded is no wider than its bound, and stands where it
+ * leaves no hole. */
 struct pool_request {
 	uint64_t id;
-	enum pool_kind kind;
-	enum pool_priority priority;
-	uint64_t peer;              /* whose it is, for turns; 0: nobody's in particular */
-	unsigned retry;             /* how often it may run again after a worker's death */
 	uint64_t deadline_us;       /* absolute, of the whole request */
 	uint64_t queue_deadline_us; /* absolute, of the wait */
-	size_t bytes;               /* its payload, for queue_bytes_limit */
+	struct pool_claim
+		*claim;    /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
+	uint32_t bytes;    /* its payload, for queue_bytes_limit */
+	uint32_t peer;     /* whose it is, for turns; 0: nobody's in particular */
+	enum pool_kind kind;
+	enum pool_priority priority;
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
-	bool stream;               /* CALL, LEASE_CALL: what it returns is iterated */
-	bool plain; /* CALL without a session, no stream, and small: it may be sent ahead */
 	enum pool_session_mode session_mode;
-	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
-	size_t session_key_len;
+	uint8_t retry; /* how often it may run again after a worker's death */
+	bool stream;   /* CALL, LEASE_CALL: what it returns is iterated */
+	bool plain;    /* CALL without a session, no stream, and small: it may be sent ahead */
 	/* ---- the pool's ---- */
 	enum request_state {
 		REQUEST_NEW,
@@ -107,21 +123,19 @@ struct pool_request {
 		REQUEST_RUNNING,
 		REQUEST_STREAMING, /* it has been opened: counts as running */
 		REQUEST_DONE
-	} state;
-	bool closing;                 /* streaming, and POOL_CLOSE was said */
+	} POOL_PACKED state;
+	bool closing; /* streaming, and POOL_CLOSE was said */
 	bool ahead; /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
 	bool late;  /* likewise, and its queue time is over: has it begun? */
-	struct pool_session *session; /* which it belongs to */
-	struct pool_session *spare;   /* a fresh record that it brought along */
 	enum pool_outcome outcome;
-	uint64_t arrival; /* its number in the order of arrival */
+	struct pool_session *session; /* which it belongs to */
+	uint64_t arrival;             /* its number in the order of arrival */
 	/* In its peer's part of a line, a circle; or in a lease's queue, the opened or the done list */
 	struct list link;
 	struct pool_line *line;    /* in which it waits */
 	struct list turn;          /* the first of its peer: in the order of turns of its line */
 	struct pool_request *next; /* the first of its peer: in the table of those */
 	struct list by_age;        /* in the queues: by arrival */
-	struct list by_session;    /* in its session's, while it waits */
 	struct heap_node timer;
 	struct pool_slot *slot;   /* while running, or sent ahead */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */

@@ -253,7 +253,7 @@ void sessions_stopped(struct pool *p);
 /* A hint that can take its session elsewhere. */
 static inline bool session_movable(const struct pool_request *r)
 {
-	return r->session_mode == SESSION_HINT && r->spare != NULL;
+	return r->session_mode == SESSION_HINT && r->claim != NULL && r->claim->spare != NULL;
 }
 
 /* ---- pool_lease.c ---- */

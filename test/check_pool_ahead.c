@@ -292,8 +292,8 @@ static void submit_call(void)
 	*r = (struct pool_request){ .id = id,
 				    .kind = POOL_CALL,
 				    .priority = (enum pool_priority)below(PRIORITIES),
-				    .peer = below(3),
-				    .retry = (unsigned)(below(8) == 0),
+				    .peer = (unsigned)below(3),
+				    .retry = below(8) == 0,
 				    .deadline_us = below(6) ? POOL_NEVER : now_us + below(5000),
 				    .queue_deadline_us = below(6) ? POOL_NEVER
 								  : now_us + below(3000),

@@ -666,6 +666,7 @@ static inline void given_node(const char *size, long n)
 	list_init(&node.dirty);
 	list_init(&node.strays);
 	list_init(&node.dirty_lanes);
+	table_init(&node.watches, node_watch_hash, NULL);
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);
@@ -712,7 +713,7 @@ static inline void then_all_is_given_back(void)
 	ck_assert(list_empty(&node.books) && list_empty(&node.dirty));
 	ck_assert(list_empty(&the_pool->waiting) && list_empty(&the_pool->drains) &&
 		  list_empty(&the_pool->reloads));
-	ck_assert_ptr_null(node.watches);
+	ck_assert_uint_eq(node.watches.count, 0);
 	ck_assert_ptr_null(the_pool->workers);
 	for (unsigned i = 0; i < WORKERS; i++)
 		ck_assert_ptr_null(workers[i]);
@@ -730,6 +731,7 @@ static inline void then_all_is_given_back(void)
 	uv_close((uv_handle_t *)&the_pool->reload_timer, NULL);
 	uv_run(&node.loop, UV_RUN_DEFAULT);
 	node_pool_free(the_pool);
+	table_close(&node.watches);
 	buf_free(&node.scratch);
 	buf_free(&node.names);
 	buf_free(&node.session_key);
