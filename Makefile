@@ -7,10 +7,11 @@
 #   make exunit    ExUnit suites only         make bench    the comparison of the README
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
+#   make budget    the instructions of a small call, against test/budget.txt
 #   make valgrind  Check suites and a node under valgrind
 #   make coverage  the lines that Check (95 %) and ExUnit (85 %) run
 #   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
-#                  (`scripts/setup.sh proof` installs what these six need)
+#                  (`scripts/setup.sh proof` installs what these seven need)
 #   make readme    refresh the tables of README.md
 #   make fmt       format; make clean
 #   make install   PREFIX=/usr/local DESTDIR=; make uninstall; make installcheck
@@ -51,7 +52,7 @@ FUZZED   := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
-.PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
+.PHONY: all demo test setup check pytest exunit stress bench budget readme valgrind coverage covered \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -167,6 +168,13 @@ demo:
 $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+budget: all $(BUILD)/budget_load
+	test/budget.sh $(NODE) $(BUILD)/budget_load
 
 bench: all $(BUILD)/bench_floor build/demo/.made
 	@elixir -pa build/demo mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
