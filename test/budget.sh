@@ -17,7 +17,7 @@ krait=$1 load=$2 budget=${3:-$(dirname "$0")/budget.txt}
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=$here/build/budget
 dir=$(mktemp -d)
-node_pid= load_pid=
+node_pid="" load_pid=""
 export KRAIT_COOKIE="budget_$$" PYTHONPATH="$here/mix_harness/bench"
 
 end_all() {
@@ -61,13 +61,13 @@ stop() {
 	wait "$load_pid" || true
 	kill -TERM "$node_pid"
 	wait "$node_pid" || true
-	node_pid= load_pid=
+	node_pid="" load_pid=""
 }
 
-# FORM WIDTH ROUNDS: says them and waits until they are answered; `done` is how many calls.
+# FORM WIDTH ROUNDS: says them and waits until they are answered; `said` is how many calls.
 calls() {
 	echo "$1 $2 $3" >&3
-	read -r _ done <&4 || {
+	read -r _ said <&4 || {
 		echo "budget: the load has ended" >&2
 		exit 1
 	}
@@ -120,10 +120,10 @@ lines | while read -r form width rounds limit tolerance; do
 	dump=$((dump + 1))
 	spent=$(awk '/^summary:/ { print $2 }' "$dir/dump.$dump")
 	mv "$dir/dump.$dump" "$out/$form.$width"
-	functions "$out/$form.$width" "$done" >"$out/$form.$width.txt"
-	echo "$form $width $((spent / done)) $limit ${tolerance%\%}" >>"$dir/spent"
+	functions "$out/$form.$width" "$said" >"$out/$form.$width.txt"
+	echo "$form $width $((spent / said)) $limit ${tolerance%\%}" >>"$dir/spent"
 	echo
-	echo "$form, $width at a time: $((spent / done)) instructions a call; of them, with how often it is called:"
+	echo "$form, $width at a time: $((spent / said)) instructions a call; of them, with how often it is called:"
 	head -n 10 "$out/$form.$width.txt"
 done
 stop
@@ -135,7 +135,7 @@ lines | while read -r form width rounds _ _; do
 	before=$(cpu_ns "$node_pid") total=0 after=0
 	while [ "$total" -lt 1000000 ] && [ "$after" -lt $((before + 1000000000)) ]; do
 		calls "$form" "$width" "$rounds"
-		total=$((total + done))
+		total=$((total + said))
 		after=$(cpu_ns "$node_pid")
 	done
 	echo "$(((after - before) / total))" >>"$dir/ns"
