@@ -389,7 +389,7 @@ int node_run(const struct node_options *options)
 		fail(n, NODE_EXIT_FAILURE);
 	else
 		tell_pools(n, POOL_TICK);
-	uv_run(&n->loop, UV_RUN_DEFAULT);
+	node_loop(n);
 	status = n->exit_status;
 	end_without_resolvers(n, status);
 	node_reload_end(n);

@@ -194,6 +194,7 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 	struct pool_action action;
 
 	event.random = splitmix_next(&p->node->random);
+	node_stepped(p->node);
 	pool_step(p->pool, &event, node_now_us());
 	while (pool_next(p->pool, &action))
 		perform(p, &action);

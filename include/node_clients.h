@@ -24,6 +24,7 @@
 #include "peer.h"
 #include "pool.h"
 #include "request.h"
+#include "spin.h"
 #include "term.h"
 #include "transcode.h"
 #include "worker.h"
