@@ -82,6 +82,8 @@ static const struct option table[] = {
 	  "fork from a preloaded Python, or start each worker afresh" },
 	{ "slots", "N", NULL, T_UINT, OF_POOL, WORKERS, P(slots), "1", 1, CONFIG_SLOTS_MAX,
 	  "calls that a worker holds at once: async functions on its event loop, others on threads" },
+	{ "ahead", "N", NULL, T_UINT, OF_POOL, AT_ONCE, P(ahead), "8", 0, CONFIG_AHEAD_MAX,
+	  "requests that are sent to a busy worker before it is free, while calls are short; 0: none" },
 	{ "abandon", NULL, "kill|interrupt|finish", T_ENUM, OF_POOL, AT_ONCE, P(abandon), "kill", 0, 0,
 	  "what happens to a call whose caller is gone or whose time is up; with slots over 1 `interrupt` "
 	  "is the default, and `kill` is refused" },

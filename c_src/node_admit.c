@@ -147,6 +147,13 @@ static void keep(uint8_t **at, struct span bytes)
 	*at += bytes.len;
 }
 
+/* Whether the worker's short way is enough for it, and it fits into a packet: it may be sent ahead. */
+static bool is_plain(const struct request *req, size_t frame_len)
+{
+	return req->verb == VERB_CALL && req->session == NULL && req->progress == NULL &&
+	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - 8;
+}
+
 /* The request with its tag, its names, its session (if it names one: its key is in node->session_key), and its
  * frame (what is in node->scratch, which is taken over when it is large). NULL: no memory. */
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
@@ -200,6 +207,7 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
+	r->pool.plain = is_plain(req, frame_len);
 	r->pool.session_mode = req->session_mode;
 	r->tag_len = (uint16_t)o->env->tag.len;
 	r->module_len = (uint16_t)module.len;

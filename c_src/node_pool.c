@@ -49,6 +49,23 @@ static void run(struct node_pool *p, const struct pool_action *a)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 
+static void send_ahead(struct node_pool *p, const struct pool_action *a)
+{
+	struct node_request *r = node_request_of(a->request);
+
+	node_request_fill_in(r);
+	ahead_queue_send(worker_ahead(node_worker_find(p, a->worker_id)->io), a->call_id,
+			 r->frame + FRAME_LENGTH_BYTES, r->frame_len - FRAME_LENGTH_BYTES);
+}
+
+/* Told as an event after the actions of the step. */
+static void recall(struct node_pool *p, struct node_worker *w)
+{
+	w->recalled_count = ahead_queue_recall(worker_ahead(w->io), w->recalled);
+	list_remove(&w->recall);
+	list_append(&p->recalls, &w->recall);
+}
+
 /* Sends a frame that has nothing but its type and an id. */
 static void send_bare(struct node_worker *w, enum frame_to_worker type, uint64_t id)
 {
@@ -144,6 +161,17 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 	case POOL_RUN:
 		run(p, a);
 		break;
+	case POOL_BEGUN:
+		if (node_hears(p))
+			node_event_call_start(p, node_request_of(a->request),
+					      node_worker_find(p, a->worker_id));
+		break;
+	case POOL_AHEAD:
+		send_ahead(p, a);
+		break;
+	case POOL_RECALL:
+		recall(p, node_worker_find(p, a->worker_id));
+		break;
 	case POOL_PROBE:
 		send_bare(node_worker_find(p, a->worker_id), FRAME_PING, a->call_id);
 		break;
@@ -200,6 +228,17 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 		perform(p, &action);
 }
 
+static void tell_recalled(struct node_pool *p)
+{
+	struct node_worker *w = list_entry(p->recalls.next, struct node_worker, recall);
+
+	list_remove(&w->recall);
+	step(p, &(struct pool_event){ .type = POOL_RECALLED,
+				      .worker_id = w->id,
+				      .call_ids = w->recalled,
+				      .count = w->recalled_count });
+}
+
 static void tell_failed(struct node_pool *p, uint64_t id)
 {
 	struct node_worker *w = node_worker_find(p, id);
@@ -241,7 +280,9 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	for (;;) {
 		struct pool_event wait;
 
-		if ((orphan = node_session_next_orphan(p)) != NULL)
+		if (!list_empty(&p->recalls)) /* before anything else is said of those workers */
+			tell_recalled(p);
+		else if ((orphan = node_session_next_orphan(p)) != NULL)
 			step(p,
 			     &(struct pool_event){ .type = POOL_SESSION_END, .session = orphan });
 		else if (p->failed_count > 0)
@@ -289,6 +330,7 @@ struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 	list_init(&p->reloads);
 	list_init(&p->orphans);
 	list_init(&p->waits);
+	list_init(&p->recalls);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {
 		mem_free(p);

@@ -99,7 +99,7 @@ void node_cgroup_close(struct node *n);
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
 /* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
-int node_forkserver_fork(struct node_worker *w, const int fds[3]);
+int node_forkserver_fork(struct node_worker *w, const int fds[WORKER_FDS]);
 void node_forkserver_part(struct node_worker *w); /* its record is about to be freed */
 /* A worker that it should have forked by now is given up: it is killed if it still preloads. */
 void node_forkserver_hangs(struct node_forkserver *f);

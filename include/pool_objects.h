@@ -60,6 +60,7 @@ enum pool_why {
 };
 
 #define POOL_NEST_MAX  16
+#define POOL_AHEAD_MAX 16
 #define POOL_SLOTS_MAX 64
 
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
@@ -95,6 +96,7 @@ struct pool_request {
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
 	bool stream;               /* CALL, LEASE_CALL: what it returns is iterated */
+	bool plain; /* CALL without a session, no stream, and small: it may be sent ahead */
 	enum pool_session_mode session_mode;
 	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
 	size_t session_key_len;
@@ -107,6 +109,8 @@ struct pool_request {
 		REQUEST_DONE
 	} state;
 	bool closing;                 /* streaming, and POOL_CLOSE was said */
+	bool ahead; /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
+	bool late;  /* likewise, and its queue time is over: has it begun? */
 	struct pool_session *session; /* which it belongs to */
 	struct pool_session *spare;   /* a fresh record that it brought along */
 	enum pool_outcome outcome;
@@ -119,7 +123,7 @@ struct pool_request {
 	struct list by_age;        /* in the queues: by arrival */
 	struct list by_session;    /* in its session's, while it waits */
 	struct heap_node timer;
-	struct pool_slot *slot;   /* while running */
+	struct pool_slot *slot;   /* while running, or sent ahead */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
 	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
 	uint64_t arrived_us, started_us, done_us;
@@ -192,6 +196,14 @@ struct pool_call {
 	bool close_due;               /* POOL_CLOSE is to be said */
 };
 
+/* A call that was sent ahead to a busy worker. */
+struct pool_ahead {
+	uint64_t id;
+	struct pool_request *request; /* NULL: nobody waits for it any more; then */
+	enum pool_abandon abandon;    /* what becomes of it if it has begun */
+	bool timed_out;
+};
+
 /* One place for calls in a worker, read-only outside the pool. */
 struct pool_slot {
 	struct pool_worker *worker;
@@ -204,6 +216,9 @@ struct pool_slot {
 	bool interrupted;             /* its first call was told to stop */
 	bool closing;                 /* its first call is a stream that nobody wants any more */
 	bool timed_out;               /* either, because the call's time was up */
+	bool put_off;                 /* its call has no owner: what becomes of it is clear when it
+	                                 is known whether it has ended by itself. Then it is */
+	enum pool_abandon abandon;    /* treated so */
 	bool health;                  /* the probe is one for health */
 	uint64_t since_us;            /* when it came into its state */
 	struct heap_node timer;       /* grace of an interrupt, a probe, a close */
@@ -249,6 +264,14 @@ struct pool_worker {
 	struct list offered;  /* has a free slot: in the list of those with as many others */
 	struct list hungry;   /* has a free slot and pinned requests */
 	struct pool_worker *hash_next;
+	/* What was sent ahead, in order; of the first `taken` it is known that the worker has them */
+	struct pool_ahead ahead[POOL_AHEAD_MAX];
+	unsigned ahead_count, taken;
+	bool recalling;            /* POOL_RECALLED is to come, and decides about the others */
+	bool purging;              /* it is to come, and decides nothing */
+	struct list recall;        /* POOL_RECALL is due */
+	struct list leads;         /* in the list of those that may take one more ahead */
+	struct heap_node patience; /* when those who wait here have waited long enough */
 	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
 	unsigned slots;
 	struct pool_slot slot[];
