@@ -8,10 +8,11 @@
 #                  also bench-calls, bench-payloads, bench-ways, bench-scale; bench-compare OLD=A.json NEW=B.json
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
+#   make budget    the instructions of a small call, against test/budget.txt
 #   make valgrind  Check suites and a node under valgrind
 #   make coverage  the lines that Check (95 %) and ExUnit (85 %) run
 #   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
-#                  (`scripts/setup.sh proof` installs what these six need)
+#                  (`scripts/setup.sh proof` installs what these seven need)
 #   make readme    refresh the tables of README.md
 #   make simulate  the pool under load by simulation: tables and plots of docs/scale.md
 #   make fmt       format; make clean
@@ -54,7 +55,7 @@ REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
-        bench-scale bench-report bench-compare bench-flame readme valgrind coverage covered \
+        bench-scale bench-report bench-compare bench-flame budget readme valgrind coverage covered \
         simulate record-service record-played record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
@@ -171,6 +172,13 @@ demo:
 $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+budget: all $(BUILD)/budget_load
+	test/budget.sh $(NODE) $(BUILD)/budget_load
 
 # All of it, or a part; what it writes is read by `make readme` and by bench-compare. BENCH_ARGS: the options
 # of mix_harness/bench/bench.exs, --quick perhaps. bench-report makes tables and plots anew of the numbers.

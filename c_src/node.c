@@ -317,16 +317,18 @@ static void init_handles(struct node *n)
 	}
 }
 
-/* Random bits: for the mark of our processes, and for the hash of keys that peers choose. */
+/* Random bits: for the hashes of keys that peers choose, for the jitter of pools, and for the mark of our
+ * processes. */
 static void make_random(struct node *n)
 {
-	uint64_t random = 0, seed = 0;
+	uint64_t random[4] = { 0 };
 
-	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
-	(void)!uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
-	transcode_seed(seed);
+	(void)!uv_random(NULL, NULL, random, sizeof random, 0, NULL);
+	transcode_seed(random[0]);
+	hash_seed(random[1]);
+	n->random = random[2];
 	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name,
-		 (int)getpid(), (unsigned long long)random);
+		 (int)getpid(), (unsigned long long)random[3]);
 }
 
 static void count_handle(uv_handle_t *h, void *count)
@@ -394,7 +396,7 @@ int node_run(const struct node_options *options)
 		fail(n, NODE_EXIT_FAILURE);
 	else
 		tell_pools(n, POOL_TICK);
-	uv_run(&n->loop, UV_RUN_DEFAULT);
+	node_loop(n);
 	status = n->exit_status;
 	end_without_resolvers(n, status);
 	node_reload_end(n);

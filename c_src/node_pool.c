@@ -7,6 +7,7 @@
 #include "node_private.h"
 
 #include "log.h"
+#include "splitmix.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -25,10 +26,11 @@ static void on_timer(uv_timer_t *timer)
  * and saves a re-arm for each of many requests with the same time-out. */
 static void arm(struct node_pool *p)
 {
-	uint64_t next = pool_next_tick(p->pool), now = node_now_us(), wait_ms;
+	uint64_t next = pool_next_tick(p->pool), now, wait_ms;
 
 	if (next == POOL_NEVER || next >= p->armed_us || p->node->stage == NODE_CLOSING)
 		return;
+	now = node_now_us();
 	wait_ms = next > now ? (next - now + 999) / 1000 : 0;
 	p->armed_us = next;
 	uv_update_time(&p->node->loop);
@@ -220,8 +222,8 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 	struct pool_event event = *ev;
 	struct pool_action action;
 
-	if (uv_random(NULL, NULL, &event.random, sizeof event.random, 0, NULL) != 0)
-		event.random = uv_hrtime(); /* only the jitter of a back-off hangs on it */
+	event.random = splitmix_next(&p->node->random);
+	node_stepped(p->node);
 	pool_step(p->pool, &event, node_now_us());
 	while (pool_next(p->pool, &action))
 		perform(p, &action);

@@ -92,6 +92,7 @@ struct config {
 	uint64_t max_output_bytes;
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
+	uint64_t busy_poll_us;
 	uint64_t log_level;  /* enum log_level */
 	uint64_t log_format; /* enum log_format */
 	char *metrics;       /* ADDR:PORT, or NULL */

@@ -48,6 +48,10 @@ void node_memory_init(struct node *n);
 void node_memory_watch(struct node_pool *p); /* with --max-rss */
 uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
 
+/* node_loop.c */
+void node_loop(struct node *n);    /* runs until everything is closed, or it is stopped */
+void node_stepped(struct node *n); /* a pool has heard of something */
+
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, struct config_pool *config);
 /* The pool of that name; NULL: there is none. */

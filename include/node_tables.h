@@ -189,6 +189,10 @@ struct node {
 	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
+	uint64_t random;  /* splitmix_next(): where pools take theirs from */
+	struct spin spin; /* with busy_poll */
+	unsigned processors;
+	bool stepped; /* a pool, in this turn of the loop */
 	uint64_t next_id, started_us;
 	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
