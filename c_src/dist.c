@@ -24,6 +24,7 @@
 #include "dist_private.h"
 
 #include "mem.h"
+#include "parcel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -119,10 +120,34 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 	return d;
 }
 
+/* The last event is over. */
+static void unshare(struct dist *d)
+{
+	share_drop(d->shared);
+	d->shared = NULL;
+}
+
+struct share *dist_share(struct dist *d)
+{
+	struct buf rest = { 0 };
+
+	if (d->shared == NULL) {
+		buf_put(&rest, d->in.data + d->head, d->in.len - d->head);
+		if (rest.err != 0 || (d->shared = share_new(&d->in)) == NULL) {
+			buf_free(&rest);
+			return NULL;
+		}
+		d->in = rest;
+		d->head = 0;
+	}
+	return share_hold(d->shared);
+}
+
 void dist_free(struct dist *d)
 {
 	if (d == NULL)
 		return;
+	unshare(d);
 	buf_free(&d->in);
 	buf_free(&d->out);
 	mem_free(d);
@@ -132,6 +157,7 @@ uint8_t *dist_room(struct dist *d, size_t *room)
 {
 	struct buf *in = &d->in;
 
+	unshare(d);
 	buf_consume(in, d->head);
 	d->head = 0;
 	if (in->cap - in->len < d->room && buf_reserve(in, d->room) != 0)
@@ -205,8 +231,10 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 				       : 0;
 		return STEP_AGAIN;
 	}
-	if (have - 4 < len)
+	if (have - 4 < len) {
+		buf_expect(&d->in, len - (have - 4));
 		return STEP_MORE;
+	}
 	d->head += 4 + len;
 	return dist_frame(d, p + 4, len, len, false, ev);
 }
@@ -242,6 +270,7 @@ bool dist_next(struct dist *d, struct dist_event *ev)
 	enum dist_step step = STEP_AGAIN;
 
 	*ev = (struct dist_event){ .op = -1 };
+	unshare(d);
 	while (step == STEP_AGAIN) {
 		if (d->phase < PHASE_UP) {
 			step = packet_step(d, ev);

@@ -72,11 +72,13 @@ int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 	struct buf *out = &p->node->scratch;
 	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
 					  .max_bytes = p->config->max_request_bytes,
-					  .strings_utf8 = req->strings_utf8 };
+					  .strings_utf8 = req->strings_utf8,
+					  .apart = &p->node->parts };
 	size_t start;
 	int rc;
 
 	buf_reset(out, 1024 * 1024);
+	parcel_clear(&p->node->parts);
 	start = frame_begin(out, FRAME_CALL, id, 5);
 	frame_put_str(out, req->module.at, req->module.len);
 	frame_put_str(out, req->function.at, req->function.len);
@@ -100,6 +102,7 @@ void node_ping_frame(struct node *n, uint64_t id)
 	size_t start;
 
 	buf_reset(&n->scratch, 1024 * 1024);
+	parcel_clear(&n->parts);
 	n->marks = (struct frame_marks){ 0 };
 	start = frame_begin(&n->scratch, FRAME_PING, id, 0);
 	frame_end(&n->scratch, start);
@@ -147,6 +150,19 @@ static void keep(uint8_t **at, struct span bytes)
 	*at += bytes.len;
 }
 
+/* What is in node->scratch and node->parts. NULL: no memory. */
+static struct parcel *make_parcel(struct node *n)
+{
+	struct share *held = n->parts.count > 0 ? dist_share(n->source) : NULL;
+	struct parcel *parcel = NULL;
+
+	if (n->parts.count == 0 || held != NULL)
+		parcel = parcel_new(&n->scratch, &n->parts, held);
+	if (parcel == NULL)
+		share_drop(held);
+	return parcel;
+}
+
 /* The request with its tag, its names, its session (if it names one: its key is in node->session_key), and its
  * frame (what is in node->scratch, which is taken over when it is large). NULL: no memory. */
 struct node_request *node_request_make(struct node_pool *p, const struct origin *o,
@@ -156,7 +172,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 },
 		    session = { NULL, 0 }, key = { NULL, 0 };
 	size_t frame_len = has_frame ? n->scratch.len : 0,
-	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
+	       inside = frame_len <= SMALL_FRAME && n->parts.count == 0 ? frame_len : 0;
+	struct parcel *parcel = NULL;
 	uint64_t now = node_now_us();
 	struct node_request *r;
 	uint8_t *at;
@@ -173,10 +190,14 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		session = term_span(req->session);
 		key = (struct span){ n->session_key.data, n->session_key.len };
 	}
+	if (inside < frame_len && (parcel = make_parcel(n)) == NULL)
+		return NULL;
 	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
 		      session.len + key.len + req->traceparent.len + inside);
-	if (r == NULL)
+	if (r == NULL) {
+		parcel_drop(parcel);
 		return NULL;
+	}
 	*r = (struct node_request){ .owner_pool = p,
 				    .verb = req->verb,
 				    .books = o->books,
@@ -189,14 +210,14 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	if (r->rpc != NULL)
 		r->rpc->request = r;
 	if (has_frame && req->verb != VERB_PING_WORKER)
-		histogram_add(&p->request_bytes, frame_len);
+		histogram_add(&p->request_bytes, parcel != NULL ? parcel->len : frame_len);
 	r->pool.id = id;
 	r->pool.priority = req->priority;
 	r->pool.peer = o->books != NULL ? o->books->id : 0;
 	r->pool.retry = req->retry;
 	r->pool.deadline_us = deadline(now, req->timeout_ms);
 	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
-	r->pool.bytes = frame_len;
+	r->pool.bytes = parcel != NULL ? parcel->len : frame_len;
 	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)p->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
@@ -226,10 +247,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	if (has_frame)
 		r->marks = n->marks;
 	r->frame_len = (uint32_t)frame_len;
-	if (frame_len > 0 && inside == 0) {
-		r->frame = n->scratch.data;
-		r->frame_on_heap = true;
-		n->scratch = (struct buf){ 0 };
+	if ((r->parcel = parcel) != NULL) {
+		r->frame = parcel->text.data;
 	} else if (frame_len > 0) {
 		memcpy(at, n->scratch.data, frame_len);
 		r->frame = at;
@@ -253,8 +272,7 @@ void node_request_free(struct node_request *r)
 	watch_free(r->watch, true);
 	list_remove(&r->by_peer);
 	list_remove(&r->waiting);
-	if (r->frame_on_heap)
-		mem_free(r->frame);
+	parcel_drop(r->parcel);
 	mem_free(r);
 }
 

@@ -43,7 +43,8 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	node_request_fill_in(r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if (worker_send(w->io, r->frame, r->frame_len) != 0)
+	if ((r->parcel != NULL ? worker_send_parcel(w->io, r->parcel)
+			       : worker_send(w->io, r->frame, r->frame_len)) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 

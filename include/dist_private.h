@@ -91,6 +91,8 @@ struct dist {
 	uint32_t over_len;  /* length of the oversize frame at `head`; 0: none */
 	uint32_t over_left; /* bytes of its end that are still to be dropped */
 
+	struct share *shared; /* what the last event points into, if others own it, too */
+
 	struct buf out;
 	uint8_t latin1[2 * TERM_ATOM_MAX]; /* a name that came in Latin-1, as UTF-8 */
 	char why[512];

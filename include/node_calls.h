@@ -189,6 +189,11 @@ void node_stream_message(struct books *b, const struct dist_event *ev, struct no
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
 
+/* node_large.c */
+void node_large_init(struct node *n);
+void node_large_check(struct node *n); /* before the loop blocks */
+void node_large_end(void);             /* all buffers have been freed */
+
 /* node_lane.c */
 bool node_lane_message(struct books *b, struct node_pool *p,
 		       const uint8_t *message); /* false: none */

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "log_rate.h"
 #include "node.h"
+#include "parcel.h"
 #include "peer.h"
 #include "pool.h"
 #include "request.h"
@@ -178,12 +179,13 @@ struct node_request {
 	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
 	struct node_rpc *rpc;        /* REPLY_RPC: the process that runs it */
 	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
-	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
-	uint64_t sent_us; /* PING_WORKER */
-	uint8_t *frame;   /* heap, or inside data[] */
+	uint64_t count;        /* AWAIT_READY: how many workers; rpc: the number of arguments */
+	uint64_t sent_us;      /* PING_WORKER */
+	uint8_t *frame;        /* what we wrote of it, in the parcel or inside data[] */
+	struct parcel *parcel; /* NULL: a small frame */
 	uint32_t frame_len;
 	struct frame_marks marks;
-	bool cast, frame_on_heap, strings_utf8;
+	bool cast, strings_utf8;
 	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
 	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
 	 * one after the other, are the function), the tag of progress, the session's id; then its key,

@@ -196,6 +196,7 @@ struct node {
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
 	uv_timer_t memory_timer;
+	uv_timer_t large_timer;
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct watch *watches;
@@ -204,7 +205,10 @@ struct node {
 	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
-	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
+	struct parcel_parts
+		parts;       /* of such a frame: they lie in the message that is being served */
+	struct dist *source; /* who told that */
+	struct buf names;    /* of a batch under construction: the terms of M and F of each call */
 	struct frame_marks marks;
 	struct buf session_key; /* of the request that is being admitted */
 	struct node_events events;
