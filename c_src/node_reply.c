@@ -27,6 +27,7 @@ struct reply_to reply_to_origin(const struct origin *o)
 
 struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 {
+	struct term_pid caller;
 	struct dist *d;
 	struct buf *out;
 
@@ -36,13 +37,12 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 		return node_lane_begin(to->lane, to->tag, mark);
 	d = peer_dist(to->books->peer);
 	out = dist_output(d);
+	caller = books_pid(to->books, &to->caller);
 	if (to->alias.len > 0) {
 		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
 
-		*mark = dist_begin_send_alias(d, &from, to->alias);
+		*mark = dist_begin_send_alias(d, &from, &caller, to->alias);
 	} else {
-		struct term_pid caller = books_pid(to->books, &to->caller);
-
 		*mark = dist_begin_send(d, &caller);
 	}
 	term_put_tuple(out, 2);

@@ -222,7 +222,7 @@ static inline void answer(struct run *r, const struct dist_event *ev)
 	switch (ev->type) {
 	case DIST_EV_SEND:
 		if (ev->to_is_alias)
-			echo(r, dist_begin_send_alias(r->d, &us, ev->ref), ev->payload);
+			echo(r, dist_begin_send_alias(r->d, &us, to, ev->ref), ev->payload);
 		else if (ev->to_is_pid)
 			echo(r, dist_begin_send(r->d, to), ev->payload);
 		else
