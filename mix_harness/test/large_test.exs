@@ -199,16 +199,18 @@ defmodule Krait.LargeTest do
     node = start_node(size: 2, queue_limit: 100)
     for os_pid <- os_pids(node), do: TestNode.signal(os_pid, "STOP")
     before = Proc.rss(node.os_pid)
+    # a sanitizer keeps what was freed
+    slack = if Krait.Chaos.sanitized?(node), do: 400 * @mb, else: 64 * @mb
     data = bytes(4 * @mb)
     n = 40
     for i <- 1..n, do: caller(i, node, {:call, "krait_large", "echo", [data]}, 60_000)
     await_queued(node, n - 2)
     # All of them are there: their bytes, and what was kept of the receiving.
-    assert peak(node) - before < 1.3 * n * byte_size(data) + 64 * @mb
+    assert peak(node) - before < 1.3 * n * byte_size(data) + slack
     for os_pid <- os_pids(node), do: TestNode.signal(os_pid, "CONT")
     for i <- 1..n, do: assert_receive({^i, {:ok, ^data}}, 60_000)
-    assert peak(node) - before < 1.6 * n * byte_size(data) + 64 * @mb
-    eventually(Proc.rss(node.os_pid) - before < 16 * @mb)
+    assert peak(node) - before < 1.6 * n * byte_size(data) + slack
+    eventually(Proc.rss(node.os_pid) - before < div(slack, 4))
   end
 
   defp peak(node) do
