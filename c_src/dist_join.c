@@ -227,6 +227,13 @@ static void forget(struct dist_message *m)
 	mem_free(m);
 }
 
+struct span dist_whole(const struct dist *d)
+{
+	if (d->whole == NULL)
+		return (struct span){ NULL, 0 };
+	return (struct span){ d->whole->bytes.data, d->whole->bytes.len };
+}
+
 void dist_forget_whole(struct dist *d)
 {
 	if (d->whole == NULL)
