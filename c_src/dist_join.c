@@ -234,6 +234,13 @@ struct buf *dist_whole_bytes(struct dist *d)
 	return &d->whole->bytes;
 }
 
+struct span dist_whole(const struct dist *d)
+{
+	if (d->whole == NULL)
+		return (struct span){ NULL, 0 };
+	return (struct span){ d->whole->bytes.data, d->whole->bytes.len };
+}
+
 void dist_forget_whole(struct dist *d)
 {
 	if (d->whole == NULL)

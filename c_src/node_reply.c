@@ -55,7 +55,7 @@ bool answer_end(const struct reply_to *to, size_t mark)
 	struct peer *peer = to->books->peer;
 
 	if (to->lane != NULL)
-		return node_lane_end(to->lane);
+		return node_lane_end(to->lane, mark);
 	if (dist_end(peer_dist(peer), mark) != 0) {
 		peer_close(peer, "no memory for an answer");
 		return false;

@@ -184,6 +184,8 @@ enum dist_step dist_fill(struct dist *d, struct dist_event *ev);
 /* Where the body's bytes may be received to directly; NULL: nowhere, take the input. */
 uint8_t *dist_fill_room(struct dist *d, size_t *room);
 void dist_filled(struct dist *d, size_t n);
+/* What the last event points into, if its message came in fragments. */
+struct span dist_whole(const struct dist *d);
 void dist_forget_whole(struct dist *d);
 struct buf *dist_whole_bytes(struct dist *d); /* there is one */
 void dist_forget_unfinished(struct dist *d);

@@ -202,7 +202,7 @@ bool node_lane_hear(struct node_lane *l, struct node_request *r);
 void node_lane_forget(struct node_request *r);                /* it is about to be freed */
 struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
-bool node_lane_end(struct node_lane *l);
+bool node_lane_end(struct node_lane *l, size_t mark);
 void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
 void node_lanes_flush(struct node *n);    /* before the loop blocks */
 

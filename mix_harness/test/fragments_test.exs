@@ -128,6 +128,24 @@ defmodule Krait.FragmentsTest do
     assert numbers == Enum.to_list(17..1//-1)
   end
 
+  test "a small answer of a lane overtakes a large one, and those gathered with it do not wait" do
+    node = start_node(size: 1)
+    peer = light_peer(node)
+    lane = LightPeer.process(peer, 1)
+    say = fn calls -> send_frames(peer, [lane_message(lane, calls)]) end
+    say.([{1, eval("bytes(48 * 2**20)")}])
+    {sequence, _, bytes} = first(peer)
+    say.([{2, :ping}, {3, :ping}])
+    {{:signal, _, {:krait_lane, [{1, {:ok, large}}]}}, others} = until_whole(peer, sequence, [bytes])
+    assert byte_size(large) == 48 * 1024 * 1024
+    assert answers(others) == [[{2, :pong}, {3, :pong}]]
+  end
+
+  defp lane_message(lane, calls) do
+    control = {6, lane, :"", :default}
+    <<131, 68, 0, bare(control)::binary, bare({:krait_lane, lane, calls, []})::binary>>
+  end
+
   test "what is said to the same process afterwards comes afterwards" do
     node = start_node(size: 1)
     peer = light_peer(node)
