@@ -136,7 +136,10 @@ defmodule Krait.FragmentsTest do
     say.([{1, eval("bytes(48 * 2**20)")}])
     {sequence, _, bytes} = first(peer)
     say.([{2, :ping}, {3, :ping}])
-    {{:signal, _, {:krait_lane, [{1, {:ok, large}}]}}, others} = until_whole(peer, sequence, [bytes])
+
+    {{:signal, _, {:krait_lane, [{1, {:ok, large}}]}}, others} =
+      until_whole(peer, sequence, [bytes])
+
     assert byte_size(large) == 48 * 1024 * 1024
     assert answers(others) == [[{2, :pong}, {3, :pong}]]
   end
@@ -144,6 +147,19 @@ defmodule Krait.FragmentsTest do
   defp lane_message(lane, calls) do
     control = {6, lane, :"", :default}
     <<131, 68, 0, bare(control)::binary, bare({:krait_lane, lane, calls, []})::binary>>
+  end
+
+  # The first large answer fills what the kernel takes; everything else gathers in the node meanwhile.
+  test "more small answers than one write takes stand whole between the fragments" do
+    node = start_node(size: 1)
+    peer = light_peer(node)
+    LightPeer.request(peer, :default, eval("bytes(48 * 2**20)"), 1)
+    {sequence, _, bytes} = first(peer)
+    for n <- 1..30, do: LightPeer.request(peer, :default, eval("bytes([#{n}]) * 60000"), 1 + n)
+    eventually(totals(node).answered == 31)
+    {{:signal, _, {_, {:ok, large}}}, others} = until_whole(peer, sequence, [bytes])
+    assert byte_size(large) == 48 * 1024 * 1024
+    assert answers(others) == for(n <- 1..30, do: {:ok, :binary.copy(<<n>>, 60_000)})
   end
 
   test "what is said to the same process afterwards comes afterwards" do
