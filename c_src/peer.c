@@ -9,7 +9,10 @@
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
  * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
  * each closes this connection with a reason, and on_closed is called once. Who writes much can ask to be
- * told when it has been read (peer_tell_drained). */
+ * told when it has been read (peer_tell_drained).
+ * The end of a node (peer_finish) is polite: the rest is written, our side is shut down, and what the peer still
+ * says is dropped unread until it closes its own. To close at once would reset the connection as soon as the peer
+ * says more, and a reset makes it forget what it has not read yet: the last answers. */
 #include "peer.h"
 
 #include "log.h"
@@ -51,6 +54,8 @@ struct peer {
 	bool asked;                   /* a tick of ours may be answered with one */
 	unsigned open;
 	bool closing, up;
+	bool finishing, shut; /* peer_finish(); nothing more is written */
+	uv_shutdown_t shutdown;
 	char label[DIST_NAME_MAX + 8];
 	char why[256];
 };
@@ -59,6 +64,7 @@ static void close_now(struct peer *p);
 
 static void slice_written(struct peer *p);
 static void write_rest(struct peer *p);
+static void shut(struct peer *p);
 
 static void on_written(uv_write_t *req, int status)
 {
@@ -74,6 +80,7 @@ static void on_written(uv_write_t *req, int status)
 	slice_written(p);
 	write_rest(p);
 	peer_flush(p);
+	shut(p);
 }
 
 /* What is to be written next: of the small frames first, all that have gathered or a slice of them; where
@@ -161,7 +168,7 @@ static void flush(struct peer *p)
 {
 	int rc;
 
-	if (p->closing || peer_unsent(p) == 0)
+	if (p->closing || p->shut || peer_unsent(p) == 0)
 		return;
 	if (p->writing) {
 		if (peer_unsent(p) > p->max_output)
@@ -242,7 +249,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	p->taken = n > 0 && (size_t)n == buf->len ? p->taken + (size_t)n : 0;
 	if (p->closing || p->yielding)
 		return;
-	if (n > 0) {
+	if (p->finishing) {
+		if (n < 0)
+			peer_close(p, p->why);
+	} else if (n > 0) {
 		p->bytes_in += (uint64_t)n;
 		dist_received(p->dist, (size_t)n);
 		take_events(p);
@@ -310,13 +320,56 @@ void peer_close(struct peer *p, const char *why)
 {
 	if (p->closing)
 		return;
-	if (!p->writing && p->slices == 0 && dist_output(p->dist)->len > 0) {
+	if (!p->writing && !p->shut && p->slices == 0 && dist_output(p->dist)->len > 0) {
 		make_slice(p);
 		(void)!try_write(p);
 	}
 	p->closing = true;
-	snprintf(p->why, sizeof p->why, "%s", why);
+	if (why != p->why)
+		snprintf(p->why, sizeof p->why, "%s", why);
 	close_now(p);
+}
+
+static void on_lingered(uv_timer_t *timer)
+{
+	struct peer *p = timer->data;
+
+	peer_close(p, p->why);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+	struct peer *p = req->handle->data;
+
+	if (status != 0 && !p->closing)
+		peer_close(p, p->why);
+}
+
+/* When all is written. */
+static void shut(struct peer *p)
+{
+	if (!p->finishing || p->shut || p->writing || p->closing)
+		return;
+	p->shut = true;
+	if (uv_shutdown(&p->shutdown, (uv_stream_t *)&p->tcp, on_shutdown) != 0)
+		peer_close(p, p->why);
+}
+
+void peer_finish(struct peer *p, const char *why, uint64_t linger_ms)
+{
+	if (p->closing || p->finishing)
+		return;
+	if (!p->up) {
+		peer_close(p, why);
+		return;
+	}
+	peer_flush(p);
+	if (p->closing)
+		return;
+	p->finishing = true;
+	snprintf(p->why, sizeof p->why, "%s", why);
+	uv_timer_start(&p->timer, on_lingered, linger_ms, 0);
+	shut(p);
 }
 
 static void label_by_address(struct peer *p)
@@ -454,7 +507,7 @@ int peer_addresses(const struct peer *p, struct sockaddr_storage *ours,
 
 bool peer_closing(const struct peer *p)
 {
-	return p->closing;
+	return p->closing || p->finishing;
 }
 
 uint64_t peer_id(const struct peer *p)
