@@ -183,7 +183,7 @@ static void flush(struct peer *p)
 	}
 	if (p->slices == 0)
 		slice_written(p);
-	if (peer_unsent(p) > 0)
+	if (p->slices > 0 || peer_unsent(p) > 0) /* what is in the slice is counted as sent */
 		write_rest(p);
 }
 
