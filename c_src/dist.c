@@ -26,6 +26,7 @@
 #include "dist_private.h"
 
 #include "mem.h"
+#include "parcel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -123,11 +124,38 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 	return d;
 }
 
+/* The last event is over. */
+static void event_over(struct dist *d)
+{
+	dist_forget_whole(d);
+	share_drop(d->shared);
+	d->shared = NULL;
+}
+
+struct share *dist_share(struct dist *d)
+{
+	struct buf rest = { 0 };
+
+	if (d->shared == NULL && d->whole != NULL) {
+		if ((d->shared = share_new(dist_whole_bytes(d))) == NULL)
+			return NULL;
+	} else if (d->shared == NULL) {
+		buf_put(&rest, d->in.data + d->head, d->in.len - d->head);
+		if (rest.err != 0 || (d->shared = share_new(&d->in)) == NULL) {
+			buf_free(&rest);
+			return NULL;
+		}
+		d->in = rest;
+		d->head = 0;
+	}
+	return share_hold(d->shared);
+}
+
 void dist_free(struct dist *d)
 {
 	if (d == NULL)
 		return;
-	dist_forget_whole(d);
+	event_over(d);
 	dist_forget_unfinished(d);
 	dist_forget_flows(d);
 	buf_free(&d->in);
@@ -140,7 +168,7 @@ uint8_t *dist_room(struct dist *d, size_t *room)
 	struct buf *in = &d->in;
 	uint8_t *at;
 
-	dist_forget_whole(d);
+	event_over(d);
 	buf_consume(in, d->head);
 	d->head = 0;
 	if ((at = dist_fill_room(d, room)) != NULL)
@@ -229,8 +257,10 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 				       : 0;
 		return STEP_AGAIN;
 	}
-	if (have - 4 < len)
+	if (have - 4 < len) {
+		buf_expect(&d->in, len - (have - 4));
 		return STEP_MORE;
+	}
 	d->head += 4 + len;
 	return dist_frame(d, p + 4, len, len, 0, ev);
 }
@@ -266,7 +296,7 @@ bool dist_next(struct dist *d, struct dist_event *ev)
 	enum dist_step step = STEP_AGAIN;
 
 	*ev = (struct dist_event){ .op = -1 };
-	dist_forget_whole(d);
+	event_over(d);
 	while (step == STEP_AGAIN) {
 		if (d->phase < PHASE_UP) {
 			step = packet_step(d, ev);

@@ -137,6 +137,8 @@ enum dist_step dist_fragment(struct dist *d, const uint8_t *p, size_t have, size
 		m->together = d->unfinished_bytes + body;
 		make_oversize(d, m, d->config.max_unfinished);
 	}
+	if (first && m->limit == 0 && number <= d->config.max_message / DIST_FRAGMENT_BYTES)
+		buf_expect(&m->bytes, body + (size_t)(number - 1) * DIST_FRAGMENT_BYTES);
 	d->head += 4 + head;
 	d->filling = m;
 	d->fill_left = body;
@@ -225,6 +227,11 @@ static void forget(struct dist_message *m)
 {
 	buf_free(&m->bytes);
 	mem_free(m);
+}
+
+struct buf *dist_whole_bytes(struct dist *d)
+{
+	return &d->whole->bytes;
 }
 
 struct span dist_whole(const struct dist *d)

@@ -4,8 +4,9 @@
  * watched -> each {Id, Request} or {Id, Request, CallerPid} is parsed and served as if it had come alone, but
  * that nobody watches its caller: the lane says in Gone who is gone -> its answer, {Id, Answer}, is put
  * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}, or
- * wait a little for company while more than enough of the lane's calls wait for workers: nobody idles for it. A
- * large answer goes alone, in fragments, and those that come later overtake it: only the Ids tell what is whose.
+ * wait a little for company while more than enough of the lane's calls wait for workers: nobody idles for it.
+ * A large answer goes alone, in fragments, and those that come later overtake it: only the Ids tell what is
+ * whose.
  * What can go wrong: the lane dies or its node does, and all its calls are abandoned; an Id is used that is
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.

@@ -183,7 +183,7 @@ static void flush(struct peer *p)
 	}
 	if (p->slices == 0)
 		slice_written(p);
-	if (p->slices > 0 || peer_unsent(p) > 0) /* what is in the slice is counted as sent */
+	if (p->slices > 0 || peer_unsent(p) > 0) /* what a slice holds counts as sent */
 		write_rest(p);
 }
 

@@ -226,6 +226,11 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 
+/* The buffer in which the last event's payload lies, to be owned by the caller too: so parts of it stay when the
+ * event has passed. It may hold other bytes besides. NULL: no memory. */
+struct share;
+struct share *dist_share(struct dist *d) __attribute__((warn_unused_result));
+
 /* A new bound for messages whose length is not known yet. */
 void dist_set_max_message(struct dist *d, size_t max_message);
 

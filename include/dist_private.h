@@ -115,6 +115,8 @@ struct dist {
 	size_t unfinished_bytes;         /* kept of all of them */
 	bool direct;                     /* dist_room() has offered a place in `filling` */
 
+	struct share *shared; /* what the last event points into, if others own it, too */
+
 	struct buf out;
 	uint64_t to;               /* between begin and end: the key of the message's receiver */
 	struct list flows;         /* struct dist_flow, in turn */
@@ -186,6 +188,7 @@ void dist_filled(struct dist *d, size_t n);
 /* What the last event points into, if its message came in fragments. */
 struct span dist_whole(const struct dist *d);
 void dist_forget_whole(struct dist *d);
+struct buf *dist_whole_bytes(struct dist *d); /* there is one */
 void dist_forget_unfinished(struct dist *d);
 
 /* dist_split.c. The frame from `start` to the end of the output is complete: it stays there, or goes to a

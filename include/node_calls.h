@@ -102,6 +102,7 @@ struct span node_request_session(const struct node_request *r);
 struct node_claim *node_claim_of(const struct node_request *r); /* of one that has one */
 /* Its frame, of pool.bytes. */
 uint8_t *node_request_frame(const struct node_request *r);
+struct parcel *node_request_parcel(const struct node_request *r); /* NULL: a small frame */
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
@@ -206,6 +207,11 @@ bool node_stream_done(struct node_pool *p, struct node_request *r);
 void node_stream_message(struct books *b, const struct dist_event *ev, struct node_holding *h);
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
+
+/* node_large.c */
+void node_large_init(struct node *n);
+void node_large_check(struct node *n); /* before the loop blocks */
+void node_large_end(void);             /* all buffers have been freed */
 
 /* node_lane.c */
 bool node_lane_message(struct books *b, struct node_pool *p,
