@@ -92,7 +92,6 @@ start_link(Key, Pool) ->
 %% @private
 -spec init(pid(), term(), address()) -> no_return().
 init(Parent, Key, Pool) ->
-    _ = process_flag(message_queue_data, off_heap),
     Watch = erlang:monitor(process, Pool),
     ok = krait_lanes:ready(Key),
     proc_lib:init_ack(Parent, {ok, self()}),
