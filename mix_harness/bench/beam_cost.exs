@@ -59,9 +59,9 @@ defmodule BeamCost do
     for _ <- 1..(given[:rounds] || 1), n <- concurrencies, kind <- kinds do
       n = String.to_integer(n)
       fun = asker(kind, node.name)
-      Load.processes(n, 100, fun)
+      Load.processes(n, %{warm: 50, window: 100}, fun)
       begin = numbers(node, port)
-      result = Load.processes(n, ms, fun)
+      result = Load.processes(n, %{warm: 50, window: ms}, fun)
       done = numbers(node, port)
       report(kind, n, ms, result, Enum.zip_with(done, begin, &(&1 - &2)))
     end
