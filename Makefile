@@ -177,8 +177,12 @@ $(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-budget: all $(BUILD)/budget_load
-	test/budget.sh $(NODE) $(BUILD)/budget_load
+$(BUILD)/budget_clock.so: test/budget_clock.c
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared $< -o $@
+
+budget: all $(BUILD)/budget_load $(BUILD)/budget_clock.so
+	test/budget.sh $(NODE) $(BUILD)/budget_load $(abspath $(BUILD)/budget_clock.so)
 
 # All of it, or a part; what it writes is read by `make readme` and by bench-compare. BENCH_ARGS: the options
 # of mix_harness/bench/bench.exs, --quick perhaps. bench-report makes tables and plots anew of the numbers.
