@@ -54,7 +54,7 @@ static struct heap_node *meld_children(struct heap_node *first)
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
 {
 	assert(!n->queued);
-	*n = (struct heap_node){ .key = key, .order = h->inserted++, .queued = true };
+	*n = (struct heap_node){ .key = key, .order = h->inserted++ & INT64_MAX, .queued = true };
 	h->root = meld(h->root, n);
 }
 

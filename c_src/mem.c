@@ -1,13 +1,12 @@
 /* mem.c - malloc with a switch that tests can throw; see mem.h. */
 #include "mem.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 long mem_fail_after = -1;
 
-static bool must_fail(void)
+bool mem_must_fail(void)
 {
 	if (mem_fail_after < 0)
 		return false;
@@ -16,17 +15,17 @@ static bool must_fail(void)
 
 void *mem_alloc(size_t len)
 {
-	return must_fail() ? NULL : malloc(len);
+	return mem_must_fail() ? NULL : malloc(len);
 }
 
 void *mem_zalloc(size_t len)
 {
-	return must_fail() ? NULL : calloc(1, len);
+	return mem_must_fail() ? NULL : calloc(1, len);
 }
 
 void *mem_realloc(void *ptr, size_t len)
 {
-	return must_fail() ? NULL : realloc(ptr, len);
+	return mem_must_fail() ? NULL : realloc(ptr, len);
 }
 
 char *mem_dup(const void *data, size_t len)

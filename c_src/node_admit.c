@@ -105,21 +105,6 @@ void node_ping_frame(struct node *n, uint64_t id)
 	frame_end(&n->scratch, start);
 }
 
-void node_request_fill_in(struct node_request *r)
-{
-	uint64_t now = node_now_us(), left = r->pool.deadline_us;
-
-	if (r->marks.has_deadline) {
-		left = left > now ? (left - now + 999) / 1000 : 0;
-		put_u32(r->frame + r->frame_len - 4,
-			left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
-	}
-	if (r->marks.token_at != 0) {
-		put_u64(r->frame + r->marks.token_at, r->pool.slot->session->token);
-		node_session_begins(r->pool.slot->session);
-	}
-}
-
 /* ---- making and freeing ---- */
 
 static uint64_t deadline(uint64_t now_us, uint64_t ms)
@@ -127,24 +112,185 @@ static uint64_t deadline(uint64_t now_us, uint64_t ms)
 	return ms == REQUEST_INFINITY ? POOL_NEVER : now_us + ms * 1000;
 }
 
+/* Where in its memory the trace context is, and, behind that and the token's place, the frame. */
+static size_t trace_at(const struct node_request *r)
+{
+	return (size_t)r->tag_len + r->module_len + r->function_len + r->progress_len +
+	       r->session_len;
+}
+
+static size_t frame_at(const struct node_request *r)
+{
+	return trace_at(r) + r->trace_len + (r->has_token ? sizeof(uint32_t) : 0);
+}
+
+/* Where in its memory, from its beginning, the claim is that it may have: the end of all others. */
+static size_t claim_at(const struct node_request *r)
+{
+	size_t end = offsetof(struct node_request, data) + frame_at(r) +
+		     (r->frame_on_heap ? sizeof(uint8_t *) : r->pool.bytes);
+
+	return end > sizeof *r ? (end + 7) / 8 * 8 : sizeof *r;
+}
+
+static size_t size_of(const struct node_request *r)
+{
+	const struct pool_claim *claim = r->pool.claim;
+
+	return claim_at(r) + (claim != NULL ? sizeof(struct node_claim) + claim->key_len : 0);
+}
+
+struct node_claim *node_claim_of(const struct node_request *r)
+{
+	return list_entry(r->pool.claim, struct node_claim, pool);
+}
+
 struct span node_request_session(const struct node_request *r)
 {
-	return (struct span){ r->data + r->tag_len + r->module_len + r->function_len +
-				      r->progress_len,
-			      r->session_len };
+	return (struct span){ r->data + trace_at(r) - r->session_len, r->session_len };
 }
 
 struct span node_request_trace(const struct node_request *r)
 {
-	return (struct span){ r->data + r->trace_at, r->trace_len };
+	return (struct span){ r->data + trace_at(r), r->trace_len };
 }
 
-/* Appends to the request's data at *at. */
+uint8_t *node_request_frame(const struct node_request *r)
+{
+	const uint8_t *at = r->data + frame_at(r);
+	uint8_t *frame = (uint8_t *)(uintptr_t)at;
+
+	if (r->frame_on_heap)
+		memcpy(&frame, at, sizeof frame);
+	return frame;
+}
+
+void node_request_fill_in(struct node_request *r)
+{
+	uint64_t now = node_now_us(), left = r->pool.deadline_us;
+	uint8_t *frame = node_request_frame(r);
+	uint32_t token_at;
+
+	if (r->has_deadline) {
+		left = left > now ? (left - now + 999) / 1000 : 0;
+		put_u32(frame + r->pool.bytes - 4, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+	}
+	if (r->has_token) {
+		memcpy(&token_at, r->data + frame_at(r) - sizeof token_at, sizeof token_at);
+		put_u64(frame + token_at, r->pool.slot->session->token);
+		node_session_begins(r->pool.slot->session);
+	}
+}
+
+/* What is kept with a request, in this order. */
+struct kept {
+	struct span tag, module, function, progress, session, trace, token_at, frame, key;
+};
+
+static struct kept what_to_keep(const struct node *n, const struct origin *o,
+				const struct request *req)
+{
+	struct kept k = { .tag = o->env->tag, .trace = req->traceparent };
+
+	if (req->verb == VERB_CALL || req->verb == VERB_STREAM) {
+		k.module = term_span(req->module_term);
+		k.function = term_span(req->function_term);
+	} else if (req->verb == VERB_BATCH) {
+		k.function = (struct span){ n->names.data, n->names.len };
+	}
+	if (req->progress != NULL)
+		k.progress = term_span(req->progress);
+	if (req->session != NULL) {
+		k.session = term_span(req->session);
+		k.key = (struct span){ n->session_key.data, n->session_key.len };
+	}
+	return k;
+}
+
+/* The monitor that the caller has set for this request: it tells of its death and of its giving up. */
+static struct monitor *monitor_of(const struct origin *o)
+{
+	struct monitor *m;
+
+	if (o->cast || o->lane != NULL || o->books == NULL || o->env->ref.len == 0)
+		return NULL;
+	m = monitor_find(o->books, o->env->ref);
+	if (m == NULL || m->means != MEANS_NOTHING ||
+	    memcmp(&m->watcher, &o->caller, sizeof o->caller) != 0)
+		return NULL;
+	return m;
+}
+
+/* Of the tag [alias | Ref] only the reference, and not even that, if the caller's monitor has it. */
+static enum tag_form shorten_tag(const struct origin *o, const struct monitor *m, struct kept *k)
+{
+	static const uint8_t head[] = "l\0\0\0\1w\5alias"; /* LIST_EXT, SMALL_ATOM_UTF8_EXT */
+	struct span alias = o->env->alias;
+	struct ref ref;
+
+	if (o->books == NULL || o->lane != NULL || o->form == REPLY_RPC || alias.len == 0 ||
+	    k->tag.len != sizeof head - 1 + alias.len ||
+	    memcmp(k->tag.at, head, sizeof head - 1) != 0)
+		return TAG_WHOLE;
+	ref = ref_of(o->books, alias);
+	if (!ref.is_short)
+		return TAG_WHOLE;
+	k->tag = m != NULL && !m->on_holding ? (struct span){ 0 } : ref.bytes;
+	return m != NULL && !m->on_holding ? TAG_MONITOR : TAG_ALIAS;
+}
+
 static void keep(uint8_t **at, struct span bytes)
 {
 	if (bytes.len > 0)
 		memcpy(*at, bytes.at, bytes.len);
 	*at += bytes.len;
+}
+
+/* Whether the worker's short way is enough for it, and it fits into a packet: it may be sent ahead. */
+static bool is_plain(const struct request *req, size_t frame_len)
+{
+	return req->verb == VERB_CALL && req->session == NULL && req->progress == NULL &&
+	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - 8;
+}
+
+static void keep_all(struct node_request *r, const struct kept *k)
+{
+	uint8_t *at = r->data;
+
+	keep(&at, k->tag);
+	keep(&at, k->module);
+	keep(&at, k->function);
+	keep(&at, k->progress);
+	keep(&at, k->session);
+	keep(&at, k->trace);
+	keep(&at, k->token_at);
+	keep(&at, k->frame);
+	if (r->pool.claim == NULL)
+		return;
+	r->pool.claim = (struct pool_claim *)((char *)r + claim_at(r));
+	at = (uint8_t *)(node_claim_of(r) + 1);
+	*node_claim_of(r) =
+		(struct node_claim){ .pool = { .key = at, .key_len = (uint32_t)k->key.len } };
+	keep(&at, k->key);
+}
+
+static void set_pool_part(struct node_request *r, const struct origin *o, const struct request *req,
+			  uint64_t id, size_t frame_len)
+{
+	uint64_t now = node_now_us();
+
+	r->pool.id = id;
+	r->pool.priority = req->priority;
+	r->pool.peer = o->books != NULL ? (uint32_t)o->books->id : 0;
+	r->pool.retry = (uint8_t)req->retry;
+	r->pool.deadline_us = deadline(now, req->timeout_ms);
+	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
+	r->pool.bytes = (uint32_t)frame_len;
+	r->pool.arrived_us = now; /* of those that no pool will see */
+	r->pool.abandon = (enum pool_abandon)r->owner_pool->config->abandon;
+	r->pool.stream = req->verb == VERB_STREAM;
+	r->pool.plain = is_plain(req, frame_len);
+	r->pool.session_mode = req->session_mode;
 }
 
 /* The request with its tag, its names, its session (if it names one: its key is in node->session_key), and its
@@ -153,130 +299,98 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 				       const struct request *req, uint64_t id, bool has_frame)
 {
 	struct node *n = p->node;
-	struct span module = { NULL, 0 }, function = { NULL, 0 }, progress = { NULL, 0 },
-		    session = { NULL, 0 }, key = { NULL, 0 };
-	size_t frame_len = has_frame ? n->scratch.len : 0,
-	       inside = frame_len <= SMALL_FRAME ? frame_len : 0;
-	uint64_t now = node_now_us();
-	struct node_request *r;
-	uint8_t *at;
+	struct kept k = what_to_keep(n, o, req);
+	struct pool_claim claim = { .key_len = (uint32_t)k.key.len }; /* only for its size */
+	struct monitor *m = monitor_of(o);
+	enum tag_form tag_form = shorten_tag(o, m, &k);
+	size_t frame_len = has_frame ? n->scratch.len : 0;
+	struct node_request *r, made = {
+		.owner_pool = p,
+		.verb = req->verb,
+		.books = o->books,
+		.caller = o->caller,
+		.cast = o->cast,
+		.form = o->form,
+		.in_lane = o->lane != NULL,
+		.count = o->mfa.arity < UINT32_MAX ? (uint32_t)o->mfa.arity : UINT32_MAX,
+		.strings_utf8 = req->strings_utf8,
+		.tag_form = tag_form,
+		.tag_len = (uint16_t)k.tag.len,
+		.module_len = (uint16_t)k.module.len,
+		.function_len = (uint32_t)k.function.len,
+		.progress_len = (uint16_t)k.progress.len,
+		.session_len = (uint16_t)k.session.len,
+		.trace_len = (uint16_t)k.trace.len,
+		.has_deadline = has_frame && n->marks.has_deadline,
+		.has_token = has_frame && n->marks.token_at != 0,
+		.frame_on_heap = frame_len > SMALL_FRAME,
+		.pool.claim = k.key.len > 0 ? &claim : NULL,
+	};
 
-	if (req->verb == VERB_CALL || req->verb == VERB_STREAM) {
-		module = term_span(req->module_term);
-		function = term_span(req->function_term);
-	} else if (req->verb == VERB_BATCH) {
-		function = (struct span){ n->names.data, n->names.len };
-	}
-	if (req->progress != NULL)
-		progress = term_span(req->progress);
-	if (req->session != NULL) {
-		session = term_span(req->session);
-		key = (struct span){ n->session_key.data, n->session_key.len };
-	}
-	r = mem_alloc(sizeof *r + o->env->tag.len + module.len + function.len + progress.len +
-		      session.len + key.len + req->traceparent.len + inside);
-	if (r == NULL)
+	set_pool_part(&made, o, req, id, frame_len);
+	if (made.has_token)
+		k.token_at = (struct span){ (const uint8_t *)&n->marks.token_at,
+					    sizeof n->marks.token_at };
+	k.frame = (struct span){ n->scratch.data, frame_len };
+	if (made.frame_on_heap)
+		k.frame = (struct span){ (const uint8_t *)&n->scratch.data, sizeof(uint8_t *) };
+	if ((r = slab_alloc(size_of(&made))) == NULL)
 		return NULL;
-	*r = (struct node_request){ .owner_pool = p,
-				    .verb = req->verb,
-				    .books = o->books,
-				    .caller = o->caller,
-				    .cast = o->cast,
-				    .form = o->form,
-				    .in_lane = o->lane != NULL,
-				    .rpc = o->rpc,
-				    .count = o->mfa.arity };
-	if (r->rpc != NULL)
+	*r = made;
+	keep_all(r, &k);
+	if (r->frame_on_heap)
+		n->scratch = (struct buf){ 0 };
+	if (o->rpc != NULL) {
+		r->rpc = o->rpc;
 		r->rpc->request = r;
+	}
 	if (has_frame && req->verb != VERB_PING_WORKER)
 		histogram_add(&p->request_bytes, frame_len);
-	r->pool.id = id;
-	r->pool.priority = req->priority;
-	r->pool.peer = o->books != NULL ? o->books->id : 0;
-	r->pool.retry = req->retry;
-	r->pool.deadline_us = deadline(now, req->timeout_ms);
-	r->pool.queue_deadline_us = deadline(now, req->queue_timeout_ms);
-	r->pool.bytes = frame_len;
-	r->pool.arrived_us = now; /* of those that no pool will see */
-	r->pool.abandon = (enum pool_abandon)p->config->abandon;
-	r->pool.stream = req->verb == VERB_STREAM;
-	r->pool.session_mode = req->session_mode;
-	r->tag_len = (uint16_t)o->env->tag.len;
-	r->module_len = (uint16_t)module.len;
-	r->function_len = (uint32_t)function.len;
-	if (o->env->alias.len > 0) {
-		r->alias_at = (uint16_t)(o->env->alias.at - o->env->tag.at);
-		r->alias_len = (uint16_t)o->env->alias.len;
-	}
-	r->progress_len = (uint16_t)progress.len;
-	r->session_len = (uint16_t)session.len;
-	at = r->data;
-	keep(&at, o->env->tag);
-	keep(&at, module);
-	keep(&at, function);
-	keep(&at, progress);
-	keep(&at, session);
-	if (key.len > 0)
-		r->pool.session_key = at;
-	r->pool.session_key_len = key.len;
-	keep(&at, key);
-	r->trace_at = (uint32_t)(at - r->data);
-	r->trace_len = (uint16_t)req->traceparent.len;
-	keep(&at, req->traceparent);
-	if (has_frame)
-		r->marks = n->marks;
-	r->frame_len = (uint32_t)frame_len;
-	if (frame_len > 0 && inside == 0) {
-		r->frame = n->scratch.data;
-		r->frame_on_heap = true;
-		n->scratch = (struct buf){ 0 };
-	} else if (frame_len > 0) {
-		memcpy(at, n->scratch.data, frame_len);
-		r->frame = at;
-	}
 	list_init(&r->by_peer);
-	list_init(&r->waiting);
+	list_init(&r->pool.link);
 	if (r->books != NULL)
 		list_append(&r->books->requests, &r->by_peer);
+	if (m != NULL) {
+		m->means = MEANS_REQUEST;
+		m->request = r;
+		r->heard_by = HEARD_MONITOR;
+		r->monitor = m;
+	}
 	return r;
 }
 
 void node_request_free(struct node_request *r)
 {
-	node_lane_forget(r);
-	node_stream_free(r->stream);
-	node_session_free(r->session);
-	if (r->rpc != NULL)
+	if (r->heard_by == HEARD_MONITOR)
+		r->monitor->means = MEANS_NOTHING;
+	else if (r->heard_by == HEARD_WATCH)
+		watch_free(r->watch, true);
+	else if (r->heard_by == HEARD_LANE)
+		node_lane_forget(r);
+	if (r->pool.claim != NULL)
+		node_session_free(node_claim_of(r)->fresh);
+	list_remove(&r->pool.link);
+	if (r->verb == VERB_STREAM)
+		node_stream_free(r->stream);
+	else if (r->form == REPLY_RPC && r->rpc != NULL)
 		r->rpc->request = NULL;
-	if (r->monitor != NULL)
-		r->monitor->request = NULL;
-	watch_free(r->watch, true);
 	list_remove(&r->by_peer);
-	list_remove(&r->waiting);
 	if (r->frame_on_heap)
-		mem_free(r->frame);
-	mem_free(r);
+		mem_free(node_request_frame(r));
+	slab_free(r, size_of(r));
 }
 
-/* Makes sure that we hear when the caller is gone: its own monitor with the tag's reference, or ours. */
+/* Makes sure that we hear when the caller is gone: unless its own monitor says so, by ours. */
 bool node_request_hear_of_caller(const struct origin *o, struct node_request *r)
 {
-	const struct envelope *env = o->env;
-	struct books *b = o->books;
-	struct monitor *m = NULL;
-
-	if (r->cast)
+	if (r->cast || r->heard_by == HEARD_MONITOR)
 		return true;
-	if (o->lane != NULL)
-		return node_lane_hear(o->lane, r);
-	if (env->ref.len > 0)
-		HASH_FIND(hh, b->monitors, env->ref.at, env->ref.len, m);
-	if (m != NULL && m->request == NULL && m->granting == NULL &&
-	    memcmp(&m->watcher, &r->caller, sizeof r->caller) == 0) {
-		m->request = r;
-		r->monitor = m;
+	if (o->lane != NULL) {
+		node_lane_hear(o->lane, r);
 		return true;
 	}
-	r->watch = watch_new(b, WATCH_CALLER, r, &r->caller, NODE_PID_ID);
+	r->watch = watch_new(o->books, WATCH_CALLER, r, &r->caller, NODE_PID_ID);
+	if (r->watch != NULL)
+		r->heard_by = HEARD_WATCH;
 	return r->watch != NULL;
 }

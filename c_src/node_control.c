@@ -35,7 +35,7 @@ struct node_request *node_hold(struct node_pool *p, const struct origin *o,
 		answer_error_atom(&to, "no_memory");
 		return NULL;
 	}
-	list_append(line, &r->waiting);
+	list_append(line, &r->pool.link);
 	return r;
 }
 
@@ -55,7 +55,7 @@ static void finish(struct node_request *r,
 	struct node_pool *p = r->owner_pool;
 	struct reply_to to = reply_to_request(r);
 
-	list_remove(&r->waiting);
+	list_remove(&r->pool.link);
 	while (r->of_node && (p = node_pool_next(p->node, p)) != NULL) {
 		r->owner_pool = p;
 		if (wait(p, r))
@@ -68,7 +68,7 @@ static void finish(struct node_request *r,
 static void fail_line(struct list *line, const struct buf *reason)
 {
 	while (!list_empty(line)) {
-		struct node_request *r = list_entry(line->next, struct node_request, waiting);
+		struct node_request *r = list_entry(line->next, struct node_request, pool.link);
 		struct reply_to to = reply_to_request(r);
 
 		answer_error(&to, answer_reason(reason));
@@ -89,20 +89,20 @@ static bool wait_drained(struct node_pool *p, struct node_request *r)
 {
 	if (p->has_drained)
 		return false;
-	list_append(&p->drains, &r->waiting);
+	list_append(&p->drains, &r->pool.link);
 	return true;
 }
 
 void node_drained_tell(struct node_pool *p)
 {
 	while (!list_empty(&p->drains))
-		finish(list_entry(p->drains.next, struct node_request, waiting), wait_drained);
+		finish(list_entry(p->drains.next, struct node_request, pool.link), wait_drained);
 }
 
 /* Begins a reload, or joins the one under way. */
 static bool wait_reloaded(struct node_pool *p, struct node_request *r)
 {
-	list_append(&p->reloads, &r->waiting);
+	list_append(&p->reloads, &r->pool.link);
 	if (p->fresh == NULL && node_forkserver_reload(p, NULL) != 0)
 		node_reloaded(p, false);
 	return true;
@@ -116,7 +116,7 @@ void node_reloaded(struct node_pool *p, bool ok)
 		node_event_pool_reloaded(p, ok);
 	if (ok) {
 		while (!list_empty(&p->reloads))
-			finish(list_entry(p->reloads.next, struct node_request, waiting),
+			finish(list_entry(p->reloads.next, struct node_request, pool.link),
 			       wait_reloaded);
 	} else if (p->node->stage >= NODE_DRAINING) {
 		fail_line_atom(&p->reloads, "draining");
@@ -147,7 +147,7 @@ static void await_ready(struct node_pool *p, const struct origin *o, const struc
 	}
 	if ((r = node_hold(p, o, req, &p->waiting)) == NULL)
 		return;
-	r->count = req->has_count ? req->count : UINT64_MAX;
+	r->count = req->has_count ? (uint32_t)req->count : UINT32_MAX;
 	r->of_node = of_node;
 	node_await_check(p);
 }
@@ -162,7 +162,7 @@ static bool is_ready(const struct node_pool *p, const struct node_request *r)
 
 static bool wait_ready(struct node_pool *p, struct node_request *r)
 {
-	list_append(&p->waiting, &r->waiting);
+	list_append(&p->waiting, &r->pool.link);
 	node_await_check(p);
 	return true;
 }
@@ -174,7 +174,7 @@ void node_await_check(struct node_pool *p)
 	struct list *pos, *next;
 
 	list_each (pos, next, &p->waiting) {
-		struct node_request *r = list_entry(pos, struct node_request, waiting);
+		struct node_request *r = list_entry(pos, struct node_request, pool.link);
 		struct reply_to to = reply_to_request(r);
 		struct buf reason = { 0 };
 

@@ -61,7 +61,7 @@ void node_event_call_received(struct node_pool *p, const struct node_request *r)
 	static const char *const priorities[PRIORITIES] = { "high", "normal", "low" };
 	struct event_writer w = begin(p, EVENT_CALL_RECEIVED);
 
-	event_uint(&w, "request_bytes", r->frame_len);
+	event_uint(&w, "request_bytes", r->pool.bytes);
 	event_uint(&w, "queued", pool_queued(p->pool));
 	event_atom(&w, "pool", p->config->name);
 	event_atom(&w, "priority", priorities[r->pool.priority]);
@@ -129,7 +129,7 @@ void node_event_call_stop(struct node_pool *p, const struct node_request *r)
 
 	event_uint(&w, "wait_us", (ran ? started : done) - arrived);
 	event_uint(&w, "run_us", ran ? done - started : 0);
-	event_uint(&w, "request_bytes", r->frame_len);
+	event_uint(&w, "request_bytes", r->pool.bytes);
 	event_uint(&w, "result_bytes",
 		   ran && answered && r->pool.outcome == OUTCOME_OK ? p->frame->rest_len : 0);
 	event_atom(&w, "pool", p->config->name);

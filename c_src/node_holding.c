@@ -27,7 +27,7 @@ void holding_close(struct node_holding *h)
 		HASH_DELETE(hh, h->node->holdings, h);
 	h->hh.tbl = NULL;
 	if (h->grant != NULL)
-		h->grant->granting = NULL;
+		h->grant->means = MEANS_NOTHING;
 	h->grant = NULL;
 	watch_free(h->watch, true);
 	h->watch = NULL;
@@ -89,11 +89,11 @@ bool holding_granted(struct node_holding *h, struct node_request *r)
 		h->watch = watch_new(r->books, WATCH_OWNER, h, &h->owner, h->id);
 	if (h->watch == NULL)
 		peer_close(r->books->peer, "no memory for what one of its processes holds");
-	if (r->monitor != NULL) {
-		r->monitor->request = NULL;
-		r->monitor->granting = h;
+	if (r->heard_by == HEARD_MONITOR) {
 		h->grant = r->monitor;
-		r->monitor = NULL;
+		h->grant->means = MEANS_GRANT;
+		h->grant->granting = h;
+		r->heard_by = HEARD_NOT;
 		h->probe_id = holding_send_probe(h, r->books, &h->owner);
 	}
 	return h->watch != NULL;
@@ -119,17 +119,16 @@ void holding_ended(struct node_holding *h, struct span reason)
 		HASH_DELETE(hh, h->node->holdings, h);
 	h->hh.tbl = NULL;
 	while (!list_empty(&h->monitors)) {
-		struct monitor *m = list_entry(h->monitors.next, struct monitor, by_holding);
-		struct term_pid watcher = books_pid(m->books, &m->watcher);
+		struct holding_monitor *m =
+			list_entry(h->monitors.next, struct holding_monitor, by_holding);
+		struct term_pid watcher = books_pid(m->books, &m->m.watcher);
+		struct books *b = m->books;
+		uint8_t room[REF_MAX];
 
-		dist_send_down(peer_dist(m->books->peer), &pid, &watcher,
-			       (struct span){ m->ref, m->ref_len }, reason);
-		books_mark_dirty(m->books);
-		if (m->request != NULL)
-			m->request->monitor = NULL;
-		HASH_DELETE(hh, m->books->monitors, m);
-		list_remove(&m->by_holding);
-		mem_free(m);
+		dist_send_down(peer_dist(b->peer), &pid, &watcher,
+			       ref_whole(b, monitor_ref(&m->m), room), reason);
+		books_mark_dirty(b);
+		monitor_free(b, &m->m);
 	}
 	while (!list_empty(&h->links)) {
 		struct node_link *k = list_entry(h->links.next, struct node_link, by_holding);

@@ -3,7 +3,8 @@
  * The happy path: {krait_lane, LanePid, Calls, Gone} -> the lane's record is found or made, and LanePid is
  * watched -> each {Id, Request} or {Id, Request, CallerPid} is parsed and served as if it had come alone, but
  * that nobody watches its caller: the lane says in Gone who is gone -> its answer, {Id, Answer}, is put
- * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}.
+ * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}, or
+ * wait a little for company while more than enough of the lane's calls wait for workers: nobody idles for it.
  * What can go wrong: the lane dies or its node does, and all its calls are abandoned; an Id is used that is
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.
@@ -21,17 +22,19 @@
 #define LANE_CALLS  10000       /* in one message */
 #define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */
 #define LANE_KEPT   (16 * 1024) /* bytes that its buffer keeps when it is empty */
-
-/* A call of a lane, as long as an answer to it is wanted. */
-struct lane_call {
-	UT_hash_handle hh; /* by the bytes of its Id, in node_lane.calls */
-	struct node_lane *lane;
-	struct node_request *request;
-	uint32_t id_len;
-	uint8_t id[];
-};
+#define LANE_HELD   32          /* answers that are sent without waiting for more */
+#define LANE_SPARE  4 /* calls that wait for workers, for each answer that waits for company */
+#define LANE_HOLD   1 /* ms that it waits, at most; the loop's clock may make it two */
 
 /* ---- coming and going ---- */
+
+static uint32_t hash_of_call(const struct table_link *l, const void *arg)
+{
+	const struct node_request *r = table_entry(l, struct node_request, by_lane);
+
+	(void)arg;
+	return table_hash_bytes(r->data, r->tag_len);
+}
 
 static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
 {
@@ -46,6 +49,7 @@ static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
 	l->books = b;
 	l->pid = local;
 	list_init(&l->dirty_link);
+	table_init(&l->calls, hash_of_call, NULL);
 	HASH_ADD(hh, b->lanes, pid, sizeof l->pid, l);
 	if (l->hh.tbl == NULL) {
 		mem_free(l);
@@ -59,28 +63,19 @@ static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
 	return l;
 }
 
-static void forget(struct lane_call *c)
-{
-	c->request->lane_call = NULL;
-	HASH_DELETE(hh, c->lane->calls, c);
-	mem_free(c);
-}
-
-/* Nobody wants its answer any more. */
-static void give_up(struct lane_call *c)
-{
-	struct node_request *r = c->request;
-
-	forget(c);
-	node_request_abandon(r);
-}
-
 void node_lane_down(struct node_lane *l)
 {
+	struct table_link *c;
+
 	l->watch = NULL;
 	HASH_DELETE(hh, l->books->lanes, l);
-	while (l->calls != NULL)
-		give_up(l->calls);
+	while ((c = table_pop(&l->calls)) != NULL) {
+		struct node_request *r = table_entry(c, struct node_request, by_lane);
+
+		r->heard_by = HEARD_NOT;
+		node_request_abandon(r);
+	}
+	table_close(&l->calls);
 	list_remove(&l->dirty_link);
 	buf_free(&l->answers);
 	mem_free(l);
@@ -88,40 +83,35 @@ void node_lane_down(struct node_lane *l)
 
 /* ---- calls ---- */
 
-bool node_lane_hear(struct node_lane *l, struct node_request *r)
+void node_lane_hear(struct node_lane *l, struct node_request *r)
 {
-	struct lane_call *c = mem_alloc(sizeof *c + r->tag_len);
-
-	if (c == NULL)
-		return false;
-	*c = (struct lane_call){ .lane = l, .request = r, .id_len = r->tag_len };
-	memcpy(c->id, r->data, r->tag_len);
-	HASH_ADD_KEYPTR(hh, l->calls, c->id, c->id_len, c);
-	if (c->hh.tbl == NULL) {
-		mem_free(c);
-		return false;
-	}
-	r->lane_call = c;
-	return true;
+	r->heard_by = HEARD_LANE;
+	r->lane = l;
+	table_put(&l->calls, &r->by_lane);
 }
 
 void node_lane_forget(struct node_request *r)
 {
-	if (r->lane_call != NULL)
-		forget(r->lane_call);
+	table_take(&r->lane->calls, &r->by_lane);
+	r->heard_by = HEARD_NOT;
 }
 
 struct node_lane *node_lane_of(const struct node_request *r)
 {
-	return r->lane_call != NULL ? r->lane_call->lane : NULL;
+	return r->heard_by == HEARD_LANE ? r->lane : NULL;
 }
 
-static struct lane_call *find(const struct node_lane *l, struct span id)
+static struct node_request *find(const struct node_lane *l, struct span id)
 {
-	struct lane_call *c;
+	struct table_link *c = table_chain(&l->calls, table_hash_bytes(id.at, id.len));
 
-	HASH_FIND(hh, l->calls, id.at, id.len, c);
-	return c;
+	for (; c != NULL; c = c->next) {
+		struct node_request *r = table_entry(c, struct node_request, by_lane);
+
+		if (r->tag_len == id.len && memcmp(r->data, id.at, id.len) == 0)
+			return r;
+	}
+	return NULL;
 }
 
 /* {Id, Request} or {Id, Request, CallerPid}. */
@@ -152,12 +142,15 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	node_pool_refused(p, ANSWER_BAD_REQUEST);
 }
 
+/* Nobody wants its answer any more. */
 static void gone(struct node_lane *l, struct span id)
 {
-	struct lane_call *c = find(l, id);
+	struct node_request *r = find(l, id);
 
-	if (c != NULL)
-		give_up(c);
+	if (r == NULL)
+		return;
+	node_lane_forget(r);
+	node_request_abandon(r);
 }
 
 /* A list of small integers is written as text: a byte for each. */
@@ -252,8 +245,57 @@ bool node_lane_end(struct node_lane *l)
 	return true;
 }
 
-void node_lanes_flush(struct node *n)
+static void flush_all(struct node *n)
 {
 	while (!list_empty(&n->dirty_lanes))
 		flush(list_entry(n->dirty_lanes.next, struct node_lane, dirty_link));
+}
+
+/* ---- company ----
+ *
+ * A message costs the BEAM, and us, many times what an answer in it does. While calls wait for workers an
+ * answer may wait for others without harm: what its caller will ask next would only stand behind those. So
+ * the answers of a lane wait while LANE_SPARE times as many of its calls do. */
+
+/* Of the unanswered calls of the lane, at most `running` do not wait. */
+static bool may_wait(const struct node_lane *l, unsigned running)
+{
+	return l->count < LANE_HELD && l->calls.count > running + LANE_SPARE * l->count;
+}
+
+static void on_held(uv_timer_t *timer)
+{
+	flush_all(timer->data);
+}
+
+void node_lanes_gather(struct node *n)
+{
+	unsigned running = 0;
+	struct node_pool *p = NULL;
+	struct list *pos, *next;
+
+	if (list_empty(&n->dirty_lanes))
+		return;
+	while ((p = node_pool_any_next(n, p)) != NULL)
+		running += pool_running(p->pool);
+	list_each (pos, next, &n->dirty_lanes) {
+		struct node_lane *l = list_entry(pos, struct node_lane, dirty_link);
+
+		if (!may_wait(l, running))
+			flush(l);
+	}
+	if (!list_empty(&n->dirty_lanes) && !uv_is_active((uv_handle_t *)&n->lanes_timer))
+		uv_timer_start(&n->lanes_timer, on_held, LANE_HOLD, 0);
+}
+
+void node_lanes_init(struct node *n)
+{
+	uv_timer_init(&n->loop, &n->lanes_timer);
+	n->lanes_timer.data = n;
+}
+
+void node_lanes_close(struct node *n)
+{
+	flush_all(n);
+	uv_close((uv_handle_t *)&n->lanes_timer, NULL);
 }

@@ -3,7 +3,8 @@
  * A watch is ours on a process of a peer: on a caller that did not monitor us itself, on a lease's owner,
  * on the heir of a lease. A monitor is theirs on a name or a lease of ours; GenServer.call sets one with
  * the reference that its tag carries, so its DEMONITOR says that the caller has its answer, gave up or
- * died, whichever came first. */
+ * died, whichever came first. A monitor on a name is two pointers and a reference: there is one for each
+ * GenServer.call that waits. */
 #include "node_private.h"
 
 #include <stdio.h>
@@ -11,13 +12,37 @@
 
 /* ---- our monitors on their processes ---- */
 
+/* The reference of a watch of ours. */
+static struct span own_ref(const struct node *n, uint64_t id, uint8_t room[REF_MAX])
+{
+	struct buf ref = { .data = room, .cap = REF_MAX };
+
+	term_put_ref(&ref, n->options->name, n->creation, id);
+	return (struct span){ ref.data, ref.len };
+}
+
+uint32_t node_watch_hash(const struct table_link *l, const void *arg)
+{
+	(void)arg;
+	return table_hash_id(table_entry(l, struct watch, by_id)->id);
+}
+
+static struct watch *watch_find(const struct node *n, uint64_t id)
+{
+	struct table_link *l = table_chain(&n->watches, table_hash_id(id));
+
+	while (l != NULL && table_entry(l, struct watch, by_id)->id != id)
+		l = l->next;
+	return l != NULL ? table_entry(l, struct watch, by_id) : NULL;
+}
+
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from)
 {
 	struct node *n = b->node;
-	struct watch *w = mem_zalloc(sizeof *w);
+	struct watch *w = slab_alloc(sizeof *w);
 	struct term_pid ours = node_pid(n, from), theirs = books_pid(b, pid);
-	struct buf ref = { 0 };
+	uint8_t room[REF_MAX];
 
 	if (w == NULL)
 		return NULL;
@@ -27,18 +52,9 @@ struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			     .books = b,
 			     .pid = *pid,
 			     .from = from };
-	HASH_ADD(hh, n->watches, id, sizeof w->id, w);
-	term_put_ref(&ref, n->options->name, n->creation, w->id);
-	if (w->hh.tbl == NULL || ref.err != 0) {
-		if (w->hh.tbl != NULL)
-			HASH_DELETE(hh, n->watches, w);
-		buf_free(&ref);
-		mem_free(w);
-		return NULL;
-	}
+	table_put(&n->watches, &w->by_id);
 	list_append(&b->watches, &w->by_peer);
-	dist_send_monitor(peer_dist(b->peer), &ours, &theirs, (struct span){ ref.data, ref.len });
-	buf_free(&ref);
+	dist_send_monitor(peer_dist(b->peer), &ours, &theirs, own_ref(n, w->id, room));
 	books_mark_dirty(b);
 	return w;
 }
@@ -54,18 +70,14 @@ void watch_free(struct watch *w, bool demonitor)
 	n = b->node;
 	if (demonitor && !b->forgotten) {
 		struct term_pid ours = node_pid(n, w->from), theirs = books_pid(b, &w->pid);
-		struct buf ref = { 0 };
+		uint8_t room[REF_MAX];
 
-		term_put_ref(&ref, n->options->name, n->creation, w->id);
-		if (ref.err == 0)
-			dist_send_demonitor(peer_dist(b->peer), &ours, &theirs,
-					    (struct span){ ref.data, ref.len });
-		buf_free(&ref);
+		dist_send_demonitor(peer_dist(b->peer), &ours, &theirs, own_ref(n, w->id, room));
 		books_mark_dirty(b);
 	}
-	HASH_DELETE(hh, n->watches, w);
+	table_take(&n->watches, &w->by_id);
 	list_remove(&w->by_peer);
-	mem_free(w);
+	slab_free(w, sizeof *w);
 }
 
 /* What we watched is gone; `reason` is an encoded term. Frees the watch. */
@@ -76,7 +88,7 @@ void node_watch_down(struct watch *w, struct span reason)
 
 	switch (kind) {
 	case WATCH_CALLER:
-		((struct node_request *)object)->watch = NULL;
+		((struct node_request *)object)->heard_by = HEARD_NOT;
 		break;
 	case WATCH_OWNER:
 		((struct node_holding *)object)->watch = NULL;
@@ -130,7 +142,7 @@ void node_down(struct books *b, const struct dist_event *ev)
 	uint64_t id = node_own_ref(b->node, ev->ref);
 	struct watch *w;
 
-	HASH_FIND(hh, b->node->watches, &id, sizeof id, w);
+	w = watch_find(b->node, id);
 	if (w != NULL && w->books == b)
 		node_watch_down(w, term_span(ev->reason));
 	else if (w == NULL && id != 0)
@@ -154,93 +166,169 @@ static void send_noproc(struct books *b, const struct dist_event *ev)
 	books_mark_dirty(b);
 }
 
+struct ref monitor_ref(const struct monitor *m)
+{
+	const uint8_t *at = (const uint8_t *)(m + 1);
+
+	if (m->on_holding)
+		at = (const uint8_t *)((const struct holding_monitor *)m + 1);
+	return (struct ref){ { at, m->ref_len }, m->ref_is_short };
+}
+
+uint32_t node_monitor_hash(const struct table_link *l, const void *arg)
+{
+	struct ref ref = monitor_ref(table_entry(l, struct monitor, by_ref));
+
+	(void)arg;
+	return table_hash_bytes(ref.bytes.at, ref.bytes.len);
+}
+
+static struct monitor *find(const struct books *b, struct ref ref)
+{
+	struct table_link *l =
+		table_chain(&b->monitors, table_hash_bytes(ref.bytes.at, ref.bytes.len));
+
+	for (; l != NULL; l = l->next) {
+		struct monitor *m = table_entry(l, struct monitor, by_ref);
+
+		if (m->ref_len == ref.bytes.len && m->ref_is_short == ref.is_short &&
+		    memcmp(monitor_ref(m).bytes.at, ref.bytes.at, ref.bytes.len) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+struct monitor *monitor_find(const struct books *b, struct span ref)
+{
+	return find(b, ref_of(b, ref));
+}
+
+static size_t monitor_size(bool on_holding, size_t ref_len)
+{
+	return (on_holding ? sizeof(struct holding_monitor) : sizeof(struct monitor)) + ref_len;
+}
+
+/* It is in no table any more. */
+static void monitor_end(struct monitor *m)
+{
+	if (m->means == MEANS_REQUEST)
+		m->request->heard_by = HEARD_NOT;
+	else if (m->means == MEANS_GRANT)
+		m->granting->grant = NULL;
+	if (m->on_holding)
+		list_remove(&((struct holding_monitor *)m)->by_holding);
+	slab_free(m, monitor_size(m->on_holding, m->ref_len));
+}
+
+void monitor_free(struct books *b, struct monitor *m)
+{
+	table_take(&b->monitors, &m->by_ref);
+	monitor_end(m);
+}
+
+void node_monitors_forget(struct books *b)
+{
+	struct table_link *l;
+
+	while ((l = table_pop(&b->monitors)) != NULL)
+		monitor_end(table_entry(l, struct monitor, by_ref));
+}
+
+/* On a name, or on what is held. NULL: no memory. */
+static struct monitor *monitor_new(struct books *b, struct ref ref, struct node_holding *holding)
+{
+	struct monitor *m = slab_alloc(monitor_size(holding != NULL, ref.bytes.len));
+
+	if (m == NULL)
+		return NULL;
+	*m = (struct monitor){ .ref_len = ref.bytes.len & ((1u << MONITOR_REF_BITS) - 1),
+			       .ref_is_short = ref.is_short,
+			       .on_holding = holding != NULL };
+	if (holding != NULL) {
+		struct holding_monitor *hm = (struct holding_monitor *)m;
+
+		hm->books = b;
+		list_append(&holding->monitors, &hm->by_holding);
+	}
+	memcpy((uint8_t *)(uintptr_t)monitor_ref(m).bytes.at, ref.bytes.at, ref.bytes.len);
+	table_put(&b->monitors, &m->by_ref);
+	return m;
+}
+
 void node_monitor(struct books *b, const struct dist_event *ev)
 {
 	struct node_holding *holding = ev->to_is_pid ? holding_find(b->node, &ev->to_pid) : NULL;
-	struct monitor *m, *old;
+	struct ref ref = ref_of(b, ev->ref);
+	struct node_pool *p;
+	struct monitor *m;
 
 	if (ev->to_is_pid ? holding == NULL && !node_is_own_pid(b->node, &ev->to_pid)
 			  : !node_has_name(b->node, ev->name)) {
 		send_noproc(b, ev);
 		return;
 	}
-	if (HASH_COUNT(b->monitors) >= MONITORS_MAX) {
+	if (b->monitors.count >= MONITORS_MAX) {
 		peer_close(b->peer, "it holds more than 1048576 monitors");
 		return;
 	}
-	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, old);
-	if (old != NULL)
+	if (ref.bytes.len >= 1u << MONITOR_REF_BITS) {
+		peer_close(b->peer, "a reference of more than 4095 bytes");
 		return;
-	if ((m = mem_zalloc(sizeof *m + ev->ref.len)) == NULL) {
+	}
+	if (find(b, ref) != NULL)
+		return;
+	if ((m = monitor_new(b, ref, holding)) == NULL) {
 		peer_close(b->peer, "no memory for a monitor");
 		return;
 	}
-	m->books = b;
 	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
-	m->holding = holding;
-	m->pool = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
-	m->ref_len = (uint32_t)ev->ref.len;
-	memcpy(m->ref, ev->ref.at, ev->ref.len);
-	list_init(&m->by_holding);
-	HASH_ADD_KEYPTR(hh, b->monitors, m->ref, m->ref_len, m);
-	if (m->hh.tbl == NULL) {
-		mem_free(m);
-		peer_close(b->peer, "no memory for a monitor");
-		return;
-	}
-	if (holding != NULL)
-		list_append(&holding->monitors, &m->by_holding);
+	p = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
+	m->pool = p != NULL ? p->number : 0;
 }
 
 /* The caller got its answer, gave up, or died: whoever this monitor stood for is told. */
 void node_demonitor(struct books *b, const struct dist_event *ev)
 {
-	struct node_request *request;
-	struct node_holding *granting;
-	struct monitor *m;
+	struct node_request *request = NULL;
+	struct node_holding *granting = NULL;
+	struct monitor *m = monitor_find(b, ev->ref);
 
-	HASH_FIND(hh, b->monitors, ev->ref.at, ev->ref.len, m);
 	if (m == NULL)
 		return;
-	request = m->request;
-	granting = m->granting;
-	HASH_DELETE(hh, b->monitors, m);
-	list_remove(&m->by_holding);
-	mem_free(m);
-	if (request != NULL) {
-		request->monitor = NULL;
+	if (m->means == MEANS_REQUEST)
+		request = m->request;
+	else if (m->means == MEANS_GRANT)
+		granting = m->granting;
+	monitor_free(b, m);
+	if (request != NULL)
 		node_request_abandon(request);
-	}
-	if (granting != NULL) {
-		granting->grant = NULL;
-		if (granting->probe_id != 0) /* given up before the answer was heard */
-			holding_down_atom(granting, "normal");
-	}
+	if (granting != NULL && granting->probe_id != 0) /* given up before the answer was heard */
+		holding_down_atom(granting, "normal");
 }
 
 static void pool_gone(struct books *b, struct node_pool *p)
 {
-	struct monitor *m, *tmp;
+	struct table_link *l = table_after(&b->monitors, NULL), *next;
 	struct buf reason = { 0 };
 
 	term_put_atom(&reason, "noproc");
-	HASH_ITER(hh, b->monitors, m, tmp)
-	{
+	for (; l != NULL; l = next) {
+		struct monitor *m = table_entry(l, struct monitor, by_ref);
 		struct term_pid watcher;
+		uint8_t room[REF_MAX];
 
-		if (m->pool != p)
+		next = table_after(&b->monitors, l);
+		if (m->pool != p->number)
 			continue;
-		m->pool = NULL;
-		if (m->request != NULL || m->granting != NULL)
+		m->pool = 0;
+		if (m->means != MEANS_NOTHING)
 			continue;
 		watcher = books_pid(b, &m->watcher);
-		dist_send_down_name(peer_dist(b->peer),
-				    (struct span){ (const uint8_t *)p->config->name,
-						   strlen(p->config->name) },
-				    &watcher, (struct span){ m->ref, m->ref_len },
-				    answer_reason(&reason));
-		HASH_DELETE(hh, b->monitors, m);
-		mem_free(m);
+		dist_send_down_name(
+			peer_dist(b->peer),
+			(struct span){ (const uint8_t *)p->config->name, strlen(p->config->name) },
+			&watcher, ref_whole(b, monitor_ref(m), room), answer_reason(&reason));
+		monitor_free(b, m);
 	}
 	buf_free(&reason);
 	books_mark_dirty(b);

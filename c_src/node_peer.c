@@ -65,6 +65,7 @@ void books_open(struct node *n, struct books *b)
 	list_init(&b->holdings);
 	list_init(&b->links);
 	list_init(&b->watches);
+	table_init(&b->monitors, node_monitor_hash, NULL);
 	list_init(&b->stalled);
 	list_init(&b->callbacks);
 	list_init(&b->spawns);
@@ -216,7 +217,6 @@ static void forget(struct books *b)
 {
 	struct node *n = b->node;
 	struct buf noconnection = { 0 };
-	struct monitor *m, *tmp;
 	struct span why;
 
 	if (b->forgotten)
@@ -238,16 +238,7 @@ static void forget(struct books *b)
 		else
 			list_append(&n->strays, &r->by_peer);
 	}
-	HASH_ITER(hh, b->monitors, m, tmp)
-	{
-		HASH_DELETE(hh, b->monitors, m);
-		list_remove(&m->by_holding);
-		if (m->request != NULL)
-			m->request->monitor = NULL;
-		if (m->granting != NULL)
-			m->granting->grant = NULL;
-		mem_free(m);
-	}
+	node_monitors_forget(b);
 	while (!list_empty(&b->holdings))
 		holding_down(list_entry(b->holdings.next, struct node_holding, by_peer), why);
 	while (!list_empty(&b->links)) {
@@ -376,6 +367,7 @@ static void on_closed(void *arg, struct peer *p, const char *why)
 	forget(b);
 	node_connect_closed(b);
 	list_remove(&b->link);
+	table_close(&b->monitors);
 	mem_free(b);
 	n->peers--;
 	node_maybe_end(n);

@@ -58,7 +58,7 @@ static void finish(struct node_job *job)
 		node_notify_ready(n);
 	if (!list_empty(&job->waiting)) {
 		struct node_request *r =
-			list_entry(job->waiting.next, struct node_request, waiting);
+			list_entry(job->waiting.next, struct node_request, pool.link);
 		struct reply_to to = reply_to_request(r);
 
 		if (job->failure.len > 0 || job->failure.err != 0)

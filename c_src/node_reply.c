@@ -11,8 +11,16 @@ struct reply_to reply_to_request(const struct node_request *r)
 	if (r->in_lane && (to.lane = node_lane_of(r)) == NULL)
 		to.books = NULL;
 
-	to.tag = (struct span){ r->data, r->tag_len };
-	to.alias = (struct span){ r->data + r->alias_at, r->alias_len };
+	if (r->tag_form == TAG_MONITOR && r->heard_by != HEARD_MONITOR)
+		to.books = NULL;
+	else if (r->tag_form == TAG_MONITOR)
+		to.ref = monitor_ref(r->monitor);
+	else if (r->tag_form == TAG_ALIAS)
+		to.ref = (struct ref){ { r->data, r->tag_len }, true };
+	else
+		to.tag = (struct span){ r->data, r->tag_len };
+	if (to.books != NULL && to.lane == NULL && to.tag.len > 0)
+		to.alias = request_alias(r->data);
 	return to;
 }
 
@@ -30,23 +38,34 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 	struct dist *d;
 	struct buf *out;
 
+	struct span alias = to->alias;
+	uint8_t room[REF_MAX];
+
 	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
 		return NULL;
 	if (to->lane != NULL)
 		return node_lane_begin(to->lane, to->tag, mark);
 	d = peer_dist(to->books->peer);
 	out = dist_output(d);
-	if (to->alias.len > 0) {
+	if (to->ref.bytes.len > 0)
+		alias = ref_whole(to->books, to->ref, room);
+	if (alias.len > 0) {
 		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
 
-		*mark = dist_begin_send_alias(d, &from, to->alias);
+		*mark = dist_begin_send_alias(d, &from, alias);
 	} else {
 		struct term_pid caller = books_pid(to->books, &to->caller);
 
 		*mark = dist_begin_send(d, &caller);
 	}
 	term_put_tuple(out, 2);
-	term_put_raw(out, to->tag);
+	if (to->ref.bytes.len > 0) { /* [alias | Ref] */
+		term_put_list(out, 1);
+		term_put_atom(out, "alias");
+		term_put_raw(out, alias);
+	} else {
+		term_put_raw(out, to->tag);
+	}
 	return out;
 }
 

@@ -63,10 +63,12 @@ static void submit(struct node_pool *p, struct node_request *r, struct node_leas
 {
 	struct pool_event ev = { .type = POOL_SUBMIT,
 				 .request = &r->pool,
-				 .lease = lease != NULL ? &lease->pool : NULL,
-				 .session = node_session_record(r->session) };
+				 .lease = lease != NULL ? &lease->pool : NULL };
 
-	r->session = NULL;
+	if (r->pool.claim != NULL) {
+		ev.session = node_session_record(node_claim_of(r)->fresh);
+		node_claim_of(r)->fresh = NULL;
+	}
 	if (node_hears(p))
 		node_event_call_received(p, r);
 	node_pool_event(p, &ev);
@@ -177,8 +179,7 @@ static void submit_checkout(struct node_pool *p, const struct origin *o, const s
 	}
 	lease = node_lease_new(p, id);
 	r = lease != NULL ? node_request_make(p, o, req, node_id(p->node), false) : NULL;
-	if (r == NULL || !node_session_admit(p, r, req) ||
-	    !node_request_hear_of_caller(o, r)) {
+	if (r == NULL || !node_session_admit(p, r, req) || !node_request_hear_of_caller(o, r)) {
 		if (r != NULL)
 			node_request_free(r);
 		if (lease != NULL)

@@ -236,7 +236,7 @@ static void put_peer(struct books *b, struct buf *out)
 		term_put_atom(out, "nil");
 	term_put_pair_uint(out, "requests", requests);
 	term_put_pair_uint(out, "holdings", holdings);
-	term_put_pair_uint(out, "monitors", HASH_COUNT(b->monitors));
+	term_put_pair_uint(out, "monitors", b->monitors.count);
 	term_put_pair_uint(out, "unsent_bytes", peer_unsent(b->peer));
 }
 

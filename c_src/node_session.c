@@ -23,9 +23,10 @@ struct node_session {
 	struct node_pool *owner_pool;
 	struct watch *watch; /* on its owner; NULL: it has none, or no more */
 	bool orphan;         /* its owner died before it had begun */
-	uint64_t begun_on;   /* the worker that it has begun on; 0: not yet, or it was lost with that */
-	uint64_t calls;      /* there */
-	struct list due;     /* in node_pool.orphans, when it has */
+	uint64_t
+		begun_on; /* the worker that it has begun on; 0: not yet, or it was lost with that */
+	uint64_t calls;   /* there */
+	struct list due;  /* in node_pool.orphans, when it has */
 	uint16_t id_len;
 	uint8_t data[]; /* the id, a term; then the key */
 };
@@ -100,7 +101,7 @@ bool node_session_may(struct node_pool *p, const struct request *req,
 static struct node_session *make(struct node_pool *p, const struct node_request *r)
 {
 	struct span id = node_request_session(r);
-	size_t key_len = r->pool.session_key_len;
+	size_t key_len = r->pool.claim->key_len;
 	struct node_session *s = mem_alloc(sizeof *s + id.len + key_len);
 
 	if (s == NULL)
@@ -108,7 +109,7 @@ static struct node_session *make(struct node_pool *p, const struct node_request 
 	*s = (struct node_session){ .owner_pool = p, .id_len = (uint16_t)id.len };
 	list_init(&s->due);
 	memcpy(s->data, id.at, id.len);
-	memcpy(s->data + id.len, r->pool.session_key, key_len);
+	memcpy(s->data + id.len, r->pool.claim->key, key_len);
 	s->pool.token = node_id(p->node);
 	s->pool.ttl_us = p->config->session_ttl_ms == CONFIG_INFINITY
 				 ? POOL_NEVER
@@ -149,13 +150,13 @@ bool node_session_admit(struct node_pool *p, struct node_request *r, const struc
 {
 	struct pool_session *known;
 
-	if (r->pool.session_key == NULL)
+	if (r->pool.claim == NULL)
 		return true;
-	known = pool_session_find(p->pool, r->pool.session_key, r->pool.session_key_len);
+	known = pool_session_find(p->pool, r->pool.claim->key, r->pool.claim->key_len);
 	if ((known == NULL || r->pool.session_mode == SESSION_HINT) &&
-	    (r->session = make(p, r)) == NULL)
+	    (node_claim_of(r)->fresh = make(p, r)) == NULL)
 		return false;
-	return own(known != NULL ? of(known) : r->session, req);
+	return own(known != NULL ? of(known) : node_claim_of(r)->fresh, req);
 }
 
 /* What waited for it carries the session on in another record: its owner is now the owner of that. */
@@ -374,7 +375,8 @@ void node_end_session(struct node_pool *p, const struct origin *o, const struct 
 	       req->target == TARGET_NODE)
 		each = node_pool_next(p->node, each);
 	if (s != NULL) {
-		node_pool_event(each, &(struct pool_event){ .type = POOL_SESSION_END, .session = s });
+		node_pool_event(each,
+				&(struct pool_event){ .type = POOL_SESSION_END, .session = s });
 		answer_atom(&to, "ok");
 	} else {
 		if (reason.len == 0) {

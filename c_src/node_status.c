@@ -141,10 +141,10 @@ unsigned node_peer_count(const struct node *n)
 uint64_t node_monitor_count(const struct node *n)
 {
 	const struct list *pos;
-	uint64_t count = HASH_COUNT(n->watches);
+	uint64_t count = n->watches.count;
 
 	for (pos = n->books.next; pos != &n->books; pos = pos->next)
-		count += HASH_COUNT(list_entry(pos, struct books, link)->monitors);
+		count += list_entry(pos, struct books, link)->monitors.count;
 	return count;
 }
 

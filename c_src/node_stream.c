@@ -109,9 +109,11 @@ void node_stream_opened(struct node_request *r)
 	if (node_hears(s->owner_pool))
 		node_event_stream_opened(s->owner_pool, r, &pid);
 	if (!holding_granted(&s->h, r))
-		return;             /* its connection is closed, and the stream goes with that */
-	watch_free(r->watch, true); /* the owner's is another */
-	r->watch = NULL;
+		return; /* its connection is closed, and the stream goes with that */
+	if (r->heard_by == HEARD_WATCH) { /* the owner's is another */
+		watch_free(r->watch, true);
+		r->heard_by = HEARD_NOT;
+	}
 	if (!keep_head(s)) {
 		peer_close(s->h.books->peer, "no memory for a stream of one of its processes");
 		return;

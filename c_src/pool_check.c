@@ -54,18 +54,35 @@ struct seen {
 	size_t bytes;
 };
 
-static void check_waiting(const struct pool_request *r, struct seen *seen)
+static void check_queued(const struct pool_request *r, uint64_t until, struct seen *seen)
 {
-	uint64_t until =
-		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
-
-	HOLDS(r->state == REQUEST_QUEUED && r->slot == NULL, "waiting request", r->id);
+	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request", r->id);
 	HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "waiting request", r->id);
-	HOLDS((r->session_key != NULL) == (r->session != NULL), "waiting request", r->id);
+	HOLDS((r->claim != NULL) == (r->session != NULL), "waiting request", r->id);
 	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
 	seen->queued++;
 	seen->bytes += r->bytes;
 	seen->waits += r->timer.queued;
+}
+
+static uint64_t until(const struct pool_request *r)
+{
+	return r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
+}
+
+static void check_waiting(const struct pool_request *r, struct seen *seen)
+{
+	HOLDS(!r->ahead && !r->late, "waiting request", r->id);
+	check_queued(r, until(r), seen);
+}
+
+/* One that was sent ahead to that worker. */
+static void check_sent_ahead(const struct pool_worker *w, unsigned i, struct seen *seen)
+{
+	const struct pool_request *r = w->ahead[i].request;
+
+	HOLDS(r->line == NULL && list_empty(&r->by_age), "ahead", r->id);
+	check_queued(r, r->late ? POOL_NEVER : i < w->taken ? r->deadline_us : until(r), seen);
 }
 
 /* One peer's part of a line. */
@@ -133,7 +150,7 @@ static void check_behind(const struct pool *p, struct seen *seen)
 
 		for (at = sn->waiting.next; at != &sn->waiting; at = at->next) {
 			const struct pool_request *r =
-				list_entry(at, struct pool_request, by_session);
+				list_entry(at, struct pool_claim, by_session)->request;
 
 			HOLDS(r->session == sn, "request of a session", r->id);
 			if (sn->first == r || (sn->worker != NULL && !sn->ending))
@@ -155,7 +172,8 @@ static void check_running(const struct pool_slot *s, unsigned depth)
 	HOLDS(r->state == REQUEST_RUNNING || r->stream, "running", r->id);
 	HOLDS(!r->closing || r->state == REQUEST_STREAMING, "running", r->id);
 	HOLDS(check_timer(&r->timer, r->deadline_us), "deadline of running request", r->id);
-	HOLDS(r->kind != POOL_CHECKOUT && r->spare == NULL, "running", r->id);
+	HOLDS(r->kind != POOL_CHECKOUT && (r->claim == NULL || r->claim->spare == NULL), "running",
+	      r->id);
 	if (w->state == WORKER_STOPPING)
 		return;
 	HOLDS(s->lease == NULL || s->call[depth].inner || r->lease_id == s->lease->id,
@@ -197,6 +215,10 @@ static void check_requests(const struct pool *p)
 	for (of = p->workers.next; of != &p->workers; of = of->next) {
 		const struct pool_worker *w = list_entry(of, struct pool_worker, all);
 
+		for (unsigned i = 0; i < w->ahead_count; i++)
+			if (w->ahead[i].request != NULL)
+				check_sent_ahead(w, i, &seen);
+
 		for (unsigned i = 0; i < PRIORITIES; i++)
 			check_line(p, &w->pinned[i], i, w, &seen);
 		for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
@@ -213,7 +235,8 @@ static void check_requests(const struct pool *p)
 
 		HOLDS(r->state == REQUEST_DONE && r->slot == NULL && !r->timer.queued, "done",
 		      r->id);
-		HOLDS(r->session == NULL && r->spare == NULL, "done", r->id);
+		HOLDS(r->session == NULL && (r->claim == NULL || r->claim->spare == NULL), "done",
+		      r->id);
 	}
 	HOLDS(seen.turns == line_count(p), "turns", seen.turns);
 	HOLDS(seen.queued == p->queued, "queued requests", seen.queued);

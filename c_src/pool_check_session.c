@@ -22,7 +22,8 @@ static void check_waiting(const struct pool *p, const struct pool_session *sn)
 			nestable = nestable || (sn->worker->slot[i].session == sn &&
 						slot_nestable(p, &sn->worker->slot[i]));
 	for (at = sn->waiting.next; at != &sn->waiting; at = at->next) {
-		const struct pool_request *r = list_entry(at, struct pool_request, by_session);
+		const struct pool_request *r =
+			list_entry(at, struct pool_claim, by_session)->request;
 
 		HOLDS(r->session == sn && r->state == REQUEST_QUEUED, "waits for", sn->token);
 		HOLDS(last == NULL || last->priority < r->priority ||

@@ -91,7 +91,7 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 			       : NULL;
 	if (p->paused)
 		return sn != NULL && sn->worker != NULL && !sn->ending ? inside(p, r, sn) : NULL;
-	if (r->session_key != NULL)
+	if (r->claim != NULL)
 		return place_in_session(p, r, sn);
 	w = best(p);
 	return w != NULL ? worker_slot(w) : NULL;
@@ -165,7 +165,7 @@ static struct pool_request *first_inside(const struct pool_slot *s)
 	if (s->session == NULL || s->session->ending)
 		return NULL;
 	list_each (at, next, &s->session->waiting) {
-		struct pool_request *r = list_entry(at, struct pool_request, by_session);
+		struct pool_request *r = list_entry(at, struct pool_claim, by_session)->request;
 
 		if (r->kind == POOL_CALL)
 			return r;

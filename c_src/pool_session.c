@@ -87,7 +87,7 @@ struct pool_request *session_first(const struct pool_session *sn)
 {
 	return list_empty(&sn->waiting)
 		       ? NULL
-		       : list_entry(sn->waiting.next, struct pool_request, by_session);
+		       : list_entry(sn->waiting.next, struct pool_claim, by_session)->request;
 }
 
 static void settle_ending(struct pool *p, struct pool_session *sn)
@@ -148,9 +148,9 @@ void session_make_room(struct pool *p)
 
 static struct pool_session *begin(struct pool *p, struct pool_request *r)
 {
-	struct pool_session *sn = r->spare;
+	struct pool_session *sn = r->claim->spare;
 
-	r->spare = NULL;
+	r->claim->spare = NULL;
 	sn->hash = hash(sn->key, sn->key_len);
 	list_init(&sn->waiting);
 	list_init(&sn->order);
@@ -186,19 +186,19 @@ void session_wait(struct pool_request *r)
 
 	while (at->prev != line) {
 		const struct pool_request *q =
-			list_entry(at->prev, struct pool_request, by_session);
+			list_entry(at->prev, struct pool_claim, by_session)->request;
 
 		if (q->priority < r->priority ||
 		    (q->priority == r->priority && q->arrival < r->arrival))
 			break;
 		at = at->prev;
 	}
-	list_insert_before(&r->by_session, at);
+	list_insert_before(&r->claim->by_session, at);
 }
 
 void session_unwait(struct pool_request *r)
 {
-	list_remove(&r->by_session);
+	list_remove(&r->claim->by_session);
 	if (r->session->first == r)
 		r->session->first = NULL;
 }
@@ -212,9 +212,9 @@ void session_quit(struct pool *p, struct pool_request *r)
 		sn->users--;
 		session_settle(p, sn);
 	}
-	if (r->spare != NULL)
-		give_back(p, r->spare, SESSION_UNUSED);
-	r->spare = NULL;
+	if (r->claim->spare != NULL)
+		give_back(p, r->claim->spare, SESSION_UNUSED);
+	r->claim->spare = NULL;
 }
 
 /* ---- where it lives ---- */
@@ -224,7 +224,7 @@ static void line_up_all(struct pool *p, struct pool_session *sn)
 	struct list *at, *next;
 
 	list_each (at, next, &sn->waiting)
-		request_line_up(p, list_entry(at, struct pool_request, by_session));
+		request_line_up(p, list_entry(at, struct pool_claim, by_session)->request);
 }
 
 static void settle_in(struct pool *p, struct pool_session *sn, struct pool_worker *w)
@@ -251,10 +251,10 @@ static struct pool_session *move(struct pool *p, struct pool_request *r)
 	r->session = sn;
 	sn->users++;
 	list_each (at, next, &old->waiting) {
-		struct pool_request *q = list_entry(at, struct pool_request, by_session);
+		struct pool_request *q = list_entry(at, struct pool_claim, by_session)->request;
 
-		list_remove(&q->by_session);
-		list_append(&sn->waiting, &q->by_session);
+		list_remove(&q->claim->by_session);
+		list_append(&sn->waiting, &q->claim->by_session);
 		q->session = sn;
 		old->users--;
 		sn->users++;
@@ -279,9 +279,9 @@ void session_enter(struct pool *p, struct pool_request *r, struct pool_slot *s)
 	assert(s->session == sn);
 	if (sn->worker == NULL)
 		settle_in(p, sn, s->worker);
-	if (r->spare != NULL)
-		give_back(p, r->spare, SESSION_UNUSED);
-	r->spare = NULL;
+	if (r->claim->spare != NULL)
+		give_back(p, r->claim->spare, SESSION_UNUSED);
+	r->claim->spare = NULL;
 }
 
 void session_leave(struct pool *p, struct pool_slot *s)

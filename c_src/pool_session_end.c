@@ -22,7 +22,7 @@ void session_end(struct pool *p, struct pool_session *sn, enum pool_session_end 
 	else
 		sn->ending = true;
 	list_each (at, next, &sn->waiting) /* they wait until it has ended */
-		line_take(p, list_entry(at, struct pool_request, by_session), false);
+		line_take(p, list_entry(at, struct pool_claim, by_session)->request, false);
 	session_settle(p, sn);
 }
 
@@ -38,7 +38,7 @@ static bool tell(struct pool *p, struct pool_session *sn)
 	bool told = false;
 
 	list_each (at, next, &sn->waiting) {
-		struct pool_request *r = list_entry(at, struct pool_request, by_session);
+		struct pool_request *r = list_entry(at, struct pool_claim, by_session)->request;
 
 		line_take(p, r, false); /* hints: behind the first of them */
 		if (r->session_mode == SESSION_HINT)
@@ -118,7 +118,7 @@ void sessions_lost(struct pool *p, struct pool_worker *w)
 bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun)
 {
 	struct pool_session *old = r->session,
-			    *sn = session_find(p, r->session_key, r->session_key_len);
+			    *sn = session_find(p, r->claim->key, r->claim->key_len);
 
 	if (r->session_mode != SESSION_HINT) {
 		/* What it would rely on is lost, unless it was to be the first to make something. */

@@ -30,6 +30,14 @@ static void look_at_tag(const uint8_t *tag, struct envelope *out)
 		out->alias = out->ref = term_span(term_skip(first));
 }
 
+struct span request_alias(const uint8_t *tag)
+{
+	struct envelope env = { 0 };
+
+	look_at_tag(tag, &env);
+	return env.alias;
+}
+
 void request_open(const uint8_t *message, struct envelope *out)
 {
 	const uint8_t *e, *from;

@@ -11,10 +11,10 @@
 
 struct heap_node {
 	struct heap_node *child, *next,
-		*prev; /* prev: the parent for a first child, else the sibling */
-	uint64_t key;  /* the deadline, in the caller's unit */
-	uint64_t order;
-	bool queued;
+		*prev;       /* prev: the parent for a first child, else the sibling */
+	uint64_t key;        /* the deadline, in the caller's unit */
+	uint64_t order : 63; /* its number among all that were put in */
+	bool queued : 1;
 };
 
 struct heap {

@@ -6,6 +6,7 @@
 #ifndef KRAIT_MEM_H
 #define KRAIT_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Number of allocations that still succeed before one fails; -1: never fail. For tests. */
@@ -18,5 +19,8 @@ void *mem_zalloc(size_t len) __attribute__((warn_unused_result));
 void *mem_realloc(void *ptr, size_t len) __attribute__((warn_unused_result));
 char *mem_dup(const void *data, size_t len) __attribute__((warn_unused_result));
 void mem_free(void *ptr);
+
+/* Counts an allocation that is made elsewhere (slab.h); true: it is the one that fails. */
+bool mem_must_fail(void);
 
 #endif

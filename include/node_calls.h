@@ -37,11 +37,25 @@ void node_demonitor(struct books *b, const struct dist_event *ev);
 void node_monitors_gone(struct node *n, struct node_pool *p);
 void node_down(struct books *b, const struct dist_event *ev);
 void node_watch_down(struct watch *w, struct span reason); /* it is gone; frees the watch */
+uint32_t node_watch_hash(const struct table_link *l, const void *arg);   /* of node.watches */
+uint32_t node_monitor_hash(const struct table_link *l, const void *arg); /* of books.monitors */
 struct watch *watch_new(struct books *b, enum watch_kind kind, void *object,
 			const struct local_pid *pid, uint64_t from);
 void watch_free(struct watch *w, bool demonitor);
+/* All of its monitors end: nobody there waits any more. */
+void node_monitors_forget(struct books *b);
+/* The monitor of that reference; NULL: there is none. */
+struct monitor *monitor_find(const struct books *b, struct span ref);
+/* Whoever it stood for is not told, but knows that it is no more. Out of all tables and lists. */
+void monitor_free(struct books *b, struct monitor *m);
+struct ref monitor_ref(const struct monitor *m);
 uint64_t node_own_ref(const struct node *n,
 		      struct span ref); /* the id in it; 0: it is none of ours */
+
+/* node_ref.c */
+struct ref ref_of(const struct books *b, struct span ref);
+/* As it came; `room` is where, if it is kept short. */
+struct span ref_whole(const struct books *b, struct ref ref, uint8_t room[REF_MAX]);
 
 /* node_request.c */
 /* `p`: of TARGET_NODE what is meant where it must be one; `lease` NULL of TARGET_LEASE: it has ended. */
@@ -85,6 +99,9 @@ bool node_request_hear_of_caller(const struct origin *o, struct node_request *r)
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
 /* The id of its session as its caller gave it; empty: it has none. */
 struct span node_request_session(const struct node_request *r);
+struct node_claim *node_claim_of(const struct node_request *r); /* of one that has one */
+/* Its frame, of pool.bytes. */
+uint8_t *node_request_frame(const struct node_request *r);
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
@@ -109,6 +126,7 @@ struct reply_to {
 	struct node_lane *lane; /* whose answer it is, with the Id as its tag; NULL: none's */
 	struct local_pid caller;
 	struct span tag, alias;
+	struct ref ref; /* of the tag [alias | Ref], instead of both; empty: none */
 };
 struct reply_to reply_to_request(const struct node_request *r);
 struct reply_to reply_to_origin(const struct origin *o);
@@ -192,14 +210,16 @@ void node_stream_drained(struct books *b); /* its peer has read what waited for 
 /* node_lane.c */
 bool node_lane_message(struct books *b, struct node_pool *p,
 		       const uint8_t *message); /* false: none */
-/* Its lane will say when the caller is gone. False: no memory. */
-bool node_lane_hear(struct node_lane *l, struct node_request *r);
-void node_lane_forget(struct node_request *r);                /* it is about to be freed */
+/* Its lane will say when the caller is gone. */
+void node_lane_hear(struct node_lane *l, struct node_request *r);
+void node_lane_forget(struct node_request *r); /* its answer is not wanted any more */
 struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
 bool node_lane_end(struct node_lane *l);
 void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
-void node_lanes_flush(struct node *n);    /* before the loop blocks */
+void node_lanes_gather(struct node *n);   /* before the loop blocks: sends what need not wait */
+void node_lanes_init(struct node *n);
+void node_lanes_close(struct node *n); /* sends all */
 
 /* node_session.c */
 /* Whether the request may have the session and the owner that it names; else the Reason. */

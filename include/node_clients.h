@@ -3,10 +3,12 @@
 #ifndef KRAIT_NODE_CLIENTS_H
 #define KRAIT_NODE_CLIENTS_H
 
+#include "hash.h"
 #include "mem.h"
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(ptr, size) mem_free(ptr)
-#define HASH_NONFATAL_OOM      1
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)hash_bytes(key, len))
+#define uthash_malloc(size)           mem_alloc(size)
+#define uthash_free(ptr, size)        mem_free(ptr)
+#define HASH_NONFATAL_OOM             1
 #include <uthash.h>
 
 #include "config.h"
@@ -22,6 +24,9 @@
 #include "peer.h"
 #include "pool.h"
 #include "request.h"
+#include "slab.h"
+#include "spin.h"
+#include "table.h"
 #include "term.h"
 #include "transcode.h"
 #include "worker.h"
@@ -60,7 +65,7 @@ enum answer_kind {
 	ANSWER_DEADLOCK,
 	ANSWER_CANCELLED,
 	ANSWER_KINDS
-};
+} POOL_PACKED;
 
 /* A pid of a peer, without its node's name (which is the peer's). */
 struct local_pid {
@@ -79,31 +84,49 @@ struct books {
 	uint64_t up_us;
 	bool dirty; /* in node->dirty: output to flush before the loop blocks */
 	struct list link, dirty_link;
-	struct monitor *monitors; /* theirs on us, by reference */
-	struct list requests;     /* struct node_request, by_peer: callers that live there */
-	struct list holdings;     /* struct node_holding, by_peer: owners that live there */
-	struct list links;        /* struct node_link, by_peer */
-	struct list watches;      /* struct watch, by_peer: ours on pids there */
-	struct list stalled;      /* struct node_stream: they wait until this peer has read */
-	struct list callbacks;    /* struct callback, by_peer: sent there */
-	struct list spawns;       /* struct callback, waiter.link: rpcs that wait for `leader` */
-	struct local_pid leader;  /* the process `user` there, which prints what rpcs print */
+	struct table monitors;   /* struct monitor, by reference: theirs on us */
+	struct list requests;    /* struct node_request, by_peer: callers that live there */
+	struct list holdings;    /* struct node_holding, by_peer: owners that live there */
+	struct list links;       /* struct node_link, by_peer */
+	struct list watches;     /* struct watch, by_peer: ours on pids there */
+	struct list stalled;     /* struct node_stream: they wait until this peer has read */
+	struct list callbacks;   /* struct callback, by_peer: sent there */
+	struct list spawns;      /* struct callback, waiter.link: rpcs that wait for `leader` */
+	struct local_pid leader; /* the process `user` there, which prints what rpcs print */
 	bool leader_asked, leader_known;
 	struct node_lane *lanes; /* by pid */
 };
 
-/* A monitor that a process of a peer holds on a name or a lease of ours. */
+/* A reference of a peer, as it is kept: short, without what its peer's references have in common (node_ref.c),
+ * or as it came. */
+#define REF_MAX          300
+#define MONITOR_REF_BITS 12 /* of its length: one has a name and at most five words */
+struct ref {
+	struct span bytes;
+	bool is_short;
+};
+
+/* A monitor that a process of a peer holds on a name of ours, or, then it is a holding_monitor's, on a lease or
+ * so. Every GenServer.call sets one. Its reference is behind it. */
 struct monitor {
-	UT_hash_handle hh;
-	struct books *books;
+	struct table_link by_ref; /* in books.monitors */
+	union {
+		struct node_request
+			*request; /* MEANS_REQUEST: its tag carries the same reference */
+		struct node_holding *granting; /* MEANS_GRANT: answered with this one, not yet known
+		                                  to be heard */
+	};
 	struct local_pid watcher;
-	struct node_holding *holding; /* what is monitored; NULL: a name */
-	struct node_pool *pool;       /* of that name */
+	uint16_t pool; /* the `number` of the pool of the name; 0: there is none */
+	uint16_t ref_len : MONITOR_REF_BITS;
+	uint16_t means : 2; /* enum monitor_means */
+	uint16_t ref_is_short : 1, on_holding : 1;
+};
+enum monitor_means { MEANS_NOTHING, MEANS_REQUEST, MEANS_GRANT };
+struct holding_monitor {
+	struct monitor m;
+	struct books *books;
 	struct list by_holding;
-	struct node_request *request;  /* whose tag carries the same reference */
-	struct node_holding *granting; /* answered with this one, not yet known to be heard */
-	uint32_t ref_len;
-	uint8_t ref[];
 };
 
 /* A monitor of ours on a process of a peer. */
@@ -116,7 +139,7 @@ enum watch_kind {
 	WATCH_LANE
 };
 struct watch {
-	UT_hash_handle hh; /* by id, in node->watches */
+	struct table_link by_id; /* in node->watches */
 	uint64_t id;
 	enum watch_kind kind;
 	/* node_request (CALLER), node_holding (OWNER), node_lease (HEIR), node_session (SESSION),
@@ -129,23 +152,15 @@ struct watch {
 };
 
 /* A process of a peer that asks for many. */
-struct lane_call;
 struct node_lane {
 	UT_hash_handle hh; /* by pid, in books.lanes */
 	struct books *books;
 	struct local_pid pid;
 	struct watch *watch;
-	struct lane_call *calls; /* by Id */
-	struct buf answers;      /* {Id, Answer}, not yet sent */
-	uint32_t count;          /* of them */
-	struct list dirty_link;  /* in node.dirty_lanes */
-};
-
-/* Places in a frame that are filled in when it is sent, or copied from it; offsets, 0: none. */
-struct frame_marks {
-	bool has_deadline;        /* its last four bytes */
-	uint32_t token_at;        /* eight bytes: the session's token */
-	uint32_t key_at, key_len; /* the session's id */
+	struct table calls; /* struct node_request, by its tag, the Id: whose answers are wanted */
+	struct buf answers; /* {Id, Answer}, not yet sent */
+	uint32_t count;     /* of them */
+	struct list dirty_link; /* in node.dirty_lanes */
 };
 
 /* How a request is answered. */
@@ -153,44 +168,69 @@ enum reply_form {
 	REPLY_GEN, /* {Tag, Reply}, as a gen_server */
 	REPLY_RPC, /* by the end of the process that a spawn request asked for: node_rpc.c */
 	REPLY_REX, /* {Tag, Result} without `ok`, or {Tag, {badrpc, ...}}: node_rex.c */
+} POOL_PACKED;
+
+/* How its tag is kept: most are [alias | Ref]. */
+enum tag_form {
+	TAG_WHOLE,
+	TAG_ALIAS, /* its Ref, short */
+	TAG_MONITOR /* not at all: the caller's monitor has the Ref. When that is gone nobody is answered */
 };
 
-/* One request of a caller. */
+/* Who tells that its caller is gone. */
+enum heard_by {
+	HEARD_NOT,     /* nobody, or no more */
+	HEARD_MONITOR, /* the caller's own, which GenServer.call sets */
+	HEARD_WATCH,   /* ours */
+	HEARD_LANE     /* the lane that it came in */
+};
+
+/* One request of a caller, in one piece of memory with all that it needs while it waits. What no pool has
+ * (AWAIT_READY, DRAIN, RELOAD and the like) waits by its pool.link: in node_pool.waiting, drains, reloads. */
 struct node_session;
 struct node_stream;
+struct node_claim {
+	struct pool_claim pool;
+	struct node_session
+		*fresh; /* the record that goes along with POOL_SUBMIT, until then; or NULL */
+};
 struct node_request {
 	struct pool_request pool;
 	struct node_pool *owner_pool;
-	enum request_verb verb;
 	struct books *books; /* NULL: the peer is gone, nobody is answered */
 	struct list by_peer;
-	struct list waiting; /* AWAIT_READY, DRAIN, RELOAD: in node_pool.waiting, drains, reloads */
+	union { /* by its verb and form */
+		struct node_lease
+			*lease; /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
+		struct node_stream *stream; /* STREAM: what will be opened */
+		struct node_rpc *rpc;       /* REPLY_RPC: the process that runs it */
+	};
+	union { /* by `heard_by` */
+		struct monitor *monitor;
+		struct watch *watch;
+		struct node_lane *lane;
+	};
+	struct table_link by_lane; /* in node_lane.calls, while its answer is wanted there */
 	struct local_pid caller;
-	struct monitor *monitor;
-	struct watch *watch;
-	struct node_lease *lease;   /* CHECKOUT: what will be granted; GIVE_AWAY: what is given */
-	struct node_stream *stream; /* STREAM: what will be opened */
-	struct node_session
-		*session; /* the fresh record that goes along with POOL_SUBMIT, until then */
+	uint32_t count; /* AWAIT_READY: how many workers; rpc: the number of arguments */
+	/* What its memory goes on with: the tag; the terms of module and function (CALL, STREAM; of a batch
+	 * M and F of all calls, one after the other, are the function); the tag of progress; the session's
+	 * id; the trace context; where in the frame the session's token is filled in, if `has_token`; the
+	 * frame of pool.bytes, or a pointer to it; pool.claim (a node_claim), if it has one, and its key */
+	uint32_t function_len;
+	uint16_t tag_len, module_len, progress_len, session_len, trace_len;
+	enum request_verb verb;
 	enum reply_form form;
-	enum answer_kind answer;     /* what it was answered with, if it was */
-	bool in_lane;                /* it came in one */
-	struct lane_call *lane_call; /* while its answer is wanted there; its tag is the Id */
-	struct node_rpc *rpc;        /* REPLY_RPC: the process that runs it */
-	bool of_node; /* AWAIT_READY, DRAIN, RELOAD: it was said to the node, and concerns all pools */
-	uint64_t count;   /* AWAIT_READY: how many workers; rpc: the number of arguments */
-	uint64_t sent_us; /* PING_WORKER */
-	uint8_t *frame;   /* heap, or inside data[] */
-	uint32_t frame_len;
-	struct frame_marks marks;
-	bool cast, frame_on_heap, strings_utf8;
-	uint16_t tag_len, alias_at, alias_len; /* the tag is at data[0] */
-	/* after the tag: the terms of module and function (CALL, STREAM; of a batch M and F of all calls,
-	 * one after the other, are the function), the tag of progress, the session's id; then its key,
-	 * which pool.session_key points at */
-	uint16_t module_len, progress_len, session_len;
-	uint32_t function_len, trace_at; /* trace_at: where the trace context is, of */
-	uint16_t trace_len;
+	enum answer_kind answer; /* what it was answered with, if it was */
+	enum heard_by heard_by : 2;
+	enum tag_form tag_form : 2;
+	bool in_lane : 1; /* it came in one */
+	bool of_node : 1; /* AWAIT_READY, DRAIN, RELOAD: it concerns all pools */
+	bool cast : 1;
+	bool strings_utf8 : 1;
+	bool frame_on_heap : 1;
+	bool has_deadline : 1; /* the last four bytes of its frame */
+	bool has_token : 1;
 	uint8_t data[];
 };
 
@@ -211,7 +251,7 @@ struct node_holding {
 	struct list by_peer;
 	struct local_pid owner;
 	struct watch *watch;
-	struct list monitors;  /* struct monitor, by_holding */
+	struct list monitors;  /* struct holding_monitor, by_holding */
 	struct list links;     /* struct node_link, by_holding */
 	struct monitor *grant; /* the caller's monitor until it is known to have heard the answer */
 	uint64_t probe_id;     /* the unlink id whose ack tells that; 0: known */

@@ -7,6 +7,7 @@
  *   node_listen.c   where peers come in
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
  *   node_monitor.c  monitors, in both directions
+ *   node_ref.c      references of peers, kept short
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
  *   node_reply.c    where an answer goes, and its outside
@@ -25,6 +26,7 @@
  *   node_progress.c reports of a running call
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
+ *   node_loop.c     the turns of the loop
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits

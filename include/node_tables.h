@@ -57,6 +57,9 @@ struct node_worker {
 	struct list sends;     /* struct callback, by_call: messages that wait for a connection */
 	size_t queued_bytes;   /* what waits for connections */
 	struct list throttled; /* in node.throttled: it is not read for a while */
+	struct list recall;    /* in node_pool.recalls */
+	uint64_t recalled[AHEAD_QUEUE_MAX]; /* sent ahead and came back: the pool is to be told */
+	unsigned recalled_count;
 	struct books *clogged; /* the peer that does not read what it says */
 	bool no_callbacks;     /* it has ended */
 };
@@ -101,6 +104,7 @@ static inline const char *node_worker_killed_for(const struct node_worker *w)
 struct node_pool {
 	struct node *node;
 	struct list link;           /* in node.pools */
+	uint16_t number;            /* from 1; unique among those in node.pools */
 	struct config_pool *config; /* in the node's, or, of one that leaves, its own */
 	char object[96];            /* for log lines */
 	struct pool *pool;
@@ -141,6 +145,7 @@ struct node_pool {
 		enum breaker_state breaker;
 	} seen;                 /* when somebody hears of it: as it was told last */
 	struct list waits;      /* struct callback_call, due */
+	struct list recalls;    /* struct node_worker, by recall */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	uint64_t rss_seen; /* of this worker the memory was looked at last */
@@ -184,10 +189,15 @@ struct node {
 	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
+	uint64_t random;  /* splitmix_next(): where pools take theirs from */
+	struct spin spin; /* with busy_poll */
+	unsigned processors;
+	bool stepped; /* a pool, in this turn of the loop */
 	uint64_t next_id, started_us;
 	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
+	uv_timer_t lanes_timer; /* while answers of lanes wait for company */
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
@@ -198,14 +208,20 @@ struct node {
 	uv_timer_t memory_timer;
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
-	struct watch *watches;
+	struct table watches; /* struct watch, by id */
 	struct node_holding *holdings;
 	uint32_t pool_count;
 	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
-	struct frame_marks marks;
+	/* Places in a frame under construction that are filled in when it is sent, or copied from it; offsets,
+	 * 0: none. */
+	struct frame_marks {
+		bool has_deadline;        /* its last four bytes */
+		uint32_t token_at;        /* eight bytes: the session's token */
+		uint32_t key_at, key_len; /* the session's id */
+	} marks;
 	struct buf session_key; /* of the request that is being admitted */
 	struct node_events events;
 	unsigned heard; /* REQUEST_TOPIC_*: what somebody hears of all pools and of the node */

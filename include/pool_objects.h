@@ -14,6 +14,9 @@
 
 #define POOL_NEVER UINT64_MAX
 
+/* Of an enumeration: one byte, where there are many of them. */
+#define POOL_PACKED __attribute__((packed))
+
 enum worker_state {
 	WORKER_STARTING,
 	WORKER_IDLE,
@@ -25,17 +28,17 @@ enum worker_state {
 	WORKER_STATES
 };
 
-enum pool_abandon { ABANDON_KILL, ABANDON_INTERRUPT, ABANDON_FINISH };
+enum pool_abandon { ABANDON_KILL, ABANDON_INTERRUPT, ABANDON_FINISH } POOL_PACKED;
 
-enum pool_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITIES };
+enum pool_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITIES } POOL_PACKED;
 
 enum pool_kind {
 	POOL_CALL,       /* one call on any free worker */
 	POOL_CHECKOUT,   /* wants a lease */
 	POOL_LEASE_CALL, /* a call on the worker of a lease */
-};
+} POOL_PACKED;
 
-enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST };
+enum pool_session_mode { SESSION_STRICT, SESSION_HINT, SESSION_FAIL_FAST } POOL_PACKED;
 
 /* Who is served next by an idle worker: the one used last (warm caches, the others can be swapped out and
  * are spared when the pool shrinks), or the one that has been idle the longest (even wear). */
@@ -60,6 +63,7 @@ enum pool_why {
 };
 
 #define POOL_NEST_MAX  16
+#define POOL_AHEAD_MAX 16
 #define POOL_SLOTS_MAX 64
 
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
@@ -79,25 +83,39 @@ enum pool_outcome {
 	OUTCOME_CANCELLED, /* POOL_CANCEL */
 	OUTCOME_REFUSED,   /* never queued: a bad request; the node has said what was wrong */
 	OUTCOMES
+} POOL_PACKED;
+
+/* What a request says of its session: few do, so it is a record of its own. */
+struct pool_claim {
+	const uint8_t *key;
+	uint32_t key_len;
+	/* ---- the pool's ---- */
+	struct pool_request *request;
+	struct pool_session *spare; /* a fresh record that it brought along */
+	struct list by_session;     /* in its session's, while it waits */
 };
 
 /* One request, embedded in the node's own. Fields above the line are set by the node before
- * POOL_SUBMIT; the rest is the pool's, zeroed by the node. */
+ * POOL_SUBMIT; the rest is the pool's, zeroed by the node.
+ *
+ * There may be tens of thousands that wait, so what is bounded is no wider than its bound, and stands where it
+ * leaves no hole. */
 struct pool_request {
 	uint64_t id;
-	enum pool_kind kind;
-	enum pool_priority priority;
-	uint64_t peer;              /* whose it is, for turns; 0: nobody's in particular */
-	unsigned retry;             /* how often it may run again after a worker's death */
 	uint64_t deadline_us;       /* absolute, of the whole request */
 	uint64_t queue_deadline_us; /* absolute, of the wait */
-	size_t bytes;               /* its payload, for queue_bytes_limit */
+	struct pool_claim
+		*claim;    /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
 	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
+	uint32_t bytes;    /* its payload, for queue_bytes_limit */
+	uint32_t peer;     /* whose it is, for turns; 0: nobody's in particular */
+	enum pool_kind kind;
+	enum pool_priority priority;
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
-	bool stream;               /* CALL, LEASE_CALL: what it returns is iterated */
 	enum pool_session_mode session_mode;
-	const uint8_t *session_key; /* CALL, CHECKOUT; NULL: none. Valid while it is the pool's */
-	size_t session_key_len;
+	uint8_t retry; /* how often it may run again after a worker's death */
+	bool stream;   /* CALL, LEASE_CALL: what it returns is iterated */
+	bool plain;    /* CALL without a session, no stream, and small: it may be sent ahead */
 	/* ---- the pool's ---- */
 	enum request_state {
 		REQUEST_NEW,
@@ -105,21 +123,21 @@ struct pool_request {
 		REQUEST_RUNNING,
 		REQUEST_STREAMING, /* it has been opened: counts as running */
 		REQUEST_DONE
-	} state;
-	bool closing;                 /* streaming, and POOL_CLOSE was said */
-	struct pool_session *session; /* which it belongs to */
-	struct pool_session *spare;   /* a fresh record that it brought along */
+	} POOL_PACKED state;
+	bool closing; /* streaming, and POOL_CLOSE was said */
+	bool ahead; /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
+	bool late;  /* likewise, and its queue time is over: has it begun? */
 	enum pool_outcome outcome;
-	uint64_t arrival; /* its number in the order of arrival */
+	struct pool_session *session; /* which it belongs to */
+	uint64_t arrival;             /* its number in the order of arrival */
 	/* In its peer's part of a line, a circle; or in a lease's queue, the opened or the done list */
 	struct list link;
 	struct pool_line *line;    /* in which it waits */
 	struct list turn;          /* the first of its peer: in the order of turns of its line */
 	struct pool_request *next; /* the first of its peer: in the table of those */
 	struct list by_age;        /* in the queues: by arrival */
-	struct list by_session;    /* in its session's, while it waits */
 	struct heap_node timer;
-	struct pool_slot *slot;   /* while running */
+	struct pool_slot *slot;   /* while running, or sent ahead */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
 	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
 	uint64_t arrived_us, started_us, done_us;
@@ -192,6 +210,14 @@ struct pool_call {
 	bool close_due;               /* POOL_CLOSE is to be said */
 };
 
+/* A call that was sent ahead to a busy worker. */
+struct pool_ahead {
+	uint64_t id;
+	struct pool_request *request; /* NULL: nobody waits for it any more; then */
+	enum pool_abandon abandon;    /* what becomes of it if it has begun */
+	bool timed_out;
+};
+
 /* One place for calls in a worker, read-only outside the pool. */
 struct pool_slot {
 	struct pool_worker *worker;
@@ -204,6 +230,9 @@ struct pool_slot {
 	bool interrupted;             /* its first call was told to stop */
 	bool closing;                 /* its first call is a stream that nobody wants any more */
 	bool timed_out;               /* either, because the call's time was up */
+	bool put_off;                 /* its call has no owner: what becomes of it is clear when it
+	                                 is known whether it has ended by itself. Then it is */
+	enum pool_abandon abandon;    /* treated so */
 	bool health;                  /* the probe is one for health */
 	uint64_t since_us;            /* when it came into its state */
 	struct heap_node timer;       /* grace of an interrupt, a probe, a close */
@@ -249,6 +278,14 @@ struct pool_worker {
 	struct list offered;  /* has a free slot: in the list of those with as many others */
 	struct list hungry;   /* has a free slot and pinned requests */
 	struct pool_worker *hash_next;
+	/* What was sent ahead, in order; of the first `taken` it is known that the worker has them */
+	struct pool_ahead ahead[POOL_AHEAD_MAX];
+	unsigned ahead_count, taken;
+	bool recalling;            /* POOL_RECALLED is to come, and decides about the others */
+	bool purging;              /* it is to come, and decides nothing */
+	struct list recall;        /* POOL_RECALL is due */
+	struct list leads;         /* in the list of those that may take one more ahead */
+	struct heap_node patience; /* when those who wait here have waited long enough */
 	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
 	unsigned slots;
 	struct pool_slot slot[];

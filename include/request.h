@@ -49,6 +49,9 @@ struct envelope {
 /* Opens a checked message. */
 void request_open(const uint8_t *message, struct envelope *out);
 
+/* The reference to answer to that a checked tag holds, len 0: none. */
+struct span request_alias(const uint8_t *tag);
+
 /* As request_open() for the first bytes of a message that is not checked and not whole: finds sender and
  * tag if they are within `len` bytes. False when it is no call, or not to be made out. `request` is NULL. */
 bool request_open_head(const uint8_t *head, size_t len, struct envelope *out);
@@ -87,7 +90,7 @@ enum request_verb {
 	VERB_UNSUBSCRIBE,
 	VERB_STOP,
 	REQUEST_VERBS
-};
+} POOL_PACKED;
 
 /* Who may say a verb; each includes the former. */
 enum request_role {

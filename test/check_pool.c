@@ -145,7 +145,7 @@ START_TEST(waiting_payload_is_bounded_but_one_request_is_always_admitted)
 	then("DONE 11 abandoned");
 	the_next.bytes = 1;
 	call(15);
-	the_next.bytes = SIZE_MAX;
+	the_next.bytes = UINT32_MAX;
 	call(16);
 	then("DONE 15 overloaded, DONE 16 overloaded");
 	call(17); /* weighs nothing */

@@ -39,7 +39,7 @@ START_TEST(each_waits_for_one_request_of_every_other)
 {
 	given_workers(1);
 	call_of_peer(1, 1);
-	for (uint64_t peer = 1; peer <= 3; peer++)
+	for (uint32_t peer = 1; peer <= 3; peer++)
 		for (uint64_t n = 0; n < 3; n++)
 			call_of_peer(peer, 10 * peer + n);
 	then_served(10, 20, 30, 11, 21, 31, 12, 22, 32);
@@ -165,7 +165,7 @@ START_TEST(ten_thousand_peers_take_turns_and_give_up_in_good_time)
 	unchecked = true;
 	call_of_peer(1, 1);
 	for (uint64_t id = 2; id < 15000; id++)
-		call_of_peer(id % 10000, id);
+		call_of_peer((uint32_t)(id % 10000), id);
 	for (uint64_t id = 2; id < 15000; id += 2)
 		abandon(id);
 	ignore_actions();

@@ -105,6 +105,17 @@ static inline void perform(const struct pool_action *a)
 		ck_assert_uint_eq(a->request->worker_id, a->worker_id);
 		say("RUN %a %b", a->worker_id, a->call_id, "");
 		break;
+	case POOL_BEGUN:
+		ck_assert_uint_eq(a->request->worker_id, a->worker_id);
+		say("BEGUN %a %b", a->worker_id, a->call_id, "");
+		break;
+	case POOL_AHEAD:
+		ck_assert_ptr_eq(a->request, requests[a->call_id]);
+		say("AHEAD %a %b", a->worker_id, a->call_id, "");
+		break;
+	case POOL_RECALL:
+		say("RECALL %a", a->worker_id, 0, "");
+		break;
 	case POOL_PROBE:
 		say("PROBE %a", a->worker_id, 0, "");
 		break;
@@ -201,7 +212,7 @@ static inline void ignore_actions(void)
 
 static inline void submit(uint64_t id, enum pool_kind kind, uint64_t lease_id)
 {
-	struct pool_request *r = malloc(sizeof *r);
+	struct pool_request *r = malloc(sizeof *r + sizeof *r->claim);
 	struct pool_lease *lease = NULL;
 	struct pool_session *sn = NULL;
 
@@ -211,21 +222,25 @@ static inline void submit(uint64_t id, enum pool_kind kind, uint64_t lease_id)
 	r->kind = kind;
 	r->lease_id = lease_id;
 	requests[id] = r;
+	if (the_next.claim != NULL) {
+		r->claim = (struct pool_claim *)(r + 1);
+		*r->claim = *the_next.claim;
+	}
 	if (kind == POOL_CHECKOUT) {
 		lease = calloc(1, sizeof *lease);
 		ck_assert(lease != NULL && lease_id < IDS && leases[lease_id] == NULL);
 		lease->id = lease_id;
 		leases[lease_id] = lease;
 	}
-	if (r->session_key != NULL &&
+	if (r->claim != NULL &&
 	    (r->session_mode == SESSION_HINT ||
-	     pool_session_find(pool, r->session_key, r->session_key_len) == NULL)) {
+	     pool_session_find(pool, r->claim->key, r->claim->key_len) == NULL)) {
 		sn = calloc(1, sizeof *sn + 32);
-		ck_assert(sn != NULL && r->session_key_len < 32);
+		ck_assert(sn != NULL && r->claim->key_len < 32);
 		sn->token = ++last_token;
 		sn->ttl_us = the_ttl_us;
-		sn->key = memcpy(sn + 1, r->session_key, r->session_key_len);
-		sn->key_len = r->session_key_len;
+		sn->key = memcpy(sn + 1, r->claim->key, r->claim->key_len);
+		sn->key_len = r->claim->key_len;
 		sessions_out++;
 	}
 	like_any_request();
@@ -251,8 +266,11 @@ static inline void lease_call(uint64_t id, uint64_t lease_id)
 /* The next request belongs to that session. */
 static inline void session(const char *name, enum pool_session_mode mode)
 {
-	the_next.session_key = (const uint8_t *)name;
-	the_next.session_key_len = strlen(name);
+	static struct pool_claim claim;
+
+	claim = (struct pool_claim){ .key = (const uint8_t *)name,
+				     .key_len = (uint32_t)strlen(name) };
+	the_next.claim = &claim;
 	the_next.session_mode = mode;
 }
 
@@ -335,7 +353,7 @@ static inline void cancel(uint64_t id)
 }
 
 /* A call of that peer. */
-static inline void call_of_peer(uint64_t peer, uint64_t id)
+static inline void call_of_peer(uint32_t peer, uint64_t id)
 {
 	the_next.peer = peer;
 	call(id);

@@ -276,7 +276,7 @@ static void m_submit(const struct pool_event *ev)
 		.abandon = real->abandon,
 		.stream = real->stream,
 		.mode = real->session_mode,
-		.name = real->session_key != NULL ? real->session_key[0] : 0,
+		.name = real->claim != NULL ? real->claim->key[0] : 0,
 		.real = ev->request,
 	};
 	r->spare = m_record(ev, r->name);

@@ -138,6 +138,9 @@ static const char *const action_names[] = {
 	[POOL_OPENED] = "OPENED",
 	[POOL_SESSION_ENDED] = "SESSION_ENDED",
 	[POOL_END_SESSION] = "END_SESSION",
+	[POOL_RECALL] = "RECALL",
+	[POOL_BEGUN] = "BEGUN",
+	[POOL_AHEAD] = "AHEAD",
 };
 
 static void tell_number(const char *what, uint64_t n)
@@ -550,20 +553,20 @@ static struct pool_session *record_of(const struct event *e, const struct pool_r
 {
 	struct pool_session *sn;
 
-	if (r->session_mode != SESSION_HINT && pool_session_find(pool, r->session_key, 1) != NULL)
+	if (r->session_mode != SESSION_HINT && pool_session_find(pool, r->claim->key, 1) != NULL)
 		return NULL;
 	if ((sn = calloc(1, sizeof *sn)) == NULL)
 		_exit(EXIT_NO_VERDICT);
 	sn->token = ++last_token;
 	sn->ttl_us = e->ttl;
-	sn->key = r->session_key;
+	sn->key = r->claim->key;
 	sn->key_len = 1;
 	return sn;
 }
 
 static void submit(const struct event *e)
 {
-	struct pool_request *r = calloc(1, sizeof *r);
+	struct pool_request *r = calloc(1, sizeof *r + sizeof *r->claim);
 	struct pool_lease *lease = e->deed == CHECKOUT ? calloc(1, sizeof *lease) : NULL;
 	struct pool_session *sn = NULL;
 
@@ -575,10 +578,10 @@ static void submit(const struct event *e)
 					: POOL_LEASE_CALL;
 	r->priority = (enum pool_priority)e->priority;
 	r->peer = e->peer;
-	r->retry = e->retry;
+	r->retry = (uint8_t)e->retry;
 	r->deadline_us = e->until_call;
 	r->queue_deadline_us = e->until_queue;
-	r->bytes = e->bytes;
+	r->bytes = (uint32_t)e->bytes;
 	r->abandon = (enum pool_abandon)e->abandon;
 	r->lease_id = e->lease_id;
 	r->stream = e->stream && e->deed != CHECKOUT;
@@ -586,8 +589,9 @@ static void submit(const struct event *e)
 		lease->id = e->lease_id;
 	if (e->session != 0 && e->deed != LEASE_CALL) {
 		r->session_mode = (enum pool_session_mode)e->mode;
-		r->session_key = key_of(e->session);
-		r->session_key_len = 1;
+		r->claim = (struct pool_claim *)(r + 1);
+		r->claim->key = key_of(e->session);
+		r->claim->key_len = 1;
 		sn = record_of(e, r);
 	}
 	step((struct pool_event){ .type = POOL_SUBMIT,
