@@ -52,6 +52,7 @@ static struct sim_request *request_new(struct sim *s)
 					     ? POOL_NEVER
 					     : s->now_us + plan->queue_timeout_us,
 		.abandon = ABANDON_KILL,
+		.plain = plan->ahead > 0,
 	};
 	if (plan->patience_us > 0)
 		sim_happens(s, &r->patience, PATIENCE_OVER,
@@ -74,7 +75,7 @@ static void request_done(struct sim *s, struct sim_request *r)
 		sim_count(s, r, true, s->now_us - r->arrived_us);
 		s->good_us += sim_within(s, r->began_us, s->now_us);
 	}
-	sim_job_forget(s, r);
+	sim_job_forget(r);
 	if (s->plan->trace != NULL)
 		fprintf(s->plan->trace, "%llu\t%d\t%llu\t%s\t%llu\t%llu\t%llu\n",
 			(unsigned long long)r->arrived_us, (int)r->class,
@@ -102,7 +103,14 @@ static void perform(struct sim *s, const struct pool_action *a)
 		sim_worker_start(s, a->worker_id);
 		break;
 	case POOL_RUN:
+	case POOL_AHEAD:
 		sim_job_new(s, w, (struct sim_request *)(void *)a->request);
+		break;
+	case POOL_RECALL:
+		w->recall = true;
+		s->recall = true;
+		break;
+	case POOL_BEGUN: /* its worker has said so */
 		break;
 	case POOL_DONE:
 		request_done(s, (struct sim_request *)(void *)a->request);
@@ -135,7 +143,7 @@ static void look_at_books(struct sim *s)
 	pool_check(s->pool);
 }
 
-static void step(struct sim *s, struct pool_event ev)
+static void step_once(struct sim *s, struct pool_event ev)
 {
 	struct pool_action action;
 
@@ -145,6 +153,33 @@ static void step(struct sim *s, struct pool_event ev)
 		perform(s, &action);
 	if (s->plan->checked)
 		look_at_books(s);
+}
+
+/* What is had back is told before anything else of that worker. */
+static void tell_recalled(struct sim *s)
+{
+	struct list *at, *next;
+
+	s->recall = false;
+	list_each (at, next, &s->workers) {
+		struct sim_worker *w = list_entry(at, struct sim_worker, link);
+		uint64_t ids[POOL_AHEAD_MAX];
+
+		if (!w->recall)
+			continue;
+		w->recall = false;
+		step_once(s, (struct pool_event){ .type = POOL_RECALLED,
+						  .worker_id = w->id,
+						  .call_ids = ids,
+						  .count = sim_jobs_recall(s, w, ids) });
+	}
+}
+
+static void step(struct sim *s, struct pool_event ev)
+{
+	step_once(s, ev);
+	while (s->recall)
+		tell_recalled(s);
 }
 
 /* ---- what happens ---- */
@@ -176,8 +211,11 @@ static void arrive(struct sim *s)
 
 static void job_over(struct sim *s, struct sim_worker *w)
 {
-	uint64_t id = w->id, call_id = sim_job_over(s, w);
+	uint64_t taken, id = w->id, call_id = sim_job_over(s, w, &taken);
 
+	if (taken != 0)
+		step(s, (struct pool_event){
+				.type = POOL_WORKER_TAKEN, .worker_id = id, .call_id = taken });
 	step(s, (struct pool_event){
 			.type = POOL_WORKER_ANSWER, .worker_id = id, .call_id = call_id });
 }
@@ -236,6 +274,7 @@ static void begin(struct sim *s)
 	const struct sim_plan *plan = s->plan;
 	const struct pool_config config = {
 		.size = plan->workers,
+		.ahead = plan->ahead,
 		.queue_limit = plan->queue_limit,
 		.queue_bytes_limit = SIZE_MAX,
 		.start_timeout_us = 60000000,
@@ -303,6 +342,8 @@ void sim_run(const struct sim_plan *plan, struct sim_result *result)
 	while (next_moment(&s))
 		;
 	result->starts = pool_totals(s.pool)->starts;
+	result->ahead = pool_totals(s.pool)->ahead;
+	result->recalled = pool_totals(s.pool)->recalled;
 	result->window_s = (double)(s.till_us - s.from_us) / 1e6;
 	worker_us = (double)(s.till_us - s.from_us) * plan->workers;
 	result->busy = s.busy_us / worker_us;

@@ -44,6 +44,14 @@ void sim_worker_start(struct sim *s, uint64_t id)
 	sim_happens(s, &w->moment, WORKER_HELLO, s->now_us + s->plan->start_us);
 }
 
+void sim_job_forget(struct sim_request *r)
+{
+	if (r == NULL || r->job == NULL)
+		return;
+	r->job->request = NULL;
+	r->job = NULL;
+}
+
 static void job_begin(struct sim *s, struct sim_worker *w, struct job *j)
 {
 	struct sim_request *r = j->request;
@@ -62,6 +70,8 @@ void sim_job_new(struct sim *s, struct sim_worker *w, struct sim_request *r)
 	struct job *j = sim_new(sizeof *j);
 	bool at_once = list_empty(&w->jobs);
 
+	sim_job_forget(r); /* of a worker that was killed */
+	r->job = j;
 	j->request = r;
 	j->call_id = r->pool.id;
 	j->service_us = r->service_us + s->plan->overhead_us;
@@ -84,32 +94,39 @@ static void job_free(struct sim *s, struct job *j)
 {
 	if (j->began_us != 0)
 		s->busy_us += sim_within(s, j->began_us, s->now_us);
+	sim_job_forget(j->request);
 	list_remove(&j->link);
 	free(j);
 }
 
-uint64_t sim_job_over(struct sim *s, struct sim_worker *w)
+uint64_t sim_job_over(struct sim *s, struct sim_worker *w, uint64_t *taken)
 {
 	struct job *j = list_entry(w->jobs.next, struct job, link);
-	struct list *next = j->link.next;
+	struct job *next = list_entry(j->link.next, struct job, link);
+	bool more = j->link.next != &w->jobs;
 	uint64_t call_id = j->call_id;
 
 	job_free(s, j);
-	if (next != &w->jobs)
-		job_begin(s, w, list_entry(next, struct job, link));
+	*taken = more ? next->call_id : 0;
+	if (more)
+		job_begin(s, w, next);
 	return call_id;
 }
 
-void sim_job_forget(struct sim *s, const struct sim_request *r)
+unsigned sim_jobs_recall(struct sim *s, struct sim_worker *w, uint64_t *call_ids)
 {
-	struct sim_worker *w = sim_worker_of(s, r->pool.worker_id);
 	struct list *at, *next;
+	unsigned count = 0;
 
-	if (w == NULL)
-		return;
-	list_each (at, next, &w->jobs)
-		if (list_entry(at, struct job, link)->request == r)
-			list_entry(at, struct job, link)->request = NULL;
+	list_each (at, next, &w->jobs) {
+		struct job *j = list_entry(at, struct job, link);
+
+		if (at == w->jobs.next && j->began_us != 0)
+			continue;
+		call_ids[count++] = j->call_id;
+		job_free(s, j);
+	}
+	return count;
 }
 
 void sim_worker_free(struct sim *s, struct sim_worker *w)

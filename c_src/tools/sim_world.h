@@ -20,6 +20,7 @@ struct sim_request {
 	unsigned class; /* enum pool_priority */
 	bool counted, began;
 	uint64_t arrived_us, service_us, began_us;
+	struct job *job; /* on a worker; NULL: none */
 	struct sim_request *next_free;
 };
 
@@ -33,7 +34,8 @@ struct sim_worker {
 	struct list link;
 	uint64_t id;
 	struct moment moment; /* of its first job; or its HELLO, its end */
-	struct list jobs;
+	struct list jobs;     /* the first one is under way, the others were sent ahead */
+	bool recall;          /* POOL_RECALL was said */
 };
 
 struct sim {
@@ -50,6 +52,7 @@ struct sim {
 	uint64_t of[OUTCOMES];
 	double busy_us, good_us; /* within the window */
 	struct sim_request *free_requests;
+	bool recall; /* some worker's is to be told */
 };
 
 /* ---- sim_worker.c ---- */
@@ -66,10 +69,13 @@ void sim_worker_start(struct sim *s, uint64_t id);
 void sim_worker_free(struct sim *s, struct sim_worker *w);
 /* The worker is sent a request. */
 void sim_job_new(struct sim *s, struct sim_worker *w, struct sim_request *r);
-/* Its first job is over, and the next one, if there is one, begins. Returns the call's id. */
-uint64_t sim_job_over(struct sim *s, struct sim_worker *w);
+/* Its first job is over, and the next one, if there is one, begins: *taken is its call, else 0. Returns the call
+ * that is over. */
+uint64_t sim_job_over(struct sim *s, struct sim_worker *w, uint64_t *taken);
+/* Takes those back that were sent ahead and have not begun: their calls, POOL_AHEAD_MAX at most. */
+unsigned sim_jobs_recall(struct sim *s, struct sim_worker *w, uint64_t *call_ids);
 /* The request is done and is to be forgotten, whether its worker knows of that or not. */
-void sim_job_forget(struct sim *s, const struct sim_request *r);
+void sim_job_forget(struct sim_request *r);
 
 /* ---- sim_result.c ---- */
 

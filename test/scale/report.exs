@@ -43,6 +43,7 @@ defmodule Scale.Report do
       runs: Tables.runs(runs, "inference", "poisson"),
       bursts: Tables.runs(runs, "inference", "bursts"),
       services: Tables.services(runs),
+      ahead: Tables.ahead(named(Path.join(simulated, "ahead.tsv"))),
       overload: Tables.overload(rows(Path.join(data, "overload.tsv"))),
       theory: Tables.theory(theory),
       real: Tables.real(pairs)

@@ -252,6 +252,39 @@ defmodule Scale.Tables do
   defp ms(us) when us < 10_000, do: decimals(us / 1000, 1)
   defp ms(us), do: thousands(us / 1000)
 
+  def ahead(runs) do
+    for [none, some] <- Enum.chunk_every(runs, 2) do
+      [
+        "#{ms(none["mean"])} ms",
+        "#{round(none["load"])} %",
+        percent(some["sent"]),
+        percent(some["recalled"])
+      ] ++
+        for(
+          key <- ~w(wait_mean high_p99 low_p99),
+          run <- [none, some],
+          do: decimals(run[key] / 1000, 2)
+        )
+    end
+    |> then(
+      &table(
+        [
+          "calls",
+          "load",
+          "sent ahead",
+          "had back",
+          "mean wait: none ahead",
+          "8 ahead",
+          "high p99: none",
+          "8",
+          "low p99: none",
+          "8"
+        ],
+        &1
+      )
+    )
+  end
+
   def overload(rows) do
     for [rule, answered, overloaded, timeout, p99, starts] <- rows do
       [rule, answered, overloaded, timeout, "#{ms(String.to_integer(p99))} ms", starts]
