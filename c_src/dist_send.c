@@ -375,6 +375,11 @@ size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, const 
 	return start;
 }
 
+void dist_to(struct dist *d, const struct term_pid *to)
+{
+	d->to = pid_key(to);
+}
+
 void dist_unordered(struct dist *d)
 {
 	d->to = 0;

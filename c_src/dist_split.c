@@ -10,7 +10,8 @@
  *   flows:   to <4.1.0>:  [large part: 3 of 250 sent] -> [raw part: frames that must not overtake it]
  *            to <9.1.0>:  [large part: 1 of 16 sent]            in turn, one fragment each
  *
- * Signals to one process stay in order: while a part to it waits, what is said to it later goes to the
+ * A flow's turn comes when what stood in the output before its first part is on its way. Signals to one process
+ * stay in order: while a part to it waits, what is said to it later goes to the
  * end of the same flow. A flow is found by a 64-bit key of its receiver; two receivers with the same key
  * only wait for each other. Key 0: a message that depends on no other.
  *
@@ -46,6 +47,7 @@ struct dist_part {
 struct dist_flow {
 	UT_hash_handle hh; /* by key, unless that is 0 */
 	uint64_t key;
+	uint64_t after;   /* so many outputs: what was said to the process before is in those */
 	struct list link; /* in dist.flows, in turn */
 	struct list parts;
 };
@@ -74,6 +76,7 @@ static struct dist_flow *flow_new(struct dist *d, uint64_t key)
 	if (f == NULL)
 		return NULL;
 	f->key = key;
+	f->after = d->outputs + 1;
 	list_init(&f->parts);
 	if (key != 0) {
 		HASH_ADD(hh, d->flow_of, key, sizeof f->key, f);
@@ -208,14 +211,35 @@ static size_t take_fragment(struct dist_part *part, uint8_t *head, struct dist_p
 	return len;
 }
 
+void dist_output_taken(struct dist *d)
+{
+	d->outputs++;
+}
+
+/* The flow whose turn it is; NULL: none. Those that have to wait for the output are the newest, and stand
+ * together: they join the others at the next one that is taken. */
+static struct dist_flow *next_flow(struct dist *d)
+{
+	struct list *pos, *next;
+
+	list_each (pos, next, &d->flows) {
+		struct dist_flow *f = list_entry(pos, struct dist_flow, link);
+
+		if (f->after <= d->outputs)
+			return f;
+	}
+	return NULL;
+}
+
 size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX])
 {
 	size_t n = 0, heads = 0, len = 0;
+	struct dist_flow *f;
 
 	assert(list_empty(&d->taken) && d->taken_bytes == 0);
-	while (!list_empty(&d->flows) && n + 2 <= DIST_PIECES_MAX &&
-	       (n == 0 || d->taken_bytes + DIST_FRAGMENT_BYTES <= bytes)) {
-		struct dist_flow *f = list_entry(d->flows.next, struct dist_flow, link);
+	while (n + 2 <= DIST_PIECES_MAX &&
+	       (n == 0 || d->taken_bytes + DIST_FRAGMENT_BYTES <= bytes) &&
+	       (f = next_flow(d)) != NULL) {
 		struct dist_part *part = list_entry(f->parts.next, struct dist_part, link);
 
 		if (part->sequence != 0) {

@@ -35,12 +35,11 @@ struct reply_to reply_to_origin(const struct origin *o)
 
 struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 {
+	struct span alias = to->alias;
 	struct term_pid caller;
+	uint8_t room[REF_MAX];
 	struct dist *d;
 	struct buf *out;
-
-	struct span alias = to->alias;
-	uint8_t room[REF_MAX];
 
 	if (to->books == NULL || to->books->forgotten || peer_closing(to->books->peer))
 		return NULL;

@@ -200,6 +200,7 @@ static bool write_item(struct node_stream *s, const struct frame *frame)
 					  .max_bytes = c->max_result_bytes,
 					  .strings_utf8 = true };
 	struct books *b = s->h.books;
+	struct term_pid owner;
 	struct buf *out;
 	struct dist *d;
 	size_t mark;
@@ -209,6 +210,8 @@ static bool write_item(struct node_stream *s, const struct frame *frame)
 	d = peer_dist(b->peer);
 	out = dist_output(d);
 	mark = out->len;
+	owner = books_pid(b, &s->h.owner);
+	dist_to(d, &owner);
 	buf_put(out, s->head, s->head_len);
 	if (transcode_value(frame->rest, frame->rest_len, "item", &opts, out, NULL, &s->fault) !=
 	    0) {

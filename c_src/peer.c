@@ -97,6 +97,7 @@ static void make_slice(struct peer *p)
 		p->sending.limit = 0;
 		empty.limit = out->limit;
 		*out = empty;
+		dist_output_taken(p->dist);
 	}
 	left = p->sending.len - p->sent;
 	if (left > SLICE_BYTES)

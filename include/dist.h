@@ -159,6 +159,9 @@ struct dist_piece {
 	const uint8_t *at;
 	size_t len;
 };
+/* Pieces never stand before what was in the output when their message was complete: the owner says with
+ * dist_output_taken() that it sends all that is there before any piece that it takes from now on. */
+void dist_output_taken(struct dist *d);
 size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX]);
 void dist_pieces_sent(struct dist *d);
 size_t dist_pieces_left(const struct dist *d); /* bytes that wait there, those taken included */
@@ -209,6 +212,9 @@ size_t dist_begin_send_name(struct dist *d, const struct term_pid *from, const c
 /* `to`: the process that has the alias, as far as order goes. NULL: any order will do. */
 size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, const struct term_pid *to,
 			     struct span alias);
+/* To whom a message goes that was not begun here, but with the same bytes as one that was: between begin and
+ * end, in place of begin. */
+void dist_to(struct dist *d, const struct term_pid *to);
 /* The message that was begun may overtake what was sent to the same process before, and be overtaken. */
 void dist_unordered(struct dist *d);
 /* SPAWN_REQUEST of Module:Function/Arity with a monitor; the term that follows is the list of arguments.

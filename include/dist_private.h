@@ -122,6 +122,7 @@ struct dist {
 	struct list flows;         /* struct dist_flow, in turn */
 	struct dist_flow *flow_of; /* by key */
 	struct list taken;         /* struct dist_part: the last of them is in the pieces taken */
+	uint64_t outputs;           /* taken so far: dist_output_taken() */
 	size_t flow_bytes;         /* that wait in flows, those taken included */
 	size_t taken_bytes;        /* of them taken */
 	uint64_t sequences;        /* begun so far */

@@ -100,6 +100,7 @@ static void turn(size_t bytes)
 
 	hear(out->data, out->len);
 	out->len = 0;
+	dist_output_taken(d);
 	say(&heard, "|");
 	n = dist_take_pieces(d, bytes, pieces);
 	for (size_t i = 0; i < n; i++)
@@ -124,6 +125,7 @@ START_TEST(a_large_message_goes_in_fragments_of_64_kib)
 	ck_assert_int_eq(say_to(&ann, 'A', LARGE), 0);
 	ck_assert_uint_eq(dist_output(d)->len, 0);
 	for (unsigned left = 5; left > 0; left--) {
+		dist_output_taken(d);
 		n = dist_take_pieces(d, 1, pieces);
 		ck_assert_uint_eq(n, 2);
 		ck_assert_uint_eq(pieces[0].at[5], left == 5 ? 69 : 70);
@@ -155,10 +157,12 @@ START_TEST(the_body_is_sent_from_where_it_was_written)
 	written = dist_output(d)->data + dist_output(d)->len;
 	ck_assert_int_eq(say_to(&ann, 'A', LARGE), 0);
 	ck_assert_ptr_ne(dist_output(d)->data, written); /* what was small has moved instead */
+	ck_assert_uint_gt(dist_output(d)->len, 100);
+	ck_assert_uint_eq(dist_take_pieces(d, 1, pieces), 0); /* x comes first */
+	dist_output_taken(d);
 	ck_assert_uint_eq(dist_take_pieces(d, 1, pieces), 2);
 	ck_assert_ptr_eq(pieces[1].at, written + 7);
 	dist_pieces_sent(d);
-	ck_assert_uint_gt(dist_output(d)->len, 100);
 	dist_free(d);
 	dist_free(peer);
 }
@@ -223,6 +227,50 @@ START_TEST(what_is_said_to_a_process_stays_in_order)
 	dist_send_link(d, &us, &bob);
 	/* x and the link at once; then A's five, b and the DOWN, C's five, the exit and the unlinking */
 	then_heard(1, "x(5)|||||A|bD21|||||C|(8)(6)");
+}
+END_TEST
+
+/* As while an earlier output is still being written: what has gathered since then must not be overtaken by
+ * a large message to the same process, nor may that hold up the large ones that came before. */
+START_TEST(a_large_message_waits_for_what_was_said_before_it)
+{
+	struct dist_piece pieces[DIST_PIECES_MAX];
+
+	given_a_connection();
+	ck_assert_int_eq(say_to(&bob, 'B', LARGE), 0);
+	dist_output_taken(d);
+	ck_assert_int_eq(say_to(&ann, 'x', 10), 0);
+	ck_assert_int_eq(say_to(&ann, 'A', LARGE), 0);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_uint_eq(dist_take_pieces(d, 1, pieces), 2);
+		hear(pieces[0].at, pieces[0].len);
+		hear(pieces[1].at, pieces[1].len);
+		dist_pieces_sent(d);
+	}
+	ck_assert_str_eq(text_of(&heard), "B");
+	ck_assert_uint_eq(dist_take_pieces(d, 1, pieces), 0);
+	then_heard(SIZE_MAX, "Bx|A");
+}
+END_TEST
+
+START_TEST(a_message_with_a_ready_made_head_says_whom_it_is_to)
+{
+	uint8_t head[100];
+	size_t start, len;
+
+	given_a_connection();
+	start = dist_begin_send(d, &ann);
+	len = dist_output(d)->len - start;
+	memcpy(head, dist_output(d)->data + start, len);
+	dist_abort(d, start);
+	ck_assert_int_eq(say_to(&ann, 'A', LARGE), 0);
+	ck_assert_int_eq(say_to(&bob, 'x', 10), 0);
+	start = dist_output(d)->len;
+	dist_to(d, &ann);
+	buf_put(dist_output(d), head, len);
+	buf_put(dist_output(d), "h\2aym\0\0\0\0", 9);
+	ck_assert_int_eq(dist_end(d, start), 0);
+	then_heard(SIZE_MAX, "x|Ay");
 }
 END_TEST
 
@@ -327,6 +375,7 @@ START_TEST(pieces_stay_where_they_are_while_more_is_said)
 	given_a_connection();
 	ck_assert_int_eq(say_to(&ann, 'A', LARGE), 0);
 	ck_assert_int_eq(say_to(&ann, 'b', 10), 0);
+	dist_output_taken(d);
 	n = dist_take_pieces(d, SIZE_MAX, pieces);
 	ck_assert_uint_eq(n, 11); /* five fragments and what follows them */
 	for (int i = 0; i < 1000; i++)
@@ -394,6 +443,8 @@ static void add(TCase *tests)
 	tcase_add_test(tests, as_much_as_one_fragment_holds_is_no_large_message);
 	tcase_add_test(tests, small_ones_go_first_and_large_ones_take_turns);
 	tcase_add_test(tests, what_is_said_to_a_process_stays_in_order);
+	tcase_add_test(tests, a_large_message_waits_for_what_was_said_before_it);
+	tcase_add_test(tests, a_message_with_a_ready_made_head_says_whom_it_is_to);
 	tcase_add_test(tests, an_alias_stands_for_its_process_and_a_name_for_itself);
 	tcase_add_test(tests, what_is_said_to_a_name_stays_in_order);
 	tcase_add_test(tests, what_needs_no_order_waits_for_nothing);

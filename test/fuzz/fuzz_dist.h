@@ -331,6 +331,7 @@ static inline void reflect(struct run *r)
 		if (r->mirror != NULL)
 			reflect_bytes(r, out->data, out->len);
 		buf_consume(out, out->len);
+		dist_output_taken(r->d);
 		n = dist_take_pieces(r->d, 1, pieces);
 		for (size_t i = 0; i < n && r->mirror != NULL; i++)
 			reflect_bytes(r, pieces[i].at, pieces[i].len);
