@@ -253,7 +253,7 @@ static enum transcode_fault element(struct in *in, bool in_key)
 	case TAG_BINARY:
 		n = get_u32(t + 1);
 		in->p = t + 5 + n;
-		if (!in_key && n >= PARCEL_APART)
+		if (!in_key && in->sink.apart != NULL && n >= in->sink.apart->least)
 			return pack_value(&in->sink, t + 5, n,
 					  in->opts->strings_utf8 && term_utf8(t + 5, n));
 		return pack_binary(&in->sink, t + 5, n, in->opts->strings_utf8);

@@ -2,6 +2,7 @@
 #include "transcode.h"
 
 #include "mem.h"
+#include "parcel.h"
 #include "quick.h"
 #include "term_given.h"
 
@@ -301,6 +302,77 @@ START_TEST(a_binary_over_the_limit_is_not_copied)
 }
 END_TEST
 
+/* [Binary, {Binary}, Binary, {bytes, Binary}]: each of 256 KiB, the second one not UTF-8. */
+static struct buf given_four_large(void)
+{
+	struct buf in = { 0 };
+
+	term_put_list(&in, 4);
+	for (int i = 0; i < 4; i++) {
+		if (i % 2 == 1)
+			term_put_tuple(&in, i == 1 ? 1 : 2);
+		if (i == 3)
+			term_put_atom(&in, "bytes");
+		buf_put_u8(&in, 0x6d);
+		buf_put_u32(&in, PARCEL_APART);
+		ck_assert_int_eq(buf_reserve(&in, PARCEL_APART), 0);
+		memset(in.data + in.len, i == 1 ? 0xff : 'x', PARCEL_APART);
+		in.len += PARCEL_APART;
+	}
+	term_put_nil(&in);
+	return in;
+}
+
+START_TEST(binaries_that_go_apart_leave_their_place_and_kind)
+{
+	static const uint8_t want[] = { 0x94, 0xd5, 14, 0,        PART_STR, 0xc9, 0, 0,
+					0,    5,    2,  0x91,     0xd5,     14,   1, PART_BIN,
+					0xd5, 14,   2,  PART_STR, 0xd5,     14,   3, PART_BIN };
+	struct parcel_parts parts;
+	struct transcode_options opts = { 100, 1 << 30, true, &parts };
+	struct buf in = given_four_large(), out = { 0 };
+	struct transcode_error err;
+
+	parcel_from(&parts, in.data, in.len);
+	ck_assert_int_eq(transcode_args(in.data, &opts, &out, &err), 0);
+	ck_assert_uint_eq(out.len, sizeof want);
+	ck_assert_mem_eq(out.data, want, sizeof want);
+	ck_assert_uint_eq(parts.count, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		const uint8_t *at = parts.part[i].iov_base;
+
+		ck_assert_uint_eq(parts.part[i].iov_len, PARCEL_APART);
+		ck_assert(at > in.data && at + PARCEL_APART < in.data + in.len);
+		ck_assert_uint_eq(at[0], i == 1 ? 0xff : 'x');
+	}
+	buf_free(&in);
+	buf_free(&out);
+}
+END_TEST
+
+START_TEST(what_goes_apart_counts_for_the_limit_of_its_own_value)
+{
+	struct parcel_parts parts;
+	struct transcode_options opts = { 100, 4 * PARCEL_APART + 24, true, &parts };
+	struct buf in = given_four_large(), out = { 0 };
+	struct transcode_error err;
+
+	parcel_from(&parts, in.data, in.len);
+	ck_assert_int_eq(transcode_args(in.data, &opts, &out, &err), 0);
+	ck_assert_int_eq(transcode_args(in.data, &opts, &out, &err), 0); /* not those before it */
+	ck_assert_uint_eq(parts.count, 8);
+	parcel_clear(&parts);
+	out.len = 0;
+	opts.max_bytes--;
+	ck_assert_int_eq(transcode_args(in.data, &opts, &out, &err), -EINVAL);
+	ck_assert(err.fault == TRANSCODE_TOO_LARGE && err.limit == opts.max_bytes);
+	ck_assert_uint_eq(err.bytes, opts.max_bytes + 1);
+	ck_assert(parts.count == 0 && parts.bytes == 0 && out.len == 0);
+	buf_free(&in);
+	buf_free(&out);
+}
+END_TEST
+
 START_TEST(an_error_that_the_buffer_has_already_is_kept)
 {
 	struct buf in = { 0 }, out = { .err = -ENOMEM };
@@ -414,6 +486,8 @@ int main(void)
 	tcase_add_test(t, bombs_are_answered_at_once);
 	tcase_add_test(t, the_longest_output_is_the_limit_and_a_byte_more_is_too_large);
 	tcase_add_test(t, a_binary_over_the_limit_is_not_copied);
+	tcase_add_test(t, binaries_that_go_apart_leave_their_place_and_kind);
+	tcase_add_test(t, what_goes_apart_counts_for_the_limit_of_its_own_value);
 	tcase_add_test(t, an_error_that_the_buffer_has_already_is_kept);
 	tcase_add_test(t, an_empty_buffer_without_memory_stays_empty);
 	tcase_add_test(t, any_allocation_may_fail);

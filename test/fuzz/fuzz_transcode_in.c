@@ -8,6 +8,7 @@
 #include "fuzz.h"
 
 #include "msgpack.h"
+#include "parcel.h"
 #include "transcode.h"
 
 static void refused(const struct transcode_error *err, const char *root,
@@ -49,6 +50,23 @@ static void canonical(const uint8_t *first, const uint8_t *end)
 	buf_free(&again);
 }
 
+/* What went apart lies in the term, and the rest is whole without it. */
+static void apart_well(const struct parcel_parts *parts, const uint8_t *first, const uint8_t *end,
+		       size_t max)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < parts->count; i++) {
+		const uint8_t *at = parts->part[i].iov_base;
+
+		MUST(parts->part[i].iov_len >= parts->least && at >= parts->from &&
+		     at + parts->part[i].iov_len <= parts->to);
+		bytes += parts->part[i].iov_len;
+	}
+	MUST(bytes == parts->bytes && bytes + (size_t)(end - first) <= max);
+	MUST(frame_skip(&first, end) && first == end);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint32_t depths[] = { 256, 1, 5, TRANSCODE_DEPTH_MAX };
@@ -62,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf out = { 0 };
 	const char *root = "term";
 	uint8_t *term;
+	struct parcel_parts parts;
 	size_t used;
 	int rc;
 
@@ -69,6 +88,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	term = exact(in.at, used);
 	buf_put(&out, before, sizeof before);
+	parcel_from(&parts, term, used);
+	parts.least = 4;
+	if (nth & 0x80)
+		opts.apart = &parts;
 	mem_fail_after = choice & 0x80 ? (long)(nth % 16) : -1;
 	switch (choice & 3) {
 	case 0:
@@ -90,14 +113,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const uint8_t *first = out.data + sizeof before, *end = out.data + out.len;
 
 		MUST((size_t)(end - first) <= opts.max_bytes);
-		MUST(sound(first, end, 0, &depth) == end);
-		canonical(first, end);
+		apart_well(&parts, first, end, opts.max_bytes);
+		if (parts.count == 0) {
+			MUST(sound(first, end, 0, &depth) == end);
+			canonical(first, end);
+		}
 		if ((choice & 3) == 0)
 			MUST((*first & 0xf0) == 0x90 || *first == 0xdc || *first == 0xdd);
 		if ((choice & 3) == 1)
 			MUST((*first & 0xf0) == 0x80 || *first == 0xde || *first == 0xdf);
 	} else {
-		MUST(out.len == sizeof before);
+		MUST(out.len == sizeof before && parts.count == 0 && parts.bytes == 0);
 		MUST(choice & 0x80 || err.fault != TRANSCODE_NO_MEMORY);
 		refused(&err, root, &opts);
 	}
