@@ -4,14 +4,17 @@
 #   make test      set up, build, run everything: Check, pytest, ExUnit, stress (SANITIZE=1: ASan and UBSan)
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
-#   make exunit    ExUnit suites only         make bench    the comparison of the README
+#   make exunit    ExUnit suites only         make bench    the comparison of the README, eight minutes;
+#                  also bench-calls, bench-payloads, bench-ways, bench-scale; bench-compare OLD=A.json NEW=B.json
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
+#   make budget    the instructions of a small call, against test/budget.txt
 #   make valgrind  Check suites and a node under valgrind
 #   make coverage  the lines that Check (95 %) and ExUnit (85 %) run
 #   make lint      clang-tidy and cppcheck     make floors   prove that includes only go down
-#                  (`scripts/setup.sh proof` installs what these six need)
+#                  (`scripts/setup.sh proof` installs what these seven need)
 #   make readme    refresh the tables of README.md
+#   make simulate  the pool under load by simulation: tables and plots of docs/scale.md
 #   make fmt       format; make clean
 #   make install   PREFIX=/usr/local DESTDIR=; make uninstall; make installcheck
 
@@ -51,7 +54,9 @@ FUZZED   := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
-.PHONY: all demo test setup check pytest exunit stress bench readme valgrind coverage covered \
+.PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
+        bench-scale bench-report bench-compare bench-flame budget readme valgrind coverage covered \
+        simulate record-service record-played record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -104,7 +109,7 @@ $(BUILD)/test/check_cgroup: $(call OBJ,c_src/cgroup.c)
 $(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
 
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
-$(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c)
+$(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
 
 # Who waits and what that takes: the same, of what every call goes through each basic block counted.
 COUNTED := $(notdir $(basename $(wildcard c_src/pool*.c))) heap table slab \
@@ -136,9 +141,9 @@ export LC_ALL     ?= C.UTF-8
 export ELIXIR_ERL_OPTIONS ?= +fnu
 export MIX_REBAR3 ?= $(shell command -v rebar3)
 MIX := cd mix_harness && KRAIT_NO_MAKE=1 KRAIT_BIN=$(abspath $(NODE)) \
-       PYTHONPATH=$(abspath python/tests) mix
+       KRAIT_BENCH_FLOOR=$(abspath $(BUILD)/bench_floor) PYTHONPATH=$(abspath python/tests) mix
 
-exunit: all
+exunit: all $(BUILD)/bench_floor
 	$(MIX) test --warnings-as-errors
 
 # Half a minute of callers that die, peers that vanish, workers that are killed, and operators who resize,
@@ -179,9 +184,63 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
+$(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+budget: all $(BUILD)/budget_load
+	test/budget.sh $(NODE) $(BUILD)/budget_load
+
+# All of it, or a part; what it writes is read by `make readme` and by bench-compare. BENCH_ARGS: the options
+# of mix_harness/bench/bench.exs, --quick perhaps. bench-report makes tables and plots anew of the numbers.
+BENCH_RUN := elixir -pa build/demo mix_harness/bench/bench.exs
+
 bench: all $(BUILD)/bench_floor build/demo/.made
-	@elixir -pa build/demo mix_harness/bench/bench.exs --markdown build/bench.md --json build/bench.json $(BENCH_ARGS)
-	@elixir mix_harness/bench/streams.exs --full
+	@$(BENCH_RUN) --json build/bench.json --report build $(BENCH_ARGS)
+
+bench-calls bench-payloads bench-ways bench-scale: bench-%: all $(BUILD)/bench_floor build/demo/.made
+	@mkdir -p build/bench-$*
+	@$(BENCH_RUN) --parts $* --json build/bench-$*/bench.json --report build/bench-$* $(BENCH_ARGS)
+
+bench-report: build/demo/.made
+	@$(BENCH_RUN) --from build/bench.json --report build
+
+# Where the node spends its time on small calls; needs perf.
+bench-flame: all build/demo/.made
+	@elixir -pa build/demo mix_harness/bench/flame.exs --svg build/bench-flame.svg --markdown build/bench-flame.md
+
+bench-compare:
+	@elixir mix_harness/bench/compare.exs $(OLD) $(or $(NEW),build/bench.json)
+
+# ---- scale on paper and by simulation: docs/scale.md ----
+
+SIMULATE := $(BUILD)/krait_simulate
+SIM_OBJ  := $(call OBJ,$(wildcard c_src/tools/sim*.c))
+
+$(SIMULATE): $(call OBJ,c_src/tools/krait_simulate.c) $(SIM_OBJ) $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/test/check_sim: $(SIM_OBJ)
+
+# Runs the pool core against recorded service times and draws what comes out; the tables of docs/scale.md.
+simulate: $(SIMULATE)
+	@mkdir -p build/simulate
+	$(SIMULATE) docs/data build/simulate
+	elixir test/scale/report.exs docs/data build/simulate docs
+
+# What the simulation and the cost model stand on, measured anew on this machine: service times of real workers,
+# what a real node makes of the simulation's requests, what a call, a peer, a worker cost. Each in a minute or two.
+RECORD := KRAIT_BIN=$(abspath $(NODE)) elixir -pa build/demo
+
+record-service: all build/demo/.made
+	$(RECORD) test/scale/record.exs docs/data/service_times.tsv
+
+record-played: all build/demo/.made
+	$(RECORD) test/scale/replay.exs build/simulate docs/data
+
+record-costs: all build/demo/.made
+	$(RECORD) test/scale/costs.exs docs/data/costs.tsv
 
 # Refreshes the tables of README.md; with BENCH=build/bench.md the measurements too.
 readme: all
@@ -237,7 +296,7 @@ $(BUILD)/replay/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/fuzz/replay.o $(BUILD)/l
 
 fmt:
 	clang-format -i c_src/*.c c_src/tools/*.[ch] include/*.h test/*.[ch] test/fuzz/*.[ch]
-	cd mix_harness && mix format
+	cd mix_harness && mix format && mix format ../test/scale/*.exs
 
 clean:
 	rm -rf build priv/krait priv/krait_stress priv/kraitctl priv/python _build mix_harness/_build

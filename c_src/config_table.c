@@ -37,6 +37,9 @@ static const struct option table[] = {
 	  "how long a stop waits for running calls" },
 	{ "stop-on-eof", NULL, NULL, T_FLAG, OF_NODE, RESTART, N(stop_on_eof), NULL, 0, 0,
 	  "stop when standard input closes: for supervisors" },
+	{ "busy-poll", "us", NULL, T_UINT, OF_NODE, RESTART, N(busy_poll_us), "0", 0, 1000,
+	  "how long the node looks again for more before it sleeps: shorter calls where processors idle; 0: "
+	  "not at all" },
 	{ "log-level", NULL, "error|warning|info|debug", T_ENUM, OF_NODE, AT_ONCE, N(log_level), "info", 0, 0,
 	  "least important lines that are written to standard error" },
 	{ "log-format", NULL, "text|json|journald", T_ENUM, OF_NODE, RESTART, N(log_format), "text", 0, 0,
@@ -79,6 +82,8 @@ static const struct option table[] = {
 	  "fork from a preloaded Python, or start each worker afresh" },
 	{ "slots", "N", NULL, T_UINT, OF_POOL, WORKERS, P(slots), "1", 1, CONFIG_SLOTS_MAX,
 	  "calls that a worker holds at once: async functions on its event loop, others on threads" },
+	{ "ahead", "N", NULL, T_UINT, OF_POOL, AT_ONCE, P(ahead), "8", 0, CONFIG_AHEAD_MAX,
+	  "requests that are sent to a busy worker before it is free, while calls are short; 0: none" },
 	{ "abandon", NULL, "kill|interrupt|finish", T_ENUM, OF_POOL, AT_ONCE, P(abandon), "kill", 0, 0,
 	  "what happens to a call whose caller is gone or whose time is up; with slots over 1 `interrupt` "
 	  "is the default, and `kill` is refused" },

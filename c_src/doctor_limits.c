@@ -1,8 +1,8 @@
 /* doctor_limits.c - versions of what is there, and what the kernel lets the node have.
  *
- * What a node may need is reckoned from its options: a peer is a descriptor; a worker is three in the node (its
- * channel, its output) and as many in the fork server while it starts, a process, and the memory that it does
- * not share with the fork server. */
+ * What a node may need is reckoned from its options: a peer is a descriptor; a worker is five in the node (its
+ * channel, its output, both ends of the queue of calls sent ahead), four in the fork server while it starts, a
+ * process, and the memory that it does not share with the fork server. */
 #include "doctor_private.h"
 
 #include "cgroup.h"
@@ -65,7 +65,7 @@ static uint64_t all_workers(const struct config *c)
 
 static void judge_descriptors(struct doctor *d, uint64_t workers)
 {
-	uint64_t wanted = d->config->max_peers + 3 * (workers + d->config->pools) + FDS_BESIDE;
+	uint64_t wanted = d->config->max_peers + 5 * (workers + d->config->pools) + FDS_BESIDE;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)

@@ -25,7 +25,7 @@
 /* A packet that waits for room in the socket. */
 struct packet {
 	struct list link;
-	int fds[3]; /* -1: none */
+	int fds[FORKSERVER_FDS]; /* -1: none */
 	size_t len;
 	char data[];
 };
@@ -51,9 +51,9 @@ struct forkserver {
 
 /* ---- what we say ---- */
 
-static void close_fds(int fds[3])
+static void close_fds(int fds[FORKSERVER_FDS])
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < FORKSERVER_FDS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 }
@@ -116,10 +116,10 @@ static void flush(struct forkserver *fs)
 }
 
 /* Queues a packet; takes over the descriptors in every case. */
-static int post(struct forkserver *fs, const msgpack_sbuffer *data, const int fds[3])
+static int post(struct forkserver *fs, const msgpack_sbuffer *data, const int fds[FORKSERVER_FDS])
 {
 	struct packet *p = mem_alloc(sizeof *p + data->size);
-	int none[3] = { -1, -1, -1 };
+	int none[FORKSERVER_FDS] = { -1, -1, -1, -1 };
 
 	if (p == NULL) {
 		memcpy(none, fds, sizeof none);
@@ -137,7 +137,7 @@ static int post(struct forkserver *fs, const msgpack_sbuffer *data, const int fd
 }
 
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
-		    const int fds[3])
+		    const int fds[FORKSERVER_FDS])
 {
 	msgpack_sbuffer data;
 	msgpack_packer pk;
@@ -153,7 +153,7 @@ int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, c
 
 void forkserver_reap(struct forkserver *fs, int os_pid)
 {
-	static const int none[3] = { -1, -1, -1 };
+	static const int none[FORKSERVER_FDS] = { -1, -1, -1, -1 };
 	msgpack_sbuffer data;
 	msgpack_packer pk;
 
@@ -357,7 +357,7 @@ static int spawn(struct forkserver *fs, uv_loop_t *loop, const struct forkserver
 
 static int post_setup(struct forkserver *fs, const struct forkserver_options *o)
 {
-	static const int none[3] = { -1, -1, -1 };
+	static const int none[FORKSERVER_FDS] = { -1, -1, -1, -1 };
 	msgpack_sbuffer data;
 	msgpack_packer pk;
 	int rc;

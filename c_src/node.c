@@ -4,7 +4,8 @@
  *
  * starting: listening and publishing the name; `ready` is printed when both are done. draining: told to
  * stop; what runs may finish for stop_timeout. stopping: workers end, politely, then not. closing: all
- * handles close, the loop ends. node_maybe_end() alone decides whether we are fully stopped.
+ * handles close, the loop ends; peers get LINGER_MS to hear the last answers. node_maybe_end() alone decides
+ * whether we are fully stopped.
  * What can go wrong at the start: the address is taken or the name is (a clear line and an exit status);
  * later nothing ends the node but being told: stop, SIGTERM, SIGINT, or the end of standard input. */
 #include "node_private.h"
@@ -19,6 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* How long a peer may take to hear the last answers and to hang up: of the second that node_notify_stopping() asks
+ * for beside what workers take. */
+#define LINGER_MS 500
 
 uint64_t node_now_us(void)
 {
@@ -54,10 +59,10 @@ static void close_all(struct node *n)
 	struct list *pos, *next;
 
 	n->stage = NODE_CLOSING;
-	node_lanes_flush(n);
+	node_lanes_close(n);
 	books_flush_dirty(n);
 	list_each (pos, next, &n->books)
-		peer_close(list_entry(pos, struct books, link)->peer, "the node stops");
+		peer_finish(list_entry(pos, struct books, link)->peer, "the node stops", LINGER_MS);
 	node_metrics_close(n);
 	node_connect_close(n);
 	node_callbacks_close(n);
@@ -189,7 +194,7 @@ static void on_prepare(uv_prepare_t *handle)
 		n->drain_due = false;
 		tell_pools(n, POOL_DRAIN);
 	}
-	node_lanes_flush(n);
+	node_lanes_gather(n);
 	books_flush_dirty(n);
 }
 
@@ -285,6 +290,7 @@ static void init_handles(struct node *n)
 {
 	node_connect_init(n);
 	node_callbacks_init(n);
+	node_lanes_init(n);
 	node_reload_init(n);
 	node_events_init(n);
 	node_notify_init(n);
@@ -311,16 +317,18 @@ static void init_handles(struct node *n)
 	}
 }
 
-/* Random bits: for the mark of our processes, and for the hash of keys that peers choose. */
+/* Random bits: for the hashes of keys that peers choose, for the jitter of pools, and for the mark of our
+ * processes. */
 static void make_random(struct node *n)
 {
-	uint64_t random = 0, seed = 0;
+	uint64_t random[4] = { 0 };
 
-	(void)!uv_random(NULL, NULL, &random, sizeof random, 0, NULL);
-	(void)!uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
-	transcode_seed(seed);
+	(void)!uv_random(NULL, NULL, random, sizeof random, 0, NULL);
+	transcode_seed(random[0]);
+	hash_seed(random[1]);
+	n->random = random[2];
 	snprintf(n->mark, sizeof n->mark, "KRAIT_MARK=%s:%d:%016llx", n->options->name,
-		 (int)getpid(), (unsigned long long)random);
+		 (int)getpid(), (unsigned long long)random[3]);
 }
 
 static void count_handle(uv_handle_t *h, void *count)
@@ -388,7 +396,7 @@ int node_run(const struct node_options *options)
 		fail(n, NODE_EXIT_FAILURE);
 	else
 		tell_pools(n, POOL_TICK);
-	uv_run(&n->loop, UV_RUN_DEFAULT);
+	node_loop(n);
 	status = n->exit_status;
 	end_without_resolvers(n, status);
 	node_reload_end(n);

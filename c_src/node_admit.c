@@ -246,6 +246,13 @@ static void keep(uint8_t **at, struct span bytes)
 	*at += bytes.len;
 }
 
+/* Whether the worker's short way is enough for it, and it fits into a packet: it may be sent ahead. */
+static bool is_plain(const struct request *req, size_t frame_len)
+{
+	return req->verb == VERB_CALL && req->session == NULL && req->progress == NULL &&
+	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - 8;
+}
+
 static void keep_all(struct node_request *r, const struct kept *k)
 {
 	uint8_t *at = r->data;
@@ -282,6 +289,7 @@ static void set_pool_part(struct node_request *r, const struct origin *o, const 
 	r->pool.arrived_us = now; /* of those that no pool will see */
 	r->pool.abandon = (enum pool_abandon)r->owner_pool->config->abandon;
 	r->pool.stream = req->verb == VERB_STREAM;
+	r->pool.plain = is_plain(req, frame_len);
 	r->pool.session_mode = req->session_mode;
 }
 

@@ -357,7 +357,7 @@ void node_callback_frame(struct node_worker *w, const struct frame *frame)
 		node_worker_broken(w, "bad_frame", "it asks and does not read");
 	} else if (w->no_callbacks && s.kind != CALLBACK_SEND) {
 		return; /* last words of a worker that is gone */
-	} else if (HASH_COUNT(w->callbacks) >= CALLBACKS_MAX) {
+	} else if (s.kind != CALLBACK_SEND && HASH_COUNT(w->callbacks) >= CALLBACKS_MAX) {
 		refuse(w, &s, "there are 1024 calls and monitors of this worker already");
 	} else {
 		begin(w, &s, &dest);

@@ -133,13 +133,15 @@ void node_failures_done(struct node_pool *p, const struct node_request *r)
 	struct buf name = { .data = bytes, .cap = sizeof bytes, .limit = sizeof bytes };
 	const char *text;
 	size_t len;
+	bool raised = r->pool.outcome == OUTCOME_OK && p->frame != NULL &&
+		      p->frame->type == FRAME_ERROR && traceback(p->frame, &text, &len);
 
-	if (r->verb == VERB_CHECKOUT || r->pool.outcome == OUTCOME_ABANDONED)
+	if (r->verb == VERB_CHECKOUT || (!raised && r->pool.outcome != OUTCOME_WORKER_EXIT &&
+					 r->pool.outcome != OUTCOME_TIMEOUT_CALL))
 		return;
 	node_call_name(r, &name);
 	snprintf(new.call, sizeof new.call, "%.*s", (int)name.len, (char *)name.data);
-	if (r->pool.outcome == OUTCOME_OK && p->frame != NULL && p->frame->type == FRAME_ERROR &&
-	    traceback(p->frame, &text, &len)) {
+	if (raised) {
 		new.kind = "python";
 		keep(p, &new, text, len);
 	} else if (r->pool.outcome == OUTCOME_WORKER_EXIT) {

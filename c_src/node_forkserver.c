@@ -258,7 +258,7 @@ static struct node_forkserver *start(struct node_pool *p, const struct config_po
 	return NULL;
 }
 
-int node_forkserver_fork(struct node_worker *w, const int fds[3])
+int node_forkserver_fork(struct node_worker *w, const int fds[WORKER_FDS])
 {
 	struct node_pool *p = w->pool;
 	char cgroup[PATH_MAX];
@@ -271,7 +271,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[3])
 	if (rc == 0)
 		rc = node_cgroup_make(w, cgroup);
 	if (rc != 0) {
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < WORKER_FDS; i++)
 			if (fds[i] >= 0)
 				close(fds[i]);
 		return rc;

@@ -3,7 +3,8 @@
  * The happy path: {krait_lane, LanePid, Calls, Gone} -> the lane's record is found or made, and LanePid is
  * watched -> each {Id, Request} or {Id, Request, CallerPid} is parsed and served as if it had come alone, but
  * that nobody watches its caller: the lane says in Gone who is gone -> its answer, {Id, Answer}, is put
- * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}.
+ * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}, or
+ * wait a little for company while more than enough of the lane's calls wait for workers: nobody idles for it.
  * What can go wrong: the lane dies or its node does, and all its calls are abandoned; an Id is used that is
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.
@@ -21,6 +22,9 @@
 #define LANE_CALLS  10000       /* in one message */
 #define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */
 #define LANE_KEPT   (16 * 1024) /* bytes that its buffer keeps when it is empty */
+#define LANE_HELD   32          /* answers that are sent without waiting for more */
+#define LANE_SPARE  4 /* calls that wait for workers, for each answer that waits for company */
+#define LANE_HOLD   1 /* ms that it waits, at most; the loop's clock may make it two */
 
 /* ---- coming and going ---- */
 
@@ -241,8 +245,57 @@ bool node_lane_end(struct node_lane *l)
 	return true;
 }
 
-void node_lanes_flush(struct node *n)
+static void flush_all(struct node *n)
 {
 	while (!list_empty(&n->dirty_lanes))
 		flush(list_entry(n->dirty_lanes.next, struct node_lane, dirty_link));
+}
+
+/* ---- company ----
+ *
+ * A message costs the BEAM, and us, many times what an answer in it does. While calls wait for workers an
+ * answer may wait for others without harm: what its caller will ask next would only stand behind those. So
+ * the answers of a lane wait while LANE_SPARE times as many of its calls do. */
+
+/* Of the unanswered calls of the lane, at most `running` do not wait. */
+static bool may_wait(const struct node_lane *l, unsigned running)
+{
+	return l->count < LANE_HELD && l->calls.count > running + LANE_SPARE * l->count;
+}
+
+static void on_held(uv_timer_t *timer)
+{
+	flush_all(timer->data);
+}
+
+void node_lanes_gather(struct node *n)
+{
+	unsigned running = 0;
+	struct node_pool *p = NULL;
+	struct list *pos, *next;
+
+	if (list_empty(&n->dirty_lanes))
+		return;
+	while ((p = node_pool_any_next(n, p)) != NULL)
+		running += pool_running(p->pool);
+	list_each (pos, next, &n->dirty_lanes) {
+		struct node_lane *l = list_entry(pos, struct node_lane, dirty_link);
+
+		if (!may_wait(l, running))
+			flush(l);
+	}
+	if (!list_empty(&n->dirty_lanes) && !uv_is_active((uv_handle_t *)&n->lanes_timer))
+		uv_timer_start(&n->lanes_timer, on_held, LANE_HOLD, 0);
+}
+
+void node_lanes_init(struct node *n)
+{
+	uv_timer_init(&n->loop, &n->lanes_timer);
+	n->lanes_timer.data = n;
+}
+
+void node_lanes_close(struct node *n)
+{
+	flush_all(n);
+	uv_close((uv_handle_t *)&n->lanes_timer, NULL);
 }

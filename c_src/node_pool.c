@@ -7,6 +7,7 @@
 #include "node_private.h"
 
 #include "log.h"
+#include "splitmix.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -25,10 +26,11 @@ static void on_timer(uv_timer_t *timer)
  * and saves a re-arm for each of many requests with the same time-out. */
 static void arm(struct node_pool *p)
 {
-	uint64_t next = pool_next_tick(p->pool), now = node_now_us(), wait_ms;
+	uint64_t next = pool_next_tick(p->pool), now, wait_ms;
 
 	if (next == POOL_NEVER || next >= p->armed_us || p->node->stage == NODE_CLOSING)
 		return;
+	now = node_now_us();
 	wait_ms = next > now ? (next - now + 999) / 1000 : 0;
 	p->armed_us = next;
 	uv_update_time(&p->node->loop);
@@ -45,6 +47,24 @@ static void run(struct node_pool *p, const struct pool_action *a)
 		node_event_call_start(p, r, w);
 	if (worker_send(w->io, node_request_frame(r), r->pool.bytes) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
+}
+
+static void send_ahead(struct node_pool *p, const struct pool_action *a)
+{
+	struct node_request *r = node_request_of(a->request);
+
+	node_request_fill_in(r);
+	ahead_queue_send(worker_ahead(node_worker_find(p, a->worker_id)->io), a->call_id,
+			 node_request_frame(r) + FRAME_LENGTH_BYTES,
+			 r->pool.bytes - FRAME_LENGTH_BYTES);
+}
+
+/* Told as an event after the actions of the step. */
+static void recall(struct node_pool *p, struct node_worker *w)
+{
+	w->recalled_count = ahead_queue_recall(worker_ahead(w->io), w->recalled);
+	list_remove(&w->recall);
+	list_append(&p->recalls, &w->recall);
 }
 
 /* Sends a frame that has nothing but its type and an id. */
@@ -142,6 +162,17 @@ static void perform(struct node_pool *p, const struct pool_action *a)
 	case POOL_RUN:
 		run(p, a);
 		break;
+	case POOL_BEGUN:
+		if (node_hears(p))
+			node_event_call_start(p, node_request_of(a->request),
+					      node_worker_find(p, a->worker_id));
+		break;
+	case POOL_AHEAD:
+		send_ahead(p, a);
+		break;
+	case POOL_RECALL:
+		recall(p, node_worker_find(p, a->worker_id));
+		break;
 	case POOL_PROBE:
 		send_bare(node_worker_find(p, a->worker_id), FRAME_PING, a->call_id);
 		break;
@@ -191,11 +222,22 @@ static void step(struct node_pool *p, const struct pool_event *ev)
 	struct pool_event event = *ev;
 	struct pool_action action;
 
-	if (uv_random(NULL, NULL, &event.random, sizeof event.random, 0, NULL) != 0)
-		event.random = uv_hrtime(); /* only the jitter of a back-off hangs on it */
+	event.random = splitmix_next(&p->node->random);
+	node_stepped(p->node);
 	pool_step(p->pool, &event, node_now_us());
 	while (pool_next(p->pool, &action))
 		perform(p, &action);
+}
+
+static void tell_recalled(struct node_pool *p)
+{
+	struct node_worker *w = list_entry(p->recalls.next, struct node_worker, recall);
+
+	list_remove(&w->recall);
+	step(p, &(struct pool_event){ .type = POOL_RECALLED,
+				      .worker_id = w->id,
+				      .call_ids = w->recalled,
+				      .count = w->recalled_count });
 }
 
 static void tell_failed(struct node_pool *p, uint64_t id)
@@ -239,7 +281,9 @@ void node_pool_event(struct node_pool *p, const struct pool_event *ev)
 	for (;;) {
 		struct pool_event wait;
 
-		if ((orphan = node_session_next_orphan(p)) != NULL)
+		if (!list_empty(&p->recalls)) /* before anything else is said of those workers */
+			tell_recalled(p);
+		else if ((orphan = node_session_next_orphan(p)) != NULL)
 			step(p,
 			     &(struct pool_event){ .type = POOL_SESSION_END, .session = orphan });
 		else if (p->failed_count > 0)
@@ -302,6 +346,7 @@ struct node_pool *node_pool_new(struct node *n, struct config_pool *config)
 	list_init(&p->reloads);
 	list_init(&p->orphans);
 	list_init(&p->waits);
+	list_init(&p->recalls);
 	p->armed_us = POOL_NEVER;
 	if ((p->pool = pool_new(&p->limits)) == NULL) {
 		mem_free(p);

@@ -13,6 +13,8 @@
 #include <assert.h>
 #include <string.h>
 
+_Static_assert(CONFIG_AHEAD_MAX == POOL_AHEAD_MAX && POOL_AHEAD_MAX == AHEAD_QUEUE_MAX,
+	       "the table of options bounds what is sent ahead");
 _Static_assert(CONFIG_SLOTS_MAX == POOL_SLOTS_MAX, "the table of options bounds the slots");
 
 /* For the dump of all threads of a process that may be swapped out; its replacement starts meanwhile. */
@@ -50,6 +52,7 @@ static void set_limits(const struct config_pool *c, struct pool_config *out)
 		.max_age_us = us_or_0(c->max_age_ms),
 		.jitter_percent = (unsigned)c->recycle_jitter,
 		.slots = (unsigned)c->slots,
+		.ahead = (unsigned)c->ahead,
 		.max_sessions = (unsigned)c->max_sessions,
 		.breaker = {
 			.threshold = (unsigned)c->breaker_threshold,

@@ -215,6 +215,9 @@ static void on_broken(void *arg, struct worker *io, const char *why, bool unread
 
 	(void)io;
 	w->unread = unread;
+	/* Not forked yet: its pipes end with the fork server that was to do it, whose end is told with its cause. */
+	if (w->os_pid == 0 && w->forkserver != NULL)
+		return;
 	node_worker_broken(w, "channel_closed", why);
 }
 
@@ -280,6 +283,11 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	case FRAME_PROGRESS:
 		node_progress_frame(w, frame);
 		return;
+	case FRAME_TAKEN:
+		node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_TAKEN,
+							 .worker_id = w->id,
+							 .call_id = frame->id });
+		return;
 	default:
 		node_worker_broken(w, "bad_frame", "a frame of an unknown type");
 		return;
@@ -339,7 +347,7 @@ static void fail_start(struct node_worker *w, int rc)
 }
 
 /* A worker with its pipes, in the table; NULL, and a negative errno in *rc. */
-static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[3],
+static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[WORKER_FDS],
 				       int *rc)
 {
 	struct node_worker *w = mem_zalloc(sizeof *w);
@@ -352,6 +360,7 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	w->pool = p;
 	list_init(&w->sends);
 	list_init(&w->throttled);
+	list_init(&w->recall);
 	name_worker(w);
 	node_log_printer_init(&w->printer, p, w->object);
 	w->printer.worker = id;
@@ -372,7 +381,7 @@ err0:
 
 void node_worker_start(struct node_pool *p, uint64_t id, unsigned index)
 {
-	int fds[3], rc;
+	int fds[WORKER_FDS], rc;
 	struct node_worker *w = make_worker(p, id, index, fds, &rc);
 
 	if (w == NULL) {

@@ -6,7 +6,10 @@
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
  * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
  * each closes this connection with a reason, and on_closed is called once. Who writes much can ask to be
- * told when it has been read (peer_tell_drained). */
+ * told when it has been read (peer_tell_drained).
+ * The end of a node (peer_finish) is polite: the rest is written, our side is shut down, and what the peer still
+ * says is dropped unread until it closes its own. To close at once would reset the connection as soon as the peer
+ * says more, and a reset makes it forget what it has not read yet: the last answers. */
 #include "peer.h"
 
 #include "log.h"
@@ -42,6 +45,8 @@ struct peer {
 	bool asked;                   /* a tick of ours may be answered with one */
 	unsigned open;
 	bool closing, up;
+	bool finishing, shut; /* peer_finish(); nothing more is written */
+	uv_shutdown_t shutdown;
 	char label[DIST_NAME_MAX + 8];
 	char why[256];
 };
@@ -49,6 +54,7 @@ struct peer {
 static void close_now(struct peer *p);
 
 static void send_slice(struct peer *p);
+static void shut(struct peer *p);
 
 static void on_written(uv_write_t *req, int status)
 {
@@ -63,6 +69,7 @@ static void on_written(uv_write_t *req, int status)
 	}
 	send_slice(p);
 	peer_flush(p);
+	shut(p);
 }
 
 /* Writes the next slice of `sending`, asynchronously. */
@@ -110,7 +117,7 @@ static void flush(struct peer *p)
 	struct buf *out = dist_output(p->dist), empty = { 0 };
 	int rc;
 
-	if (p->closing || out->len == 0)
+	if (p->closing || p->shut || out->len == 0)
 		return;
 	if (p->writing) {
 		if (out->len + p->sending.len - p->sent > p->max_output)
@@ -190,7 +197,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	(void)buf;
 	if (p->closing)
 		return;
-	if (n > 0) {
+	if (p->finishing) {
+		if (n < 0)
+			peer_close(p, p->why);
+	} else if (n > 0) {
 		p->bytes_in += (uint64_t)n;
 		dist_received(p->dist, (size_t)n);
 		take_events(p);
@@ -260,11 +270,54 @@ void peer_close(struct peer *p, const char *why)
 
 	if (p->closing)
 		return;
-	if (!p->writing && out->len > 0)
+	if (!p->writing && !p->shut && out->len > 0)
 		(void)!try_write(p, out);
 	p->closing = true;
-	snprintf(p->why, sizeof p->why, "%s", why);
+	if (why != p->why)
+		snprintf(p->why, sizeof p->why, "%s", why);
 	close_now(p);
+}
+
+static void on_lingered(uv_timer_t *timer)
+{
+	struct peer *p = timer->data;
+
+	peer_close(p, p->why);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+	struct peer *p = req->handle->data;
+
+	if (status != 0 && !p->closing)
+		peer_close(p, p->why);
+}
+
+/* When all is written. */
+static void shut(struct peer *p)
+{
+	if (!p->finishing || p->shut || p->writing || p->closing)
+		return;
+	p->shut = true;
+	if (uv_shutdown(&p->shutdown, (uv_stream_t *)&p->tcp, on_shutdown) != 0)
+		peer_close(p, p->why);
+}
+
+void peer_finish(struct peer *p, const char *why, uint64_t linger_ms)
+{
+	if (p->closing || p->finishing)
+		return;
+	if (!p->up) {
+		peer_close(p, why);
+		return;
+	}
+	peer_flush(p);
+	if (p->closing)
+		return;
+	p->finishing = true;
+	snprintf(p->why, sizeof p->why, "%s", why);
+	uv_timer_start(&p->timer, on_lingered, linger_ms, 0);
+	shut(p);
 }
 
 static void label_by_address(struct peer *p)
@@ -402,7 +455,7 @@ int peer_addresses(const struct peer *p, struct sockaddr_storage *ours,
 
 bool peer_closing(const struct peer *p)
 {
-	return p->closing;
+	return p->closing || p->finishing;
 }
 
 uint64_t peer_id(const struct peer *p)

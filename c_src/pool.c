@@ -16,6 +16,7 @@ static void take_config(struct pool *p, const struct pool_config *config)
 	if (p->config.slots == 0)
 		p->config.slots = 1;
 	assert(p->config.slots <= POOL_SLOTS_MAX && config->jitter_percent <= 100);
+	assert(p->config.ahead <= POOL_AHEAD_MAX);
 	if (p->slots_most < p->config.slots)
 		p->slots_most = p->config.slots;
 }
@@ -28,9 +29,10 @@ struct pool *pool_new(const struct pool_config *config)
 	if (p == NULL)
 		return NULL;
 	struct list *const others[] = {
-		&p->hungry, &p->nests,          &p->workers, &p->gone,   &p->by_index, &p->trials,
-		&p->leases, &p->sessions,       &p->unused,  &p->closes, &p->opened,   &p->done,
-		&p->ended,  &p->sessions_ended, &p->recycle, &p->by_age,
+		&p->hungry, &p->nests,  &p->workers,  &p->gone,           &p->by_index,
+		&p->trials, &p->leases, &p->sessions, &p->unused,         &p->closes,
+		&p->opened, &p->done,   &p->ended,    &p->sessions_ended, &p->recycle,
+		&p->by_age, &p->ahead,  &p->begun,    &p->leads,          &p->recalls,
 	};
 
 	take_config(p, config);
@@ -38,6 +40,7 @@ struct pool *pool_new(const struct pool_config *config)
 	p->patience = 1;
 	p->spare_us = POOL_NEVER;
 	p->start_at_us = 0; /* the first step is due at once */
+	p->run_us8 = UINT64_C(8) * AHEAD_LONGEST_US;
 	for (i = 0; i < COUNT(p->offered); i++)
 		list_init(&p->offered[i]);
 	for (i = 0; i < PRIORITIES; i++)
@@ -87,6 +90,10 @@ static void worker_event(struct pool *p, const struct pool_event *ev)
 		worker_answered(p, w, ev->call_id);
 	else if (ev->type == POOL_WORKER_OPENED)
 		worker_opened(p, w, ev->call_id);
+	else if (ev->type == POOL_WORKER_TAKEN)
+		ahead_taken(p, w, ev->call_id);
+	else if (ev->type == POOL_RECALLED)
+		ahead_recalled(p, w, ev->call_ids, ev->count);
 	else if (ev->type == POOL_WORKER_WAITS)
 		worker_waits(p, w, ev->call_id, ev->waits);
 	else if (ev->type == POOL_WORKER_BROKEN)
@@ -133,6 +140,8 @@ static void happen(struct pool *p, const struct pool_event *ev)
 	case POOL_WORKER_READY:
 	case POOL_WORKER_ANSWER:
 	case POOL_WORKER_OPENED:
+	case POOL_WORKER_TAKEN:
+	case POOL_RECALLED:
 	case POOL_WORKER_WAITS:
 	case POOL_WORKER_GONE:
 	case POOL_WORKER_BROKEN:
@@ -162,6 +171,8 @@ static void happen(struct pool *p, const struct pool_event *ev)
 		break;
 	case POOL_PAUSE:
 		p->paused = !p->draining && !p->stopping;
+		if (p->paused)
+			ahead_recall_all(p);
 		break;
 	case POOL_RESUME:
 		p->paused = p->draining = false;
@@ -190,6 +201,7 @@ void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 	p->random = ev->random;
 	happen(p, ev);
 	requests_expire(p);
+	aheads_expire(p);
 	slots_expire(p);
 	workers_expire(p);
 	sessions_expire(p);
@@ -199,6 +211,7 @@ void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 	if (requests_hopeless(p))
 		requests_done(p, OUTCOME_CIRCUIT_OPEN);
 	serve_all(p);
+	ahead_serve(p);
 	range_adapt(p);
 	if (p->draining && !p->drain_told && p->queued + p->running + p->lease_count == 0) {
 		p->drain_told = true;
@@ -224,6 +237,19 @@ static bool next_of_workers(struct pool *p, struct pool_action *action)
 	action->worker_id = w->id;
 	action->index = w->index;
 	action->why = w->why;
+	return true;
+}
+
+static bool next_recall(struct pool *p, struct pool_action *action)
+{
+	struct pool_worker *w;
+
+	if (list_empty(&p->recalls))
+		return false;
+	w = list_entry(p->recalls.next, struct pool_worker, recall);
+	list_remove(&w->recall);
+	action->worker_id = w->id;
+	action->index = w->index;
 	return true;
 }
 
@@ -270,7 +296,7 @@ static bool next_close(struct pool *p, struct pool_action *action)
 	return false;
 }
 
-/* A request's: it has been opened, or is done. */
+/* A request's: it is to be sent ahead, was begun, has been opened, or is done. */
 static bool next_of_requests(struct list *line, struct pool_action *action)
 {
 	struct pool_request *r;
@@ -279,7 +305,7 @@ static bool next_of_requests(struct list *line, struct pool_action *action)
 		return false;
 	r = list_entry(line->next, struct pool_request, link);
 	list_remove(&r->link);
-	action->worker_id = r->worker_id;
+	action->worker_id = r->ahead ? r->slot->worker->id : r->worker_id;
 	action->call_id = r->id;
 	action->request = r;
 	action->lease = r->lease;
@@ -310,6 +336,8 @@ static bool next_session_ended(struct pool *p, struct pool_action *action)
 static bool next_of_type(struct pool *p, struct pool_action *action)
 {
 	switch (action->type) {
+	case POOL_RECALL:
+		return next_recall(p, action);
 	case POOL_KILL:
 	case POOL_END:
 	case POOL_TERMINATE:
@@ -327,6 +355,10 @@ static bool next_of_type(struct pool *p, struct pool_action *action)
 		return next_of_requests(&p->done, action);
 	case POOL_OPENED:
 		return next_of_requests(&p->opened, action);
+	case POOL_BEGUN:
+		return next_of_requests(&p->begun, action);
+	case POOL_AHEAD:
+		return next_of_requests(&p->ahead, action);
 	case POOL_LEASE_ENDED:
 		return next_lease_ended(p, action);
 	case POOL_SESSION_ENDED:

@@ -16,6 +16,7 @@ uint64_t pool_next_tick(const struct pool *p)
 
 	at = earlier(&p->waits, at);
 	at = earlier(&p->runs, at);
+	at = earlier(&p->patiences, at);
 	at = earlier(&p->graces, at);
 	at = earlier(&p->timers, at);
 	at = earlier(&p->ttls, at);

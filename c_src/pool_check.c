@@ -54,18 +54,35 @@ struct seen {
 	size_t bytes;
 };
 
-static void check_waiting(const struct pool_request *r, struct seen *seen)
+static void check_queued(const struct pool_request *r, uint64_t until, struct seen *seen)
 {
-	uint64_t until =
-		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
-
-	HOLDS(r->state == REQUEST_QUEUED && r->slot == NULL, "waiting request", r->id);
+	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request", r->id);
 	HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "waiting request", r->id);
 	HOLDS((r->claim != NULL) == (r->session != NULL), "waiting request", r->id);
 	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
 	seen->queued++;
 	seen->bytes += r->bytes;
 	seen->waits += r->timer.queued;
+}
+
+static uint64_t until(const struct pool_request *r)
+{
+	return r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
+}
+
+static void check_waiting(const struct pool_request *r, struct seen *seen)
+{
+	HOLDS(!r->ahead && !r->late, "waiting request", r->id);
+	check_queued(r, until(r), seen);
+}
+
+/* One that was sent ahead to that worker. */
+static void check_sent_ahead(const struct pool_worker *w, unsigned i, struct seen *seen)
+{
+	const struct pool_request *r = w->ahead[i].request;
+
+	HOLDS(r->line == NULL && list_empty(&r->by_age), "ahead", r->id);
+	check_queued(r, r->late ? POOL_NEVER : i < w->taken ? r->deadline_us : until(r), seen);
 }
 
 /* One peer's part of a line. */
@@ -197,6 +214,10 @@ static void check_requests(const struct pool *p)
 	}
 	for (of = p->workers.next; of != &p->workers; of = of->next) {
 		const struct pool_worker *w = list_entry(of, struct pool_worker, all);
+
+		for (unsigned i = 0; i < w->ahead_count; i++)
+			if (w->ahead[i].request != NULL)
+				check_sent_ahead(w, i, &seen);
 
 		for (unsigned i = 0; i < PRIORITIES; i++)
 			check_line(p, &w->pinned[i], i, w, &seen);

@@ -31,7 +31,8 @@ static void check_serving_slot(const struct pool *p, const struct pool_slot *s)
 		HOLDS(s->lease != NULL && !timer, "leased worker", w->id);
 		break;
 	case WORKER_BUSY:
-		HOLDS(!timer || ((s->interrupted || s->closing) && s->call[0].request == NULL),
+		HOLDS(!timer || ((s->interrupted || s->closing || w->taken > 0) &&
+				 s->call[0].request == NULL),
 		      "busy worker", w->id);
 		break;
 	case WORKER_PROBING:
@@ -88,6 +89,7 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 		for (unsigned i = 0; i < s->depth; i++)
 			owned = owned || s->call[i].request != NULL;
 	}
+	owned = owned || ahead_owned(w);
 	HOLDS(list_empty(&w->act) || (fits[w->state] & BIT(w->pending)), "action of", w->id);
 	switch (w->state) {
 	case WORKER_STARTING:
@@ -100,6 +102,37 @@ static void check_worker(const struct pool *p, const struct pool_worker *w)
 		break;
 	default:
 		HOLDS(!timer, "serving worker", w->id);
+	}
+}
+
+/* What was sent ahead. */
+static void check_ahead(const struct pool_worker *w)
+{
+	bool serves = w->state != WORKER_STARTING && w->state != WORKER_STOPPING;
+
+	HOLDS(w->ahead_count <= POOL_AHEAD_MAX && w->taken <= w->ahead_count, "ahead of", w->id);
+	HOLDS(w->ahead_count == 0 || w->state == WORKER_BUSY || w->state == WORKER_STOPPING,
+	      "ahead of", w->id);
+	HOLDS(w->ahead_count == 0 || (w->slots == 1 && !w->slot->interrupted), "ahead of", w->id);
+	HOLDS(!w->recalling || w->ahead_count > w->taken, "recall of", w->id);
+	HOLDS(!w->slot->put_off || (w->recalling && w->slot->call[0].request == NULL),
+	      "put off on", w->id);
+	HOLDS(serves || (list_empty(&w->leads) && !w->patience.queued), "ahead of", w->id);
+	/* Nobody waits here for long (3). */
+	HOLDS(w->patience.queued == (serves && w->ahead_count > w->taken && !w->recalling),
+	      "patience of", w->id);
+	HOLDS(serves || w->recalling || w->ahead_count == w->taken, "ahead of", w->id);
+	for (unsigned i = 0; i < w->ahead_count; i++) {
+		const struct pool_request *r = w->ahead[i].request;
+
+		HOLDS(w->ahead[i].id != 0, "ahead of", w->id);
+		if (r == NULL) {
+			HOLDS(i < w->taken || w->recalling, "unwanted, ahead of", w->id);
+			continue;
+		}
+		HOLDS(r->id == w->ahead[i].id && r->ahead && r->slot == w->slot, "ahead", r->id);
+		HOLDS(!r->late || (i >= w->taken && w->recalling), "late", r->id);
+		HOLDS(r->plain && r->kind == POOL_CALL && r->session == NULL, "ahead", r->id);
 	}
 }
 
@@ -168,7 +201,7 @@ static void check_lists(const struct pool *p, unsigned serving)
 void check_workers(const struct pool *p)
 {
 	unsigned in[WORKER_STATES] = { 0 }, serving = 0, retiring = 0, timers = 0, graces = 0;
-	unsigned leaving = 0, turns = 0, healths = 0, ages = 0, checking = 0;
+	unsigned leaving = 0, turns = 0, healths = 0, ages = 0, checking = 0, patiences = 0;
 	uint64_t last_id = 0;
 	const struct list *at;
 
@@ -180,6 +213,7 @@ void check_workers(const struct pool *p)
 		check_sum(w);
 		check_worker(p, w);
 		check_offer(p, w);
+		check_ahead(w);
 		if (w->state == WORKER_STARTING || w->state == WORKER_STOPPING) {
 			HOLDS(!w->retiring && list_empty(&w->sessions), "worker", w->id);
 			HOLDS(!w->recycled || w->state == WORKER_STARTING, "worker", w->id);
@@ -198,6 +232,7 @@ void check_workers(const struct pool *p)
 				in[i] += w->in[i];
 		}
 		timers += w->timer.queued;
+		patiences += w->patience.queued;
 		healths += w->health.queued;
 		ages += w->age.queued;
 		for (unsigned i = 0; i < w->slots; i++) {
@@ -215,6 +250,7 @@ void check_workers(const struct pool *p)
 	check_heap(&p->graces, graces, "graces");
 	check_heap(&p->healths, healths, "healths");
 	check_heap(&p->ages, ages, "ages");
+	check_heap(&p->patiences, patiences, "patiences");
 	HOLDS(checking == p->checking, "slots probed for health", checking);
 	HOLDS(p->size >= p->config.size && p->size <= range_max(p), "size", p->size);
 	check_lists(p, serving);

@@ -6,14 +6,12 @@
  * What can go wrong: it does not answer: it is told to say where it hangs, and killed (put_down()). */
 #include "pool_private.h"
 
-/* Splitmix64. Workers that get their limits in one step get different ones; so do the limits of one. */
+#include "splitmix.h"
+
+/* Workers that get their limits in one step get different ones; so do the limits of one. */
 static uint64_t chance(const struct pool *p, const struct pool_worker *w, unsigned which)
 {
-	uint64_t x = p->random + (w->id * 4 + which) * UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
+	return splitmix_at(p->random + (w->id * 4 + which) * SPLITMIX_STEP);
 }
 
 /* Up to jitter_percent more or less. */

@@ -76,6 +76,10 @@ static void part(struct pool *p, struct pool_request *r)
 
 	if (s == NULL)
 		return;
+	if (r->ahead) {
+		ahead_part(p, r, r->outcome == OUTCOME_TIMEOUT_CALL);
+		return;
+	}
 	call_of(r)->request = NULL;
 	r->slot = NULL;
 	worker_disowned(p, s->worker);
@@ -93,16 +97,33 @@ void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outc
 		session_quit(p, r);
 }
 
+/* It runs from now on. */
+static void begin(struct pool *p, struct pool_request *r, struct pool_slot *s)
+{
+	request_move(p, r, REQUEST_RUNNING);
+	if (r->worker_id == 0)
+		histogram_add(&p->wait_us, p->now_us - r->arrived_us);
+	r->slot = s;
+	if (s != NULL)
+		r->worker_id = s->worker->id;
+}
+
+void request_begun(struct pool *p, struct pool_request *r, struct pool_slot *s)
+{
+	r->ahead = r->late = false;
+	begin(p, r, s);
+	if (s == NULL)
+		return;
+	list_append(&p->begun, &r->link);
+	p->due |= BIT(POOL_BEGUN);
+}
+
 void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
 	struct pool_worker *w = s->worker;
 
 	assert(s->depth < POOL_NEST_MAX);
-	request_move(p, r, REQUEST_RUNNING);
-	if (r->worker_id == 0)
-		histogram_add(&p->wait_us, p->now_us - r->arrived_us);
-	r->slot = s;
-	r->worker_id = w->id;
+	begin(p, r, s);
 	s->call[s->depth] = (struct pool_call){ .id = r->id, .request = r, .inner = s->depth > 0 };
 	s->depth++;
 	w->last_call_id = r->id;
@@ -111,6 +132,8 @@ void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 	if (s->state != WORKER_BUSY)
 		slot_move(p, s, WORKER_BUSY);
 	slot_act(p, s, POOL_RUN);
+	if (r->plain)
+		ahead_lead(p, w);
 }
 
 /* ---- queues ---- */
@@ -262,7 +285,7 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 void request_cut(struct pool *p, struct pool_request *r, enum pool_outcome outcome, bool timed_out)
 {
 	struct pool_slot *s = r->slot;
-	struct pool_call *c = call_of(r);
+	struct pool_call *c = r->ahead ? NULL : call_of(r);
 	bool streaming = r->state == REQUEST_STREAMING;
 
 	request_done(p, r, outcome);
@@ -299,9 +322,15 @@ void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun)
 
 void requests_expire(struct pool *p)
 {
-	while (heap_due(&p->waits, p->now_us))
-		request_cut(p, heap_entry(heap_min(&p->waits), struct pool_request, timer),
-			    OUTCOME_TIMEOUT_QUEUE, true);
+	while (heap_due(&p->waits, p->now_us)) {
+		struct pool_request *r =
+			heap_entry(heap_min(&p->waits), struct pool_request, timer);
+
+		if (r->ahead)
+			ahead_late(p, r);
+		else
+			request_cut(p, r, OUTCOME_TIMEOUT_QUEUE, true);
+	}
 	while (heap_due(&p->runs, p->now_us))
 		request_cut(p, heap_entry(heap_min(&p->runs), struct pool_request, timer),
 			    OUTCOME_TIMEOUT_CALL, true);

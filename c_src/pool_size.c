@@ -57,6 +57,8 @@ static struct pool_worker *worker_new(struct pool *p)
 	list_init(&w->offered);
 	list_init(&w->hungry);
 	list_init(&w->recycle);
+	list_init(&w->leads);
+	list_init(&w->recall);
 	list_init(&w->sessions);
 	list_init(&w->ends);
 	for (unsigned i = 0; i < PRIORITIES; i++)
@@ -153,6 +155,7 @@ void workers_stop(struct pool *p)
 			if (s->lease != NULL)
 				lease_end(p, s->lease, LEASE_WORKER_GONE, OUTCOME_DRAINING);
 		}
+		ahead_stop(p, w);
 		if (w->state == WORKER_STARTING || w->state == WORKER_BUSY)
 			worker_leave(p, w, POOL_KILL, WHY_STOP);
 		else if (w->state != WORKER_STOPPING)

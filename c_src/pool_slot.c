@@ -5,6 +5,7 @@
  * What can go wrong: the call loses its owner (call_orphaned(): it is killed, interrupted and probed,
  * closed, or left to finish); it opens a stream that nobody wants any more; its grace is over and the
  * whole worker is killed (put_down()).
+ * With others sent ahead of it (pool_ahead.c) the worker goes on with the first of them.
  * A slot holds a stack of calls when the innermost waits for a process of a peer; with threads and
  * asynchronous functions one further down may end before those inside of it, so each is found by its id. */
 #include "pool_private.h"
@@ -178,10 +179,14 @@ static void answered(struct pool *p, struct pool_slot *s, struct pool_call *c)
 	call_end(s, c);
 	if (r != NULL) {
 		histogram_add(&p->call_us, p->now_us - r->started_us);
+		if (r->plain)
+			ahead_learn(p, p->now_us - r->started_us);
 		request_done(p, r, OUTCOME_OK);
 	}
 	if (s->depth > 0) {
 		slot_look(p, s);
+	} else if (ahead_next(p, s)) {
+		return;
 	} else if (s->interrupted) {
 		s->interrupted = s->closing = false;
 		slot_probe(p, s, POOL_PROBE, p->config.interrupt_grace_us);
@@ -219,6 +224,8 @@ void worker_answered(struct pool *p, struct pool_worker *w, uint64_t call_id)
 		answered(p, s, c);
 	else if (c != NULL && c->request != NULL)
 		last_words(p, w, c);
+	else if (w->state == WORKER_STOPPING && ahead_last_words(p, w, call_id))
+		return;
 	else if ((call_id & PROBE_BIT) && (s = probed_slot(w, call_id)) != NULL)
 		proved(p, s);
 	else
@@ -296,27 +303,34 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 		heap_set(&p->graces, &s->timer, r->closing ? r->deadline_us : grace);
 		if (!r->closing)
 			call_close(p, s, c);
-	} else if (r->closing || r->abandon == ABANDON_KILL) {
-		put_down(p, s, timed_out,
-			 r->closing  ? WHY_UNRESPONSIVE
-			 : timed_out ? WHY_TIMEOUT
-				     : WHY_CALLER_GONE);
-	} else if (r->abandon == ABANDON_INTERRUPT) {
+	} else if (r->closing) {
+		put_down(p, s, timed_out, WHY_UNRESPONSIVE);
+	} else if (streaming &&
+		   r->abandon == ABANDON_FINISH) { /* it would wait for an ASK for ever */
+		s->closing = true;
+		call_close(p, s, c);
+	} else if (!ahead_puts_off(p, s, r->abandon, timed_out)) {
+		call_abandoned(p, s, r->abandon, timed_out);
+	}
+}
+
+void call_abandoned(struct pool *p, struct pool_slot *s, enum pool_abandon abandon, bool timed_out)
+{
+	if (abandon == ABANDON_KILL) {
+		put_down(p, s, timed_out, timed_out ? WHY_TIMEOUT : WHY_CALLER_GONE);
+	} else if (abandon == ABANDON_INTERRUPT) {
 		s->interrupted = true;
 		s->timed_out = timed_out;
 		p->totals.interrupts++;
-		heap_set(&p->graces, &s->timer, grace);
+		heap_set(&p->graces, &s->timer, pool_in(p, p->config.interrupt_grace_us));
 		slot_act(p, s, POOL_INTERRUPT);
-	} else if (streaming) { /* it would wait for an ASK for ever */
-		s->closing = true;
-		call_close(p, s, c);
 	}
 }
 
 void slot_quiet(struct pool *p, struct pool_slot *s)
 {
 	p->checking -= s->health;
-	s->interrupted = s->closing = s->timed_out = s->health = false;
+	s->interrupted = s->closing = s->timed_out = s->health = s->put_off = false;
 	s->probe_id = 0;
 	s->ends = NULL;
 	heap_remove(&p->graces, &s->timer);

@@ -99,7 +99,7 @@ static bool owned(const struct pool_worker *w)
 			if (s->call[i].request != NULL)
 				return true;
 	}
-	return false;
+	return ahead_owned(w);
 }
 
 static void stop_phase(struct pool *p, struct pool_worker *w, unsigned phase)
@@ -149,6 +149,7 @@ static void withdraw(struct pool *p, struct pool_worker *w)
 	list_remove(&w->hungry);
 	worker_replaced(p, w);
 	worker_unwatch(p, w);
+	ahead_withdraw(p, w);
 	p->retiring -= w->retiring;
 	w->retiring = false;
 	sessions_lost(p, w);
@@ -220,6 +221,7 @@ static void bereave(struct pool *p, struct pool_worker *w, bool not_begun)
 		if (s->lease != NULL)
 			lease_end(p, s->lease, LEASE_WORKER_GONE, OUTCOME_LEASE_CLOSED);
 	}
+	ahead_bereave(p, w);
 }
 
 void worker_broken(struct pool *p, struct pool_worker *w)

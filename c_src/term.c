@@ -69,6 +69,8 @@ static const uint8_t *check_atom(const struct check *c, const uint8_t *p)
 	}
 	if (n - head < len)
 		return NULL;
+	if (len <= TERM_ATOM_MAX && ascii_only(p + head, len))
+		return p + head + len;
 	utf8 = p[0] == TAG_SMALL_ATOM_UTF8 || p[0] == TAG_ATOM_UTF8;
 	if (utf8 ? !atom_text(p + head, len) : len > TERM_ATOM_MAX)
 		return NULL;
@@ -204,6 +206,10 @@ static const uint8_t *check_one(struct check *c, const uint8_t *p)
 	case TAG_FLOAT:
 		return n >= 1 + FLOAT_TEXT && float_text(p + 1, &value) ? p + 1 + FLOAT_TEXT : NULL;
 	case TAG_SMALL_ATOM_UTF8:
+		/* what nearly every atom is */
+		if (n >= 2 && n - 2 >= p[1] && ascii_only(p + 2, p[1]))
+			return p + 2 + p[1];
+		/* fall through */
 	case TAG_ATOM_UTF8:
 	case TAG_SMALL_ATOM:
 	case TAG_ATOM:

@@ -61,7 +61,8 @@ static const uint8_t *skip_atom(const uint8_t *t)
 }
 
 /* Past the head of one term; `todo` grows by its elements. */
-static const uint8_t *skip_one(const uint8_t *t, uint64_t *todo)
+static inline __attribute__((always_inline)) const uint8_t *skip_one(const uint8_t *t,
+								     uint64_t *todo)
 {
 	switch (*t) {
 	case TAG_SMALL_INTEGER:

@@ -1,6 +1,8 @@
 /* transcode_print.c - fingerprints of what has no elements; see transcode_print.h. */
 #include "transcode_print.h"
 
+#include "splitmix.h"
+
 #include <math.h>
 
 __extension__ typedef unsigned __int128 u128;
@@ -10,13 +12,8 @@ static uint64_t secret[4] = { UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1
 
 void transcode_seed(uint64_t seed)
 {
-	for (size_t i = 0; i < 4; i++) { /* splitmix64 */
-		uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-
-		z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-		z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-		secret[i] = z ^ z >> 31;
-	}
+	for (size_t i = 0; i < 4; i++)
+		secret[i] = splitmix_next(&seed);
 }
 
 /* Both halves of the product, folded: the one mixing step. */

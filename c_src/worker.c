@@ -40,6 +40,7 @@ struct worker {
 	uv_pipe_t channel;
 	struct output out, err;
 	struct frame_reader reader;
+	struct ahead_queue ahead;
 	unsigned open; /* handles not yet closed */
 	bool broken, closing;
 	unsigned paused;
@@ -172,8 +173,8 @@ static void close_pair(int fds[2])
 	close(fds[1]);
 }
 
-/* Socket pair and pipes; [0] is ours, [1] theirs. */
-static int make_descriptors(int channel[2], int out[2], int err[2])
+/* Socket pair and pipes; [0] is ours, [1] theirs; and the queue, with their end of it. */
+static int make_descriptors(int channel[2], int out[2], int err[2], struct ahead_queue *ahead, int *queue)
 {
 	int bytes = SOCKET_BYTES, rc;
 
@@ -183,12 +184,18 @@ static int make_descriptors(int channel[2], int out[2], int err[2])
 		goto err1;
 	if (pipe2(err, O_CLOEXEC) != 0)
 		goto err2;
+	if ((rc = ahead_queue_open(ahead, queue)) != 0)
+		goto err3;
 	for (int i = 0; i < 2; i++)
 		if (setsockopt(channel[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
 			(void)setsockopt(channel[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 	return 0;
+err3:
+	close_pair(err);
+	goto err_out;
 err2:
 	rc = -errno;
+err_out:
 	close_pair(out);
 	close_pair(channel);
 	return rc;
@@ -209,7 +216,7 @@ static void output_init(uv_loop_t *loop, struct output *o, struct worker *w, boo
 }
 
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[3],
+			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
 			  int *error)
 {
 	struct worker *w = mem_zalloc(sizeof *w);
@@ -218,7 +225,7 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 	*error = -ENOMEM;
 	if (w == NULL)
 		return NULL;
-	if ((*error = make_descriptors(channel, out, err)) != 0) {
+	if ((*error = make_descriptors(channel, out, err, &w->ahead, &theirs[3])) != 0) {
 		mem_free(w);
 		return NULL;
 	}
@@ -287,6 +294,11 @@ void worker_resume(struct worker *w)
 		(void)!uv_read_start((uv_stream_t *)&w->channel, on_channel_alloc, on_channel_read);
 }
 
+struct ahead_queue *worker_ahead(struct worker *w)
+{
+	return &w->ahead;
+}
+
 size_t worker_unsent(const struct worker *w)
 {
 	return uv_stream_get_write_queue_size((const uv_stream_t *)&w->channel);
@@ -348,6 +360,7 @@ void worker_close(struct worker *w)
 	drain_output(&w->err);
 	drain_channel(w);
 	w->closing = true;
+	ahead_queue_close(&w->ahead);
 	uv_close((uv_handle_t *)&w->channel, on_channel_closed);
 	uv_close((uv_handle_t *)&w->out.pipe, on_output_closed);
 	uv_close((uv_handle_t *)&w->err.pipe, on_output_closed);

@@ -17,6 +17,7 @@
 
 #define CONFIG_LIST_MAX  64
 #define CONFIG_SLOTS_MAX 64
+#define CONFIG_AHEAD_MAX 16 /* requests sent ahead to one worker */
 #define CONFIG_SIZE_MAX  1024
 #define CONFIG_INFINITY  UINT64_MAX /* of a time in milliseconds */
 
@@ -50,6 +51,7 @@ struct config_pool {
 	uint64_t rpc;          /* a flag */
 	uint64_t start_method; /* enum start_method */
 	uint64_t slots;
+	uint64_t ahead;
 	uint64_t abandon;      /* enum pool_abandon, likewise */
 	uint64_t session_mode; /* enum pool_session_mode, likewise */
 	uint64_t session_ttl_ms, max_sessions;
@@ -90,6 +92,7 @@ struct config {
 	uint64_t max_output_bytes;
 	uint64_t stop_timeout_ms;
 	uint64_t stop_on_eof;
+	uint64_t busy_poll_us;
 	uint64_t log_level;  /* enum log_level */
 	uint64_t log_format; /* enum log_format */
 	char *metrics;       /* ADDR:PORT, or NULL */

@@ -13,8 +13,9 @@
  *                      "cwd" str ("": as it is), "nice" int (added), "oom_score_adj" int (0: as it is),
  *                      "indexed_env" array of str (NAME=VALUE, {index} is replaced), "limits" map of
  *                      str ("as", "cpu", "nofile", "core") to int
- *   ["start", worker_id int, index int, cgroup str]  (cgroup, a directory, only if it has one) with three descriptors by SCM_RIGHTS: the worker's channel
- *                      (a stream socket), and the write ends of its stdout and its stderr
+ *   ["start", worker_id int, index int, cgroup str]  (cgroup, a directory, only if it has one) with four descriptors by SCM_RIGHTS: the worker's
+ *                      channel (a stream socket), the write ends of its stdout and its stderr, and its end of
+ *                      the queue of calls sent ahead (worker_ahead.h)
  *   ["reap", os_pid int]  the node will not signal that process again: wait for it now
  * Fork server to node:
  *   ["ready", os_pid int, versions map]     the preload is done, starts are served
@@ -38,6 +39,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
+
+#define FORKSERVER_FDS 4
 
 struct forkserver;
 
@@ -72,10 +75,10 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 				    const struct forkserver_callbacks *callbacks, void *arg,
 				    int *error) __attribute__((warn_unused_result));
 
-/* Asks for a worker; `cgroup` is the directory of its own, or NULL. The descriptors (channel, stdout, stderr) are taken over: they are closed once
- * passed on, or when this fails. 0 or a negative errno. Served after the preload, in order. */
+/* Asks for a worker; `cgroup` is the directory of its own, or NULL. The descriptors (channel, stdout, stderr,
+ * queue) are taken over: they are closed once passed on, or when this fails. 0 or a negative errno. Served after the preload, in order. */
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
-		    const int fds[3]) __attribute__((warn_unused_result));
+		    const int fds[FORKSERVER_FDS]) __attribute__((warn_unused_result));
 
 /* Lets it wait for a worker that was reported as exited. */
 void forkserver_reap(struct forkserver *fs, int os_pid);

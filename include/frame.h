@@ -31,6 +31,9 @@
  *   [8 END_SESSION, id, token int]  the session ends; answered by PONG when its hooks have run. For a
  *             token that is not known just that
  *   [9 DOWN,  monitor id, reason value]  the process that a "monitor" watches has ended; once
+ *   A CALL may also come by the queue of calls that are sent ahead (worker_ahead.h): with no meta but deadline_ms,
+ *   and behind a CALL of that kind. Between such a call and its answer the worker looks there once, and never
+ *   at another time; what it has taken it says with TAKEN, in front of the answer, and runs next.
  *   End of file: stop. An idle worker ends its sessions, leaves with exit status 0, its atexit handlers
  *             run.
  *   While a call runs nothing comes but INTERRUPT, ASK, CLOSE, REPLY and DOWN; and while it waits for a
@@ -64,6 +67,8 @@
  *        where there is none. Callback ids and monitor ids are the worker's, one counter, never reused.
  *        call id: on behalf of which call; what that waits for or watches ends with it
  *   [8 PROGRESS, id, value]  to the caller of that call
+ *   [9 TAKEN, id]  that call was taken from those sent ahead; the RESULT or ERROR of the one before it is
+ *                  behind this, in the same write
  *
  * Values are msgpack with these extension types; all else is plain msgpack (nil, bool, int, float64,
  * str, bin, array for a list, map). The payload of an extension:
@@ -123,7 +128,10 @@ enum frame_from_worker {
 	FRAME_ITEM,
 	FRAME_CALLBACK,
 	FRAME_PROGRESS,
+	FRAME_TAKEN,
 };
+
+#define FRAME_LENGTH_BYTES 4
 
 enum frame_ext {
 	EXT_ATOM = 1,

@@ -217,7 +217,9 @@ struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody wa
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
 bool node_lane_end(struct node_lane *l);
 void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
-void node_lanes_flush(struct node *n);    /* before the loop blocks */
+void node_lanes_gather(struct node *n);   /* before the loop blocks: sends what need not wait */
+void node_lanes_init(struct node *n);
+void node_lanes_close(struct node *n); /* sends all */
 
 /* node_session.c */
 /* Whether the request may have the session and the owner that it names; else the Reason. */

@@ -3,10 +3,12 @@
 #ifndef KRAIT_NODE_CLIENTS_H
 #define KRAIT_NODE_CLIENTS_H
 
+#include "hash.h"
 #include "mem.h"
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(ptr, size) mem_free(ptr)
-#define HASH_NONFATAL_OOM      1
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)hash_bytes(key, len))
+#define uthash_malloc(size)           mem_alloc(size)
+#define uthash_free(ptr, size)        mem_free(ptr)
+#define HASH_NONFATAL_OOM             1
 #include <uthash.h>
 
 #include "config.h"
@@ -23,6 +25,7 @@
 #include "pool.h"
 #include "request.h"
 #include "slab.h"
+#include "spin.h"
 #include "table.h"
 #include "term.h"
 #include "transcode.h"

@@ -26,6 +26,7 @@
  *   node_progress.c reports of a running call
  *   node_deadlock.c workers that wait for those who wait for workers
  *   node_connect.c  connections that we open
+ *   node_loop.c     the turns of the loop
  *   node_pool.c     the pump: the sole caller of pool_step; performs actions
  *   node_memory.c   workers that have grown too large
  *   node_worker.c   workers: starts, frames, output, exits

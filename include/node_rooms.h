@@ -48,6 +48,10 @@ void node_memory_init(struct node *n);
 void node_memory_watch(struct node_pool *p); /* with --max-rss */
 uint64_t node_rss_bytes(int os_pid);         /* resident memory; 0: unknown */
 
+/* node_loop.c */
+void node_loop(struct node *n);    /* runs until everything is closed, or it is stopped */
+void node_stepped(struct node *n); /* a pool has heard of something */
+
 /* node_pool.c */
 struct node_pool *node_pool_new(struct node *n, struct config_pool *config);
 /* The pool of that name; NULL: there is none. */
@@ -95,7 +99,7 @@ void node_cgroup_close(struct node *n);
 /* node_forkserver.c */
 void node_forkserver_init(struct node_pool *p);
 /* Has the worker forked, by one that is started for it if need be. Takes over the descriptors. */
-int node_forkserver_fork(struct node_worker *w, const int fds[3]);
+int node_forkserver_fork(struct node_worker *w, const int fds[WORKER_FDS]);
 void node_forkserver_part(struct node_worker *w); /* its record is about to be freed */
 /* A worker that it should have forked by now is given up: it is killed if it still preloads. */
 void node_forkserver_hangs(struct node_forkserver *f);

@@ -57,6 +57,9 @@ struct node_worker {
 	struct list sends;     /* struct callback, by_call: messages that wait for a connection */
 	size_t queued_bytes;   /* what waits for connections */
 	struct list throttled; /* in node.throttled: it is not read for a while */
+	struct list recall;    /* in node_pool.recalls */
+	uint64_t recalled[AHEAD_QUEUE_MAX]; /* sent ahead and came back: the pool is to be told */
+	unsigned recalled_count;
 	struct books *clogged; /* the peer that does not read what it says */
 	bool no_callbacks;     /* it has ended */
 };
@@ -142,6 +145,7 @@ struct node_pool {
 		enum breaker_state breaker;
 	} seen;                 /* when somebody hears of it: as it was told last */
 	struct list waits;      /* struct callback_call, due */
+	struct list recalls;    /* struct node_worker, by recall */
 	unsigned waiting_calls; /* that the pool knows to wait */
 	uv_timer_t deadlock_timer;
 	uint64_t rss_seen; /* of this worker the memory was looked at last */
@@ -185,10 +189,15 @@ struct node {
 	bool cgroup_refused;
 	char mark[320]; /* KRAIT_MARK=..., in the environment of all our processes */
 	uint32_t creation;
+	uint64_t random;  /* splitmix_next(): where pools take theirs from */
+	struct spin spin; /* with busy_poll */
+	unsigned processors;
+	bool stepped; /* a pool, in this turn of the loop */
 	uint64_t next_id, started_us;
 	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
+	uv_timer_t lanes_timer; /* while answers of lanes wait for company */
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;

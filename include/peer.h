@@ -57,6 +57,11 @@ void peer_ticked(struct peer *p);
  * Nothing happens when it is closing already. */
 void peer_close(struct peer *p, const char *why);
 
+/* The same for a node that ends: the peer reads all that was said before. What waits is written, then our side is
+ * shut down; what still comes is dropped, no event is told any more; closed when the peer closes, or linger_ms
+ * later. */
+void peer_finish(struct peer *p, const char *why, uint64_t linger_ms);
+
 /* Bytes that wait for the peer to read them. */
 size_t peer_unsent(const struct peer *p);
 

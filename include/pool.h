@@ -84,6 +84,22 @@
  * all probed at once. Who hangs (no answer to a probe, an interrupt or a close in time, or to a call) is
  * told to say where, if dump_grace is set, and killed after that.
  *
+ * Ahead: a request that waits in no particular line but that of all may be sent to a busy worker, which takes it
+ * by itself when its call has ended: that saves both sides a sleep for each call. It is queued until then,
+ * and the worker's next answer says that it was taken (POOL_WORKER_TAKEN comes before POOL_WORKER_ANSWER). What
+ * was not taken can be had back, and only the worker's queue itself knows what that is: POOL_RECALL empties it,
+ * POOL_RECALLED tells which came back (while it is emptied the worker may take one from between them); the
+ * others have begun, or will, and so the call before those has ended. So nothing is decided about a call while that is not known: whoever is
+ * not wanted any more is told so at once, but the worker is interrupted or killed only for a call that
+ * runs, and a time-out in the queue is told only to who has not begun.
+ *     sent ahead  only while calls are brisk (AHEAD_BRISK_US in the mean), to workers of one slot without
+ *                 sessions, in the order of the lines: who may not be sent ahead is not overtaken
+ *     had back    when the call before them takes longer than AHEAD_PATIENCE_US; before the worker is
+ *                 interrupted or leaves; when one of them is not wanted any more; when the pool pauses. A
+ *                 worker that answers without having taken one has none: it sleeps until it is sent a
+ *                 frame
+ * A call that was taken counts as begun when the one before it is answered.
+ *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
  * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
 #ifndef KRAIT_POOL_H
@@ -112,6 +128,7 @@ struct pool_config {
 	uint64_t max_age_us;         /* since its HELLO, likewise; 0: any */
 	unsigned jitter_percent;     /* each worker has limits of its own, so much more or less */
 	unsigned slots;        /* calls that a worker holds at once, 1 to POOL_SLOTS_MAX; 0 is 1 */
+	unsigned ahead; /* calls that are sent ahead to a busy worker, at most; 0: none. To POOL_AHEAD_MAX */
 	unsigned max_sessions; /* 0: none allowed */
 	uint64_t
 		*worker_ids; /* where the id of the last worker stands: pools that share it share no
@@ -132,6 +149,9 @@ enum pool_event_type {
 	POOL_WORKER_ANSWER, /* worker_id, call_id: RESULT, ERROR or PONG of that call. Taken from a worker
 	                       that is BROKEN as well: its last words, read after its end was known */
 	POOL_WORKER_OPENED, /* worker_id, call_id: the stream's function has returned */
+	POOL_WORKER_TAKEN, /* worker_id, call_id: it has taken that call, which was sent ahead: the answer to
+	                      the one that it runs follows, and is on its way */
+	POOL_RECALLED, /* worker_id, call_ids, count: of those sent ahead these came back. It has the others */
 	POOL_WORKER_WAITS, /* worker_id, call_id, waits: the call waits for a process of a peer, or no more */
 	POOL_EXTEND, /* request (running or streaming), deadline_us: its new deadline. A stream has one
 	                while its worker owes it an item */
@@ -177,6 +197,8 @@ struct pool_event {
 	bool not_begun; /* WORKER_GONE: it ended without having read the call that it was sent last,
 	                   so that runs on another, whatever its `retry` */
 	unsigned size, size_max;
+	const uint64_t *call_ids;
+	unsigned count;
 	const struct pool_config *config; /* copied */
 	enum pool_why why;
 	uint64_t random; /* any 64 random bits, for the jitter of back-off, probes and limits */
@@ -185,6 +207,8 @@ struct pool_event {
 /* In the order in which those of one step are told: ends, so that a replacement finds room; then who waits
  * for an answer; then work. */
 enum pool_action_type {
+	POOL_RECALL, /* worker_id: take back what was sent ahead; POOL_RECALLED follows, before any other
+	                event of this worker */
 	POOL_KILL,      /* SIGKILL to worker_id's group */
 	POOL_END,       /* close worker_id's channel: please leave */
 	POOL_TERMINATE, /* SIGTERM to its group */
@@ -197,6 +221,8 @@ enum pool_action_type {
 	POOL_SESSION_ENDED, /* session: `end`; nothing points at it any more */
 	POOL_START,         /* start a process for worker_id (index) */
 	POOL_RUN,           /* send the request's frame to worker_id */
+	POOL_BEGUN,         /* request: it runs on worker_id, to which it was sent ahead */
+	POOL_AHEAD,         /* send the request's frame ahead to worker_id */
 	POOL_PROBE,         /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
 	POOL_END_SESSION, /* send END_SESSION `session` with call_id to worker_id; PONG likewise */
 	POOL_DRAINED,     /* once per POOL_DRAIN */
@@ -222,6 +248,7 @@ struct pool_totals {
 	uint64_t starts, start_failures, exits, kills, interrupts;
 	uint64_t sessions_started, sessions_lost, sessions_evicted;
 	uint64_t probes, grown, shrunk; /* probes: for health */
+	uint64_t ahead, recalled;       /* sent ahead; of these, had back */
 	uint64_t left[WHYS];            /* workers that were told to go, by why */
 	uint64_t late;                  /* events for what was already gone */
 };

@@ -63,6 +63,7 @@ enum pool_why {
 };
 
 #define POOL_NEST_MAX  16
+#define POOL_AHEAD_MAX 16
 #define POOL_SLOTS_MAX 64
 
 /* How a request ended. Everything but OK and ABANDONED is an answer with an error. */
@@ -114,6 +115,7 @@ struct pool_request {
 	enum pool_session_mode session_mode;
 	uint8_t retry; /* how often it may run again after a worker's death */
 	bool stream;   /* CALL, LEASE_CALL: what it returns is iterated */
+	bool plain;    /* CALL without a session, no stream, and small: it may be sent ahead */
 	/* ---- the pool's ---- */
 	enum request_state {
 		REQUEST_NEW,
@@ -123,6 +125,8 @@ struct pool_request {
 		REQUEST_DONE
 	} POOL_PACKED state;
 	bool closing; /* streaming, and POOL_CLOSE was said */
+	bool ahead; /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
+	bool late;  /* likewise, and its queue time is over: has it begun? */
 	enum pool_outcome outcome;
 	struct pool_session *session; /* which it belongs to */
 	uint64_t arrival;             /* its number in the order of arrival */
@@ -133,7 +137,7 @@ struct pool_request {
 	struct pool_request *next; /* the first of its peer: in the table of those */
 	struct list by_age;        /* in the queues: by arrival */
 	struct heap_node timer;
-	struct pool_slot *slot;   /* while running */
+	struct pool_slot *slot;   /* while running, or sent ahead */
 	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
 	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
 	uint64_t arrived_us, started_us, done_us;
@@ -206,6 +210,14 @@ struct pool_call {
 	bool close_due;               /* POOL_CLOSE is to be said */
 };
 
+/* A call that was sent ahead to a busy worker. */
+struct pool_ahead {
+	uint64_t id;
+	struct pool_request *request; /* NULL: nobody waits for it any more; then */
+	enum pool_abandon abandon;    /* what becomes of it if it has begun */
+	bool timed_out;
+};
+
 /* One place for calls in a worker, read-only outside the pool. */
 struct pool_slot {
 	struct pool_worker *worker;
@@ -218,6 +230,9 @@ struct pool_slot {
 	bool interrupted;             /* its first call was told to stop */
 	bool closing;                 /* its first call is a stream that nobody wants any more */
 	bool timed_out;               /* either, because the call's time was up */
+	bool put_off;                 /* its call has no owner: what becomes of it is clear when it
+	                                 is known whether it has ended by itself. Then it is */
+	enum pool_abandon abandon;    /* treated so */
 	bool health;                  /* the probe is one for health */
 	uint64_t since_us;            /* when it came into its state */
 	struct heap_node timer;       /* grace of an interrupt, a probe, a close */
@@ -263,6 +278,14 @@ struct pool_worker {
 	struct list offered;  /* has a free slot: in the list of those with as many others */
 	struct list hungry;   /* has a free slot and pinned requests */
 	struct pool_worker *hash_next;
+	/* What was sent ahead, in order; of the first `taken` it is known that the worker has them */
+	struct pool_ahead ahead[POOL_AHEAD_MAX];
+	unsigned ahead_count, taken;
+	bool recalling;            /* POOL_RECALLED is to come, and decides about the others */
+	bool purging;              /* it is to come, and decides nothing */
+	struct list recall;        /* POOL_RECALL is due */
+	struct list leads;         /* in the list of those that may take one more ahead */
+	struct heap_node patience; /* when those who wait here have waited long enough */
 	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
 	unsigned slots;
 	struct pool_slot slot[];

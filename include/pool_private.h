@@ -9,6 +9,7 @@
  *   pool_session_end.c   how they end, and are lost
  *   pool_lease.c     leases: grant, their calls that wait, their end
  *   pool_slot.c      slots: slot_move(), calls and their answers, what becomes of orphaned ones
+ *   pool_ahead.c     calls that are sent ahead to busy workers
  *   pool_worker.c    workers: worker_move(), HELLO, deaths, stops
  *   pool_size.c      how many workers: starts, sizes
  *   pool_range.c     a range of sizes: when it grows and shrinks
@@ -43,6 +44,12 @@
 #define EARLY_DEATHS_MAX 16
 /* A pool that shrank too early waits for up to so many times idle_ttl before it shrinks again. */
 #define SHRINK_PATIENCE 16
+/* Calls are sent ahead while they take no longer than this, in the mean; */
+#define AHEAD_BRISK_US 500
+/* and wait for so long behind one that takes longer than that. */
+#define AHEAD_PATIENCE_US 1000
+/* What takes longer counts as this: one long call is no reason to be slow for a hundred short ones. */
+#define AHEAD_LONGEST_US 20000
 /* No memory for a worker's record: time until it is tried again. */
 #define NO_MEMORY_RETRY_US 100000
 
@@ -102,6 +109,7 @@ struct pool {
 	struct pool_session *session_hash[POOL_SESSION_HASH];
 
 	struct heap waits, runs;   /* deadlines of queued and running requests */
+	struct heap patiences;     /* of workers to which calls were sent ahead */
 	struct heap graces;        /* of slots */
 	struct heap timers;        /* of workers that start or stop */
 	struct heap healths, ages; /* of workers that serve: the next look, the end of their time */
@@ -109,9 +117,14 @@ struct pool {
 
 	struct list act[POOL_ACTIONS];     /* workers and slots with an action due, by its type */
 	struct list closes;                /* slots with calls whose POOL_CLOSE is due */
-	struct list opened, done;          /* requests */
+	struct list opened, done;          /* requests; */
+	struct list ahead, begun;          /* to be sent ahead, and begun where they were sent */
+	struct list recalls;               /* workers */
 	struct list ended, sessions_ended; /* leases and sessions that go back to the node */
 	unsigned due;                      /* types of actions of which there may be some */
+
+	struct list leads; /* workers that may take calls ahead */
+	uint64_t run_us8;  /* how long calls take, in the mean: eight times that */
 
 	struct pool_totals totals;
 	struct histogram wait_us, call_us, start_us;
@@ -147,6 +160,8 @@ void request_submit(struct pool *p, const struct pool_event *ev);
 void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s);
 /* Ends the request; the call, if it runs, has no owner afterwards: see call_orphaned(). */
 void request_done(struct pool *p, struct pool_request *r, enum pool_outcome outcome);
+/* One that was sent ahead has been begun there. */
+void request_begun(struct pool *p, struct pool_request *r, struct pool_slot *s);
 /* Ends a request whose caller is gone or whose time is up, wherever it is. */
 void request_cut(struct pool *p, struct pool_request *r, enum pool_outcome outcome, bool timed_out);
 /* Its worker died in it: again, or WORKER_EXIT. */
@@ -273,6 +288,8 @@ void call_close(struct pool *p, struct pool_slot *s, struct pool_call *c);
 /* The request that ran in it is done, but the call is not. */
 void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 		   const struct pool_request *r, bool streaming, bool timed_out);
+/* The same for a call that is no stream, when it is known to run. */
+void call_abandoned(struct pool *p, struct pool_slot *s, enum pool_abandon abandon, bool timed_out);
 /* Nothing of it is due any more: its worker is leaving. */
 void slot_quiet(struct pool *p, struct pool_slot *s);
 void slots_expire(struct pool *p);
@@ -284,6 +301,39 @@ void worker_opened(struct pool *p, struct pool_worker *w, uint64_t call_id);
 void worker_waits(struct pool *p, struct pool_worker *w, uint64_t call_id, bool waits);
 /* Tells it to end the sessions that are due, as far as it has free slots. */
 void worker_ends(struct pool *p, struct pool_worker *w);
+
+/* ---- pool_ahead.c ---- */
+
+/* It runs a call behind which others may be sent. */
+void ahead_lead(struct pool *p, struct pool_worker *w);
+/* Sends ahead who is next in line; after hand-out. */
+void ahead_serve(struct pool *p);
+/* A call of so long was answered. */
+void ahead_learn(struct pool *p, uint64_t us);
+/* The worker has answered its call. True: it goes on with one that was sent ahead. False: with none, and
+ * it has none. */
+bool ahead_next(struct pool *p, struct pool_slot *s);
+/* True: its call without an owner is treated when it is known whether it still runs. */
+bool ahead_puts_off(struct pool *p, struct pool_slot *s, enum pool_abandon abandon, bool timed_out);
+/* The request, which was sent ahead, is done. */
+void ahead_part(struct pool *p, struct pool_request *r, bool timed_out);
+/* Its queue time is over. */
+void ahead_late(struct pool *p, struct pool_request *r);
+void ahead_taken(struct pool *p, struct pool_worker *w, uint64_t call_id);
+void ahead_recalled(struct pool *p, struct pool_worker *w, const uint64_t *call_ids, unsigned count);
+/* All are to come back: of one worker, if it has any; of all. */
+void ahead_recall(struct pool *p, struct pool_worker *w);
+void ahead_recall_all(struct pool *p);
+/* The worker leaves; it is gone. */
+void ahead_withdraw(struct pool *p, struct pool_worker *w);
+void ahead_bereave(struct pool *p, struct pool_worker *w);
+/* The pool stops: nobody waits any more. */
+void ahead_stop(struct pool *p, struct pool_worker *w);
+/* The answer of a worker that is stopping to one that it had taken. False: it has no such call. */
+bool ahead_last_words(struct pool *p, struct pool_worker *w, uint64_t call_id);
+/* Whether somebody waits for one of those. */
+bool ahead_owned(const struct pool_worker *w);
+void aheads_expire(struct pool *p);
 
 /* ---- pool_worker.c ---- */
 

@@ -5,6 +5,7 @@
 #ifndef KRAIT_WORKER_H
 #define KRAIT_WORKER_H
 
+#include "worker_ahead.h"
 #include "buf.h"
 #include "frame.h"
 
@@ -29,11 +30,13 @@ struct worker_callbacks {
 	void (*on_closed)(void *arg, struct worker *w);
 };
 
-/* Makes the channel and the output pipes. `theirs` gets the three descriptors for the process: channel,
- * stdout, stderr; the caller closes them after passing them on. `max_frame`: longest frame accepted.
+#define WORKER_FDS 4
+
+/* Makes the channel, the output pipes and the queue of calls sent ahead. `theirs` gets the descriptors for
+ * the process: channel, stdout, stderr, its end of the queue; the caller closes them after passing them on. `max_frame`: longest frame accepted.
  * NULL, and a negative errno in *error. */
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[3],
+			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
 			  int *error) __attribute__((warn_unused_result));
 
 /* Sends whole frames; what the socket does not take at once is copied and sent later. 0 or a negative
@@ -44,6 +47,9 @@ int worker_send(struct worker *w, const void *data, size_t len) __attribute__((w
  * as often as it was told to stop. A worker that was closed is read to its end all the same. */
 void worker_pause(struct worker *w);
 void worker_resume(struct worker *w);
+
+/* The calls that were sent ahead; closed with the worker. */
+struct ahead_queue *worker_ahead(struct worker *w);
 
 /* Bytes that wait for the process to read them. */
 size_t worker_unsent(const struct worker *w);

@@ -430,7 +430,15 @@ request(Pool, Request, Timeout) ->
 -spec by_lane(pool(), term(), timeout()) -> term().
 by_lane(Pool, Request, Timeout) ->
     case resolve(Pool) of
-        {ok, {_, _} = To} -> ask(fun krait_lane:call/3, To, Request, Timeout);
+        {ok, {_, _} = To} ->
+            case krait_lane:attempt(To, Request, Timeout) of
+                {answer, Answer} -> Answer;
+                timeout -> {error, {timeout, call}};
+                {broken, Reason} -> {error, failed(To, Reason)};
+                %% It surely did not run: what is there now hears it, or nothing is.
+                {not_run, _} -> ask(To, Request, Timeout);
+                no_lane -> ask(To, Request, Timeout)
+            end;
         {ok, Lease} -> ask(Lease, Request, Timeout);
         {error, _} = Error -> Error
     end.
@@ -465,12 +473,7 @@ local(Fun) ->
 
 -spec ask({atom(), node()} | pid(), term(), timeout()) -> term().
 ask(To, Request, Timeout) ->
-    ask(fun gen_server:call/3, To, Request, Timeout).
-
--spec ask(fun((Address, term(), timeout()) -> term()), Address, term(), timeout()) -> term()
-              when Address :: {atom(), node()} | pid().
-ask(Call, To, Request, Timeout) ->
-    try Call(To, Request, Timeout)
+    try gen_server:call(To, Request, Timeout)
     catch exit:{Reason, {gen_server, call, _}} -> {error, failed(To, Reason)}
     end.
 

@@ -6,9 +6,11 @@
 -export([start/2, stop/1]).
 
 %% @private
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Arguments) ->
     krait_sup:start_link().
 
 %% @private
+-spec stop(term()) -> ok.
 stop(_State) ->
     ok.

@@ -2,88 +2,87 @@
 %%%
 %%% A `gen_server' call to another node costs three distribution signals: a monitor, the request, and a
 %%% demonitor. A lane is a local process that does that once for all: it takes the requests of its
-%%% neighbours, monitors them locally, sends to the node what has gathered, and says who is gone. Each
-%%% caller monitors its lane, and hears its answer from it through the monitor's alias, as from a
-%%% `gen_server'. There is one lane for each scheduler and pool; {@link krait_lanes} starts them.
+%%% neighbours, sends to the node what has gathered, hands out the answers, and says who is gone. Each
+%%% caller monitors its lane, and hears its answer from it. There is one lane for each scheduler and pool;
+%%% {@link krait_lanes} starts them.
+%%%
+%%% What is not needed for a call that is answered soon is not done for it. A lane monitors a caller only when
+%%% his call has been under way for a tick or two (?TICK); whoever died before is noticed then, as such a
+%%% monitor fires at once. A caller's tag is the reference of his monitor and no alias, which would cost more
+%%% than all the rest: who gives up asks his lane to forget him, and waits until it has. A lane always hears
+%%% that, as it never waits for its connection: what that cannot take now is tried again at the next tick.
 %%%
 %%% A lane ends when its pool is gone, or the connection to its node. Whoever waits hears why; the next
 %%% call starts another one.
 -module(krait_lane).
 
--export([call/3, attempt/3, start_link/2, init/3]).
+-export([attempt/3, start_link/2, init/3]).
 
 -define(GATHERED, 256). % requests in one message, at most
+-define(TICK, 5).       % ms
 
 -type address() :: {Pool :: atom(), node()}.
--type id() :: pos_integer().
+-type id() :: integer(). % made by the caller
+-type waiting() :: {tag, reference(), pid()}        % young: not monitored yet
+                 | {monitored, reference(), pid(), reference()}.
 
 -record(lane, {pool :: address(),
                watch :: reference(),
-               next = 1 :: id(),
-               %% both ways: who waits for which answer
-               ids = #{} :: #{id() => {reference(), reference()}},
-               tags = #{} :: #{reference() => id()},
-               callers = #{} :: #{reference() => id()},
-               calls = [] :: [{id(), term(), pid()}],
+               ids = #{} :: #{id() => waiting()},
+               calls = [] :: [{id(), term(), pid()}], % not sent yet, the last one first
                gone = [] :: [id()],
-               count = 0 :: non_neg_integer()}).
+               count = 0 :: non_neg_integer(),        % of both
+               busy = false :: boolean(),             % the connection takes nothing before the next tick
+               ticking = false :: boolean(),
+               young = [] :: [id()],                  % asked since the last tick
+               elder = [] :: [id()]}).                % asked in the tick before it
 
-%% @doc Asks the pool through a lane. As `gen_server:call/3' it exits when there is no answer.
--spec call(address(), term(), timeout()) -> term().
-call(Pool, Request, Timeout) ->
-    case krait_lanes:find(Pool) of
-        none -> gen_server:call(Pool, Request, Timeout);
-        Lane -> ask(Lane, Pool, Request, Timeout)
-    end.
-
-%% @doc As {@link call/3}, for a caller who would rather go elsewhere than wait for a connection: tells
-%% whether the request surely did not run. `no_lane' where the application `krait' does not run.
+%% @doc Asks the pool through a lane, and tells whether the request surely did not run when there is no
+%% answer. `no_lane' where the application `krait' does not run.
 -spec attempt(address(), term(), timeout()) ->
-          {answer, term()} | {not_run, term()} | {broken, term()} | timeout | no_lane.
+          {answer, term()} | {not_run, noproc} | {broken, term()} | timeout | no_lane.
 attempt(Pool, Request, Timeout) ->
     case krait_lanes:find(Pool) of
         none -> no_lane;
-        Lane -> attempt(Lane, Pool, Request, Timeout)
+        Lane -> ask(Lane, Request, Timeout)
     end.
 
--spec attempt(pid(), address(), term(), timeout()) ->
-          {answer, term()} | {not_run, term()} | {broken, term()} | timeout.
-attempt(Lane, Pool, Request, Timeout) ->
-    try ask(Lane, fun() -> throw(nobody_took_it) end, Pool, Request, Timeout) of
-        Answer -> {answer, Answer}
-    catch
-        throw:nobody_took_it -> {not_run, noproc};
-        exit:{timeout, _} -> timeout;
-        exit:{noproc, _} -> {not_run, noproc};
-        exit:{Reason, _} -> {broken, Reason}
-    end.
-
--spec ask(pid(), address(), term(), timeout()) -> term().
-ask(Lane, Pool, Request, Timeout) ->
-    ask(Lane, fun() -> gen_server:call(Pool, Request, Timeout) end, Pool, Request, Timeout).
-
--spec ask(pid(), fun(() -> term()), address(), term(), timeout()) -> term().
-ask(Lane, Otherwise, Pool, Request, Timeout) ->
-    Tag = erlang:monitor(process, Lane, [{alias, reply_demonitor}]),
-    Lane ! {ask, Tag, self(), Request},
+-spec ask(pid(), term(), timeout()) ->
+          {answer, term()} | {not_run, noproc} | {broken, term()} | timeout.
+ask(Lane, Request, Timeout) ->
+    Id = erlang:unique_integer(),
+    Tag = erlang:monitor(process, Lane),
+    Lane ! {ask, Id, Tag, self(), Request},
     receive
         {Tag, Answer} ->
-            Answer;
-        {'DOWN', Tag, process, _, noproc} ->
-            %% The lane was gone, or the pool: nobody has taken the request.
-            Otherwise();
-        {'DOWN', Tag, process, _, Reason} ->
-            exit({Reason, {gen_server, call, [Pool, Request, Timeout]}})
-    after Timeout ->
-            %% Nothing comes through the alias from here on.
             _ = erlang:demonitor(Tag, [flush]),
-            Lane ! {gone, Tag},
-            receive
-                {Tag, Answer} -> Answer
-            after 0 ->
-                    exit({timeout, {gen_server, call, [Pool, Request, Timeout]}})
-            end
+            {answer, Answer};
+        {'DOWN', Tag, process, _, Reason} ->
+            down(Reason)
+    after Timeout ->
+            give_up(Lane, Id, Tag)
     end.
+
+%% Once the lane has forgotten the call nothing can come any more. It may have been answered meanwhile.
+-spec give_up(pid(), id(), reference()) ->
+          {answer, term()} | {not_run, noproc} | {broken, term()} | timeout.
+give_up(Lane, Id, Tag) ->
+    Lane ! {forget, Id},
+    receive
+        {Tag, Answer} ->
+            _ = erlang:demonitor(Tag, [flush]),
+            {answer, Answer};
+        {forgotten, Tag} ->
+            _ = erlang:demonitor(Tag, [flush]),
+            timeout;
+        {'DOWN', Tag, process, _, Reason} ->
+            down(Reason)
+    end.
+
+%% `noproc': the lane was gone, or the pool; nobody has taken the request.
+-spec down(term()) -> {not_run, noproc} | {broken, term()}.
+down(noproc) -> {not_run, noproc};
+down(Reason) -> {broken, Reason}.
 
 %% @doc A lane to the pool, which registers itself in the table under the key.
 -spec start_link(term(), address()) -> {ok, pid()}.
@@ -101,7 +100,7 @@ init(Parent, Key, Pool) ->
 
 %% --- the loop -------------------------------------------------------------------------------------
 
-%% Nothing has gathered: waits for the first message of the next turn.
+%% Nothing has gathered that could be sent: waits for the first message of the next turn.
 -spec wait(#lane{}) -> no_return().
 wait(Lane) ->
     receive
@@ -118,50 +117,47 @@ turn(Lane) ->
     after 0 -> wait(send(Lane))
     end.
 
--spec send(#lane{}) -> #lane{}.
-send(#lane{count = 0} = Lane) ->
-    Lane;
-send(#lane{pool = Pool, calls = Calls, gone = Gone} = Lane) ->
-    Pool ! {krait_lane, self(), lists:reverse(Calls), Gone},
-    Lane#lane{calls = [], gone = [], count = 0}.
-
 -spec message(term(), #lane{}) -> #lane{}.
-message({ask, Tag, Caller, Request}, Lane) ->
-    #lane{next = Id, ids = Ids, tags = Tags, callers = Callers, calls = Calls, count = Count} = Lane,
-    Monitor = erlang:monitor(process, Caller),
-    Lane#lane{next = Id + 1,
-              ids = Ids#{Id => {Tag, Monitor}},
-              tags = Tags#{Tag => Id},
-              callers = Callers#{Monitor => Id},
-              calls = [{Id, Request, Caller} | Calls],
-              count = Count + 1};
-message({krait_lane, Answers}, Lane) ->
-    lists:foldl(fun answer/2, Lane, Answers);
-message({gone, Tag}, #lane{tags = Tags} = Lane) ->
-    case Tags of
-        #{Tag := Id} -> gone(Id, Lane);
-        #{} -> Lane
+message({ask, Id, Tag, Caller, Request}, Lane) ->
+    #lane{ids = Ids, calls = Calls, count = Count, young = Young} = Lane,
+    tick_later(Lane#lane{ids = Ids#{Id => {tag, Tag, Caller}},
+                         calls = [{Id, Request, Caller} | Calls],
+                         count = Count + 1,
+                         young = [Id | Young]});
+message({krait_lane, Answers}, #lane{ids = Ids} = Lane) ->
+    Lane#lane{ids = answers(Answers, Ids)};
+message(tick, Lane) ->
+    tick(Lane);
+message({forget, Id}, #lane{ids = Ids} = Lane) ->
+    case maps:take(Id, Ids) of
+        {Waiting, Left} ->
+            element(3, Waiting) ! {forgotten, forget(Waiting)},
+            gone(Id, Lane#lane{ids = Left});
+        error -> Lane % answered
+    end;
+message({Id, _, process, _, _}, #lane{ids = Ids} = Lane) when is_integer(Id) ->
+    case maps:take(Id, Ids) of
+        {_, Left} -> gone(Id, Lane#lane{ids = Left});
+        error -> Lane
     end;
 message({'DOWN', Watch, process, _, Reason}, #lane{watch = Watch} = Lane) ->
     ended(Reason, Lane);
-message({'DOWN', Monitor, process, _, _}, #lane{callers = Callers} = Lane) ->
-    case Callers of
-        #{Monitor := Id} -> gone(Id, Lane);
-        #{} -> Lane
-    end;
 message(_, Lane) ->
     Lane.
 
--spec answer({id(), term()}, #lane{}) -> #lane{}.
-answer({Id, Answer}, #lane{ids = Ids} = Lane) ->
-    case Ids of
-        #{Id := {Tag, _}} ->
-            Tag ! {Tag, Answer},
-            forget(Id, Lane);
-        #{} ->
+-spec answers([{id(), term()}], #{id() => waiting()}) -> #{id() => waiting()}.
+answers([{Id, Answer} | Rest], Ids) ->
+    case maps:take(Id, Ids) of
+        {Waiting, Left} ->
+            Tag = forget(Waiting),
+            element(3, Waiting) ! {Tag, Answer},
+            answers(Rest, Left);
+        error ->
             unwanted(Answer),
-            Lane
-    end.
+            answers(Rest, Ids)
+    end;
+answers([], Ids) ->
+    Ids.
 
 %% What is granted to nobody goes back.
 -spec unwanted(term()) -> ok.
@@ -171,15 +167,17 @@ unwanted({ok, Pid}) when is_pid(Pid) ->
 unwanted(_) ->
     ok.
 
+%% A `DOWN' that has come already finds nobody of its id.
+-spec forget(waiting()) -> reference().
+forget({tag, Tag, _}) ->
+    Tag;
+forget({monitored, Tag, _, Monitor}) ->
+    _ = erlang:demonitor(Monitor),
+    Tag.
+
 -spec gone(id(), #lane{}) -> #lane{}.
 gone(Id, #lane{gone = Gone, count = Count} = Lane) ->
-    (forget(Id, Lane))#lane{gone = [Id | Gone], count = Count + 1}.
-
--spec forget(id(), #lane{}) -> #lane{}.
-forget(Id, #lane{ids = Ids, tags = Tags, callers = Callers} = Lane) ->
-    {{Tag, Monitor}, Left} = maps:take(Id, Ids),
-    _ = erlang:demonitor(Monitor, [flush]),
-    Lane#lane{ids = Left, tags = maps:remove(Tag, Tags), callers = maps:remove(Monitor, Callers)}.
+    Lane#lane{gone = [Id | Gone], count = Count + 1}.
 
 %% The pool is gone. Whoever has asked hears that from the monitor on this process, with the reason.
 -spec ended(term(), #lane{}) -> no_return().
@@ -189,3 +187,64 @@ ended(Reason, #lane{pool = {_, Node}}) ->
              noconnection -> {nodedown, Node};
              _ -> Reason
          end).
+
+%% --- sending --------------------------------------------------------------------------------------
+
+-spec send(#lane{}) -> #lane{}.
+send(#lane{count = 0} = Lane) ->
+    Lane;
+send(#lane{busy = true} = Lane) ->
+    Lane;
+send(#lane{calls = Calls, gone = [], count = Count} = Lane) when Count =< ?GATHERED ->
+    send(lists:reverse(Calls), [], Lane#lane{calls = [], count = 0});
+send(#lane{calls = Calls, gone = Gone} = Lane) ->
+    %% Who was gone before his call was sent has not asked.
+    Known = maps:from_keys(Gone, true),
+    {Vain, Wanted} = lists:partition(fun({Id, _, _}) -> is_map_key(Id, Known) end, Calls),
+    Left = maps:keys(maps:without([Id || {Id, _, _} <- Vain], Known)),
+    send(lists:reverse(Wanted), Left, Lane#lane{calls = [], gone = [], count = 0}).
+
+%% What does not fit into one message, or is not taken, stays.
+-spec send([{id(), term(), pid()}], [id()], #lane{}) -> #lane{}.
+send([], [], Lane) ->
+    Lane;
+send(Calls, Gone, #lane{pool = Pool} = Lane) ->
+    {Now, Later} = case length(Calls) > ?GATHERED of
+                       true -> lists:split(?GATHERED, Calls);
+                       false -> {Calls, []}
+                   end,
+    case erlang:send(Pool, {krait_lane, self(), Now, Gone}, [nosuspend]) of
+        nosuspend ->
+            tick_later(Lane#lane{calls = lists:reverse(Calls), gone = Gone, busy = true,
+                                 count = length(Calls) + length(Gone)});
+        _ ->
+            send(Later, [], Lane)
+    end.
+
+%% --- time -----------------------------------------------------------------------------------------
+
+-spec tick_later(#lane{}) -> #lane{}.
+tick_later(#lane{ticking = true} = Lane) ->
+    Lane;
+tick_later(Lane) ->
+    _ = erlang:send_after(?TICK, self(), tick),
+    Lane#lane{ticking = true}.
+
+-spec tick(#lane{}) -> #lane{}.
+tick(#lane{ids = Ids, elder = Elder, young = Young} = Lane0) ->
+    Lane = Lane0#lane{ids = lists:foldl(fun watch/2, Ids, Elder), elder = Young, young = [],
+                      busy = false, ticking = false},
+    case Young of
+        [] -> Lane;
+        _ -> tick_later(Lane)
+    end.
+
+%% The monitor's message is {Id, Monitor, process, Pid, Reason}.
+-spec watch(id(), #{id() => waiting()}) -> #{id() => waiting()}.
+watch(Id, Ids) ->
+    case Ids of
+        #{Id := {tag, Tag, Caller}} ->
+            Monitor = erlang:monitor(process, Caller, [{tag, Id}]),
+            Ids#{Id := {monitored, Tag, Caller, Monitor}};
+        #{} -> Ids
+    end.

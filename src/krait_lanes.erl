@@ -44,25 +44,32 @@ gone(Lane) ->
     ok.
 
 %% @private
+-spec init([]) -> {ok, nostate}.
 init([]) ->
     _ = process_flag(trap_exit, true),
     ?MODULE = ets:new(?MODULE, [named_table, public, {read_concurrency, true}]),
     {ok, nostate}.
 
 %% @private
+-spec handle_call({start, {{atom(), node()}, pos_integer()}}, gen_server:from(), nostate) ->
+          {reply, pid(), nostate}.
 handle_call({start, {Pool, _} = Key}, _, State) ->
     case ets:lookup(?MODULE, Key) of
         [{_, Lane}] -> {reply, Lane, State};
         [] ->
+            {_, Node} = Pool,
+            ok = krait_wire:know(Node),
             {ok, Lane} = krait_lane:start_link(Key, Pool),
             {reply, Lane, State}
     end.
 
 %% @private
+-spec handle_cast(term(), nostate) -> {noreply, nostate}.
 handle_cast(_, State) ->
     {noreply, State}.
 
 %% @private
+-spec handle_info(term(), nostate) -> {noreply, nostate}.
 handle_info({'EXIT', Lane, _}, State) ->
     ok = gone(Lane),
     {noreply, State};

@@ -139,6 +139,7 @@ priv_dir() ->
 await_published(Parent, Timer, #state{port = Port, log = Log} = State) ->
     receive
         {Port, {data, {eol, <<"ready ", Rest/binary>>}}} ->
+            ok = krait_wire:know(maps:get(node, State#state.config)),
             await_workers(Parent, Timer, State#state{os_pid = ready_pid(Rest, State)});
         {Port, {data, {_, Line}}} ->
             await_published(Parent, Timer, State#state{log = krait_log:line(Line, Log)});
@@ -168,8 +169,17 @@ await_workers(Parent, Timer, #state{config = Config} = State) ->
     %% registered name may already call.
     Self = self(),
     Asked = make_ref(),
-    _ = spawn_link(fun() -> Self ! {Asked, krait:await_ready({krait, Node})} end),
+    _ = spawn_link(fun() -> Self ! {Asked, ask_ready({krait, Node})} end),
     await_answer(Parent, Timer2, Asked, State).
+
+%% An attempt to connect that somebody had begun before the node was published fails everybody who waits
+%% for it, us too. The one after it was begun now.
+-spec ask_ready({krait, node()}) -> ok | {error, term()}.
+ask_ready(Address) ->
+    case krait:await_ready(Address) of
+        {error, {nodedown, _}} -> krait:await_ready(Address);
+        Answer -> Answer
+    end.
 
 -spec await_answer(pid(), reference() | infinity, reference(), #state{}) ->
           {ok, #state{}} | {error, term()}.

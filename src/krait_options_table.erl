@@ -26,6 +26,7 @@ node() ->
      {max_peers,           {from, 1},                               "--max-peers"},
      {max_output_bytes,    {from, 1},                               "--max-output-bytes"},
      {stop_timeout,        {from, 0},                               "--stop-timeout"},
+     {busy_poll,           {between, 0, 1000},                      "--busy-poll"},
      {log_level,           {one_of, [error, warning, info, debug]}, "--log-level"},
      {log_format,          {one_of, [text, json, journald]},        "--log-format"},
      {metrics,             text,                                    "--metrics"},

@@ -1,9 +1,11 @@
 /* check_base.c - floor 0 and the histogram: list, heap, buf, mem, each against the naive way. */
 #include "../include/buf.h"
+#include "../include/hash.h"
 #include "../include/heap.h"
 #include "../include/histogram.h"
 #include "../include/list.h"
 #include "../include/mem.h"
+#include "../include/splitmix.h"
 
 #include <check.h>
 #include <errno.h>
@@ -383,6 +385,66 @@ START_TEST(what_is_below_a_power_of_two_is_counted_exactly)
 }
 END_TEST
 
+/* The first numbers of the seed 1234567, as the reference implementation gives them. */
+START_TEST(a_seed_gives_the_sequence_of_splitmix64)
+{
+	static const uint64_t expected[] = { UINT64_C(6457827717110365317),
+					     UINT64_C(3203168211198807973),
+					     UINT64_C(9817491932198370423),
+					     UINT64_C(4593380528125082431),
+					     UINT64_C(16408922859458223821) };
+	uint64_t state = 1234567;
+
+	for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+		ck_assert_uint_eq(splitmix_next(&state), expected[i]);
+}
+END_TEST
+
+/* Of a key of `_i` bytes every bit counts, and so does its length; nothing before or behind it does. */
+START_TEST(a_hash_is_of_every_byte_of_its_key)
+{
+	uint8_t key[64] = { 0 };
+	size_t len = (size_t)_i;
+	uint64_t hash;
+
+	for (size_t i = 0; i < sizeof key; i++)
+		key[i] = (uint8_t)(i * 37);
+	hash = hash_bytes(key + 1, len);
+	for (size_t bit = 0; bit < 8 * len; bit++) {
+		key[1 + bit / 8] ^= (uint8_t)(1u << bit % 8);
+		ck_assert_msg(hash_bytes(key + 1, len) != hash, "bit %zu of %zu bytes", bit, len);
+		key[1 + bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	key[0] ^= 1;
+	key[1 + len] ^= 1;
+	ck_assert_uint_eq(hash_bytes(key + 1, len), hash);
+	memset(key, 0, sizeof key);
+	ck_assert_uint_ne(hash_bytes(key, len + 1), hash_bytes(key, len));
+}
+END_TEST
+
+/* 1000 ids, one after the other, in 1024 buckets by their low bits: as thrown by chance, at most 12 meet. */
+START_TEST(ids_that_follow_each_other_are_spread)
+{
+	unsigned bucket[1024] = { 0 };
+
+	hash_seed((uint64_t)_i);
+	for (uint64_t id = 1000; id < 2000; id++)
+		ck_assert_uint_le(++bucket[hash_bytes(&id, sizeof id) % 1024], 12);
+}
+END_TEST
+
+START_TEST(another_seed_is_another_hash)
+{
+	uint64_t id = 1000, first;
+
+	hash_seed(1);
+	first = hash_bytes(&id, sizeof id);
+	hash_seed(2);
+	ck_assert_uint_ne(hash_bytes(&id, sizeof id), first);
+}
+END_TEST
+
 /* Runs the suite; the exit status of main(). */
 static int run(Suite *suite)
 {
@@ -415,6 +477,10 @@ int main(void)
 	tcase_add_loop_test(tc, a_quantile_is_at_most_an_eighth_above_the_truth, 0, 5);
 	tcase_add_test(tc, every_value_lies_in_a_bucket_of_its_own_order);
 	tcase_add_loop_test(tc, what_is_below_a_power_of_two_is_counted_exactly, 3, 41);
+	tcase_add_test(tc, a_seed_gives_the_sequence_of_splitmix64);
+	tcase_add_loop_test(tc, a_hash_is_of_every_byte_of_its_key, 0, 60);
+	tcase_add_loop_test(tc, ids_that_follow_each_other_are_spread, 0, 20);
+	tcase_add_test(tc, another_seed_is_another_hash);
 	suite_add_tcase(suite, tc);
 	return run(suite);
 }

@@ -645,8 +645,11 @@ static void nothing_was_left_out(void)
 {
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		ck_assert_msg(tally->done[i] > 0, "never %s", pool_outcome_name(i));
-	for (unsigned i = 0; i <= POOL_DRAINED; i++)
-		ck_assert_msg(tally->acts[i] > 0, "never action %u", i);
+	for (unsigned i = 0; i <= POOL_DRAINED; i++) {
+		bool elsewhere = i == POOL_RECALL || i == POOL_AHEAD || i == POOL_BEGUN;
+
+		ck_assert_msg(tally->acts[i] > 0 || elsewhere, "never action %u", i);
+	}
 	for (unsigned i = 0; i <= LEASE_TIMEOUT; i++)
 		ck_assert_msg(tally->ends[i] > 0, "no lease ended by %u", i);
 	for (unsigned i = WHY_NONE + 1; i < WHYS; i++)

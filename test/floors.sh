@@ -19,7 +19,7 @@ set -eu
 cd "${1:-$(dirname "$0")/..}"
 
 floors="
-0 list buf mem slab table log heap notify utf8
+0 list buf mem slab table log heap notify utf8 splitmix hash spin
 1 term frame histogram breaker lines children cookie json prom
 2 dist transcode config event
 3 pool request deadlock

@@ -242,7 +242,7 @@ const char *peer_label(const struct peer *p)
 }
 
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[3],
+			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
 			  int *error)
 {
 	struct worker *w = calloc(1, sizeof *w);
@@ -256,7 +256,7 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 		return NULL;
 	}
 	ck_assert_uint_lt(id, WORKERS);
-	theirs[0] = theirs[1] = theirs[2] = -1;
+	theirs[0] = theirs[1] = theirs[2] = theirs[3] = -1;
 	w->callbacks = callbacks;
 	w->arg = arg;
 	w->id = id;
@@ -299,6 +299,15 @@ void worker_pause(struct worker *w)
 void worker_resume(struct worker *w)
 {
 	(void)w;
+}
+
+/* Nothing can be sent ahead to it: it all comes back. */
+struct ahead_queue *worker_ahead(struct worker *w)
+{
+	static struct ahead_queue none = { .ours = -1, .theirs = -1 };
+
+	(void)w;
+	return &none;
 }
 
 size_t worker_unsent(const struct worker *w)
@@ -352,7 +361,7 @@ struct forkserver *forkserver_start(uv_loop_t *loop, const struct forkserver_opt
 }
 
 int forkserver_fork(struct forkserver *fs, uint64_t worker_id, unsigned index, const char *cgroup,
-		    const int fds[3])
+		    const int fds[WORKER_FDS])
 {
 	(void)fs;
 	(void)worker_id;

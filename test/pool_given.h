@@ -105,6 +105,17 @@ static inline void perform(const struct pool_action *a)
 		ck_assert_uint_eq(a->request->worker_id, a->worker_id);
 		say("RUN %a %b", a->worker_id, a->call_id, "");
 		break;
+	case POOL_BEGUN:
+		ck_assert_uint_eq(a->request->worker_id, a->worker_id);
+		say("BEGUN %a %b", a->worker_id, a->call_id, "");
+		break;
+	case POOL_AHEAD:
+		ck_assert_ptr_eq(a->request, requests[a->call_id]);
+		say("AHEAD %a %b", a->worker_id, a->call_id, "");
+		break;
+	case POOL_RECALL:
+		say("RECALL %a", a->worker_id, 0, "");
+		break;
 	case POOL_PROBE:
 		say("PROBE %a", a->worker_id, 0, "");
 		break;

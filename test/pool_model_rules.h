@@ -373,6 +373,8 @@ static void m_happen(const struct pool_event *ev)
 	case POOL_WORKER_READY:
 	case POOL_WORKER_ANSWER:
 	case POOL_WORKER_OPENED:
+	case POOL_WORKER_TAKEN: /* nothing is sent ahead here: check_pool_ahead.c */
+	case POOL_RECALLED:
 	case POOL_WORKER_WAITS:
 	case POOL_WORKER_GONE:
 	case POOL_WORKER_BROKEN:

@@ -138,6 +138,9 @@ static const char *const action_names[] = {
 	[POOL_OPENED] = "OPENED",
 	[POOL_SESSION_ENDED] = "SESSION_ENDED",
 	[POOL_END_SESSION] = "END_SESSION",
+	[POOL_RECALL] = "RECALL",
+	[POOL_BEGUN] = "BEGUN",
+	[POOL_AHEAD] = "AHEAD",
 };
 
 static void tell_number(const char *what, uint64_t n)

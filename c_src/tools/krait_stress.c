@@ -5,6 +5,7 @@
 
 #include "cookie.h"
 #include "mem.h"
+#include "splitmix.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -25,14 +26,9 @@
 
 /* ---- randomness and time ---- */
 
-/* splitmix64 (Steele, Lea, Flood 2014). */
 uint64_t rnd(struct stress *s)
 {
-	uint64_t z = s->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
+	return splitmix_next(&s->random);
 }
 
 uint64_t rnd_to(struct stress *s, uint64_t n)

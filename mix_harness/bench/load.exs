@@ -2,77 +2,89 @@ defmodule Bench.Load do
   @moduledoc """
   Closed-loop load: so many calls are always under way, the next one starts when one is answered.
 
-  Each measurement warms up first and counts only what began and ended inside its window. All return
-  `%{calls: number, us: length of the window, p50: ns, p99: ns}`.
+  Each measurement warms up first. Its latencies are those of the calls that began and ended inside of its
+  window; its number of calls counts the two calls at the edges of it by the share that lies inside, which
+  matters where a call takes a tenth of the window. All return
+
+      %{calls: number in the window, all: number altogether, us: length of the window,
+        p50: ns, p99: ns, p999: ns}
   """
 
-  @warm_up_ms 50
-
-  @doc "The small map that everything echoes. bench_floor.c has it in C, bench.exs in msgpack."
-  def value, do: %{"id" => 42, "name" => "krait", "values" => [1, 2, 3]}
-
-  @doc "`concurrency` processes, each calling `fun` over and over."
-  def processes(concurrency, duration_ms, fun) do
-    {from, till} = window(duration_ms)
+  @doc "`concurrency` processes, each calling `fun` over and over, with what `prepare` gave it."
+  def processes(concurrency, ms, fun, prepare \\ fn _ -> nil end, finish \\ fn _ -> :ok end) do
     parent = self()
 
     pids =
-      for _ <- 1..concurrency do
-        spawn_link(fn -> send(parent, {self(), loop(fun, from, till, [])}) end)
+      for n <- 1..concurrency do
+        spawn_link(fn ->
+          mine = prepare.(n)
+          send(parent, {self(), :prepared})
+          {from, till} = receive do: ({:go, from, till} -> {from, till})
+          send(parent, {self(), loop(fun, mine, from, till, {[], 0, 0.0})})
+          finish.(mine)
+        end)
       end
+
+    for pid <- pids, do: receive(do: ({^pid, :prepared} -> :ok))
+    {from, till} = window(ms)
+    for pid <- pids, do: send(pid, {:go, from, till})
 
     pids
-    |> Enum.flat_map(fn pid ->
-      receive do
-        {^pid, latencies} -> latencies
-      end
-    end)
-    |> summary(duration_ms)
+    |> Enum.map(fn pid -> receive do: ({^pid, {_, _, _} = result} -> result) end)
+    |> summary(ms)
   end
 
-  defp loop(fun, from, till, latencies) do
+  defp loop(fun, mine, from, till, result) do
     begin = System.monotonic_time()
-    fun.()
+    fun.(mine)
     now = System.monotonic_time()
+    result = ended(result, begin, now, from, till)
+    if now >= till, do: result, else: loop(fun, mine, from, till, result)
+  end
 
+  defp ended({latencies, all, parts}, begin, now, from, till) do
     cond do
-      now >= till -> latencies
-      begin >= from -> loop(fun, from, till, [now - begin | latencies])
-      true -> loop(fun, from, till, latencies)
+      now <= from -> {latencies, all + 1, parts}
+      begin >= from and now < till -> {[now - begin | latencies], all + 1, parts}
+      true -> {latencies, all + 1, parts + share(begin, now, from, till)}
     end
+  end
+
+  defp share(begin, now, from, till) do
+    max(min(now, till) - max(begin, from), 0) / max(now - begin, 1)
   end
 
   @doc """
   One process with `concurrency` requests under way on one port, answers coming back in order: what a
   port can do at best, without anything in between that says whose answer is whose.
   """
-  def pipeline(port, concurrency, duration_ms, request, answer) do
-    {from, till} = window(duration_ms)
+  def pipeline(port, concurrency, ms, request, answer) do
+    {from, till} = window(ms)
     sent = for _ <- 1..concurrency, do: command(port, request)
-    pipe(port, request, answer, :queue.from_list(sent), from, till, []) |> summary(duration_ms)
+    [pipe(port, request, answer, :queue.from_list(sent), from, till, {[], 0, 0.0})] |> summary(ms)
   end
 
-  defp pipe(port, request, answer, sent, from, till, latencies) do
+  defp pipe(port, request, answer, sent, from, till, result) do
     receive do
       {^port, {:data, ^answer}} ->
         now = System.monotonic_time()
         {{:value, begin}, sent} = :queue.out(sent)
+        result = ended(result, begin, now, from, till)
 
         cond do
-          now >= till and :queue.is_empty(sent) ->
-            latencies
+          now < till ->
+            sent = :queue.in(command(port, request), sent)
+            pipe(port, request, answer, sent, from, till, result)
 
-          now >= till ->
-            pipe(port, request, answer, sent, from, till, latencies)
+          :queue.is_empty(sent) ->
+            result
 
           true ->
-            latencies = if begin >= from, do: [now - begin | latencies], else: latencies
-            sent = :queue.in(command(port, request), sent)
-            pipe(port, request, answer, sent, from, till, latencies)
+            pipe(port, request, answer, sent, from, till, result)
         end
 
       {^port, {:data, other}} ->
-        raise "echo answered #{inspect(other)} instead of #{inspect(answer)}"
+        raise "echo answered #{byte_size(other)} bytes that are not its request's"
     end
   end
 
@@ -82,33 +94,34 @@ defmodule Bench.Load do
     begin
   end
 
-  defp window(duration_ms) do
-    ms = System.convert_time_unit(1, :millisecond, :native)
-    from = System.monotonic_time() + @warm_up_ms * ms
-    {from, from + duration_ms * ms}
+  defp window(%{warm: warm, window: window}) do
+    from = System.monotonic_time() + native(warm)
+    {from, from + native(window)}
   end
 
-  defp summary(latencies, duration_ms) do
+  defp native(ms), do: System.convert_time_unit(ms, :millisecond, :native)
+
+  defp summary(results, %{window: window}) do
     sorted =
-      latencies
+      results
+      |> Enum.flat_map(&elem(&1, 0))
       |> Enum.sort()
-      |> Enum.map(&System.convert_time_unit(&1, :native, :nanosecond))
       |> List.to_tuple()
 
     %{
-      calls: tuple_size(sorted),
-      us: duration_ms * 1000,
+      calls: tuple_size(sorted) + (results |> Enum.map(&elem(&1, 2)) |> Enum.sum()),
+      all: results |> Enum.map(&elem(&1, 1)) |> Enum.sum(),
+      us: window * 1000,
       p50: percentile(sorted, 0.50),
-      p99: percentile(sorted, 0.99)
+      p99: percentile(sorted, 0.99),
+      p999: percentile(sorted, 0.999)
     }
   end
 
   defp percentile({}, _), do: 0
-  defp percentile(sorted, share), do: elem(sorted, trunc(share * (tuple_size(sorted) - 1)))
 
-  @doc "The middle one of some numbers."
-  def median(numbers) do
-    sorted = Enum.sort(numbers)
-    Enum.at(sorted, div(length(sorted), 2))
+  defp percentile(sorted, share) do
+    elem(sorted, trunc(share * (tuple_size(sorted) - 1)))
+    |> System.convert_time_unit(:native, :nanosecond)
   end
 end

@@ -26,6 +26,18 @@ defmodule Bench.PortPool do
     end
   end
 
+  @doc "One request and its answer, by whoever owns the port."
+  def ask(port, request) do
+    Port.command(port, request)
+
+    receive do
+      {^port, {:data, answer}} -> answer
+    end
+  end
+
+  @doc "The ports that are free now."
+  def ports(pool), do: GenServer.call(pool, :ports)
+
   @impl true
   def init({size, command}) do
     Process.flag(:trap_exit, true)
@@ -38,6 +50,8 @@ defmodule Bench.PortPool do
     ref = Process.monitor(pid)
     {:noreply, hand_out(%{state | waiting: :queue.in({ref, from}, state.waiting)})}
   end
+
+  def handle_call(:ports, _, state), do: {:reply, :queue.to_list(state.free), state}
 
   @impl true
   def handle_info({:checkin, ref, port}, state) do

@@ -69,6 +69,6 @@ defmodule Krait.AdminTest do
     assert_receive {:krait_event, ^name, [:krait, :call, :stop], _, _}, 5_000
     assert :ok = Admin.unsubscribe(node.pool)
     assert {:ok, nil} = Krait.call(node.pool, "builtins", "print", ["x"])
-    refute_received {:krait_log, _, _}
+    refute_received {:krait_log, _, %{line: "x"}}
   end
 end

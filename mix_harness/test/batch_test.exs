@@ -137,7 +137,7 @@ defmodule Krait.BatchTest do
 
   test "runs again on another worker, as often as its retry says" do
     node = start_node()
-    path = Path.join(System.tmp_dir!(), "krait_batch_#{System.unique_integer([:positive])}")
+    path = temporary("batch")
     on_exit(fn -> File.rm(path) end)
     batch = [{:krait_faults, :echo, [1]}, {:krait_rpc, :die_once, [path]}]
     assert ask(node, {:batch, batch, retry: 1}) == {:ok, [ok: 1, ok: "survived"]}

@@ -58,10 +58,13 @@ defmodule Krait.ClusterGroupTest do
     there = :"cluster_#{System.unique_integer([:positive])}"
 
     assert :ok =
-             :peer.call(beam, Krait.Owner, :start_child, [
-               Cluster,
-               [name: there, group: group, nodes: [a.name]]
-             ])
+             :peer.call(
+               beam,
+               Krait.Owner,
+               :start_child,
+               [Cluster, [name: there, group: group, nodes: [a.name]]],
+               30_000
+             )
 
     true = Node.connect(beam_name)
     assert :ok = Cluster.await(here, a.name)
@@ -70,7 +73,7 @@ defmodule Krait.ClusterGroupTest do
     b = start_node()
     :ok = Cluster.join(here, b.name)
     assert :ok = Cluster.await(here, b.name)
-    assert :ok = :peer.call(beam, Cluster, :await, [there, b.name, 5_000])
+    assert :ok = :peer.call(beam, Cluster, :await, [there, b.name, 20_000], 30_000)
     :peer.stop(beam)
     eventually(names(here) == [b.name])
     assert Cluster.call(here, "operator", "add", [20, 22]) == {:ok, 42}

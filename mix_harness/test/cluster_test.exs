@@ -4,7 +4,7 @@ defmodule Krait.ClusterTest do
 
   import Krait.TestCluster
 
-  alias Krait.Cluster
+  alias Krait.{Cluster, Gate}
 
   describe "a cluster" do
     test "of no nodes says so" do
@@ -56,6 +56,7 @@ defmodule Krait.ClusterTest do
       end
 
       cluster = start_cluster(find: find, find_interval: 20)
+      assert :ok = Cluster.await(cluster, a.name)
       eventually(Agent.get(calls, & &1) > 3)
       assert call(cluster, "1") == {:ok, 1}
     end
@@ -103,12 +104,13 @@ defmodule Krait.ClusterTest do
       cluster = start_cluster(nodes: names, local: fn _ -> false end, interval: 60_000)
       before = for node <- nodes, do: totals(node).received
 
-      1..8
-      |> Enum.map(fn _ -> Task.async(fn -> call(cluster, sleep(0.5)) end) end)
-      |> Task.await_many(20_000)
-
-      took = for {node, n} <- Enum.zip(nodes, before), do: totals(node).received - n
-      assert Enum.sum(took) == 8
+      gate = Gate.new()
+      held = for _ <- 1..8, do: Task.async(fn -> call(cluster, Gate.behind(gate, "1")) end)
+      took = fn -> for {node, n} <- Enum.zip(nodes, before), do: totals(node).received - n end
+      eventually(Enum.sum(took.()) == 8)
+      took = took.()
+      Gate.open(gate)
+      assert Task.await_many(held, 20_000) == List.duplicate({:ok, 1}, 8)
       assert Enum.min(took) >= 3
     end
 
@@ -145,12 +147,14 @@ defmodule Krait.ClusterTest do
       for _ <- 1..10, do: call(cluster, "1")
       assert totals(b).received - before == 10
 
-      held = for _ <- 1..2, do: Task.async(fn -> call(cluster, sleep(0.5)) end)
+      gate = Gate.new()
+      held = for _ <- 1..2, do: Task.async(fn -> call(cluster, Gate.behind(gate, "2")) end)
       await_running(b, 2)
       before = totals(a).received
       assert call(cluster, "1") == {:ok, 1}
       assert totals(a).received - before == 1
-      Task.await_many(held)
+      Gate.open(gate)
+      assert Task.await_many(held, 20_000) == [{:ok, 2}, {:ok, 2}]
     end
 
     test "move on from a node that drains, at the first refusal and before any report" do
@@ -172,11 +176,13 @@ defmodule Krait.ClusterTest do
       b = start_node(size: 1)
       options = [nodes: [a.name, b.name], local: &(&1 == a.name), spill: 1000, interval: 60_000]
       cluster = start_cluster(options)
-      held = for _ <- 1..2, do: Task.async(fn -> Krait.call(a.pool, "time", "sleep", [0.5]) end)
+      gate = Gate.new()
+      held = for _ <- 1..2, do: Task.async(fn -> py(a, Gate.behind(gate, "2")) end)
       await_queued(a, 1)
       assert call(cluster, "1") == {:ok, 1}
       assert totals(b).answered == 1
-      Task.await_many(held)
+      Gate.open(gate)
+      assert Task.await_many(held, 20_000) == [{:ok, 2}, {:ok, 2}]
     end
 
     test "move on from a node without such a pool" do
@@ -216,15 +222,18 @@ defmodule Krait.ClusterTest do
       expect_exit(a, [nil, 137])
       cluster = start_cluster(nodes: [a.name, b.name], local: &(&1 == a.name))
       parent = self()
+      gate = Gate.new()
+      held = Gate.behind(gate, "1")
 
       for retry <- [0, 1] do
-        spawn_link(fn -> send(parent, {retry, call(cluster, sleep(0.5), retry: retry)}) end)
+        spawn_link(fn -> send(parent, {retry, call(cluster, held, retry: retry)}) end)
       end
 
       await_running(a, 2)
       signal(a.os_pid, "KILL")
       assert_receive {0, {:error, %Error{kind: :nodedown}}}, 10_000
-      assert_receive {1, {:ok, nil}}, 10_000
+      Gate.open(gate)
+      assert_receive {1, {:ok, 1}}, 10_000
       assert totals(b).answered == 1
     end
 
@@ -243,18 +252,22 @@ defmodule Krait.ClusterTest do
     end
 
     test "have one time for all tries" do
+      gate = Gate.new()
       a = start_node(size: 1)
       b = start_node(size: 1)
       expect_exit(a, [nil, 137])
       cluster = start_cluster(nodes: [a.name, b.name], local: &(&1 == a.name))
 
-      task =
-        Task.async(fn -> timed(fn -> call(cluster, sleep(9), timeout: 2_000, retry: 3) end) end)
-
+      options = [timeout: 60_000, retry: 3]
+      task = Task.async(fn -> call(cluster, Gate.behind(gate, "1"), options) end)
       eventually(match?({:ok, [%{age_ms: ms}]} when ms > 1_500, Krait.Admin.requests(a.pool)))
       signal(a.os_pid, "KILL")
-      assert {ms, {:error, %Error{reason: {:timeout, :call}}}} = Task.await(task, 20_000)
-      assert ms in 1_900..3_000
+      # What is left of the time is what the next node is told.
+      await_running(b, 1)
+      {:ok, [%{age_ms: age, left_ms: left}]} = Krait.Admin.requests(b.pool)
+      assert age + left <= 58_500
+      Gate.open(gate)
+      assert Task.await(task, 20_000) == {:ok, 1}
       assert totals(b).received == 1
     end
 

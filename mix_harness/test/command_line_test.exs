@@ -29,7 +29,7 @@ defmodule Krait.CommandLineTest do
     do: ["--name", to_string(unique_name()), "--stop-on-eof", "--python", TestNode.python() | args]
 
   defp home do
-    home = Path.join(System.tmp_dir!(), "krait_home_#{System.unique_integer([:positive])}")
+    home = temporary("home")
     File.mkdir_p!(home)
     on_exit(fn -> File.rm_rf!(home) end)
     home

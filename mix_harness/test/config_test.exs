@@ -2,6 +2,8 @@ defmodule Krait.ConfigTest do
   # The configuration while the node runs: shown, options set, the file read again.
   use Krait.Case, async: true
 
+  alias Krait.Gate
+
   @moduletag :tmp_dir
 
   defp krait(node), do: {:krait, node.name}
@@ -161,17 +163,18 @@ defmodule Krait.ConfigTest do
 
     test "one at a time where workers are replaced" do
       node = start_node()
-      slow = "import time; time.sleep(0.5)"
-      dir = Path.join(System.tmp_dir!(), "krait_#{System.unique_integer([:positive])}")
+      gate = Gate.new()
+      dir = temporary("config")
       File.mkdir_p!(dir)
       on_exit(fn -> File.rm_rf!(dir) end)
-      File.write!(Path.join(dir, "slow_to_load.py"), slow)
+      File.write!(Path.join(dir, "slow_to_load.py"), Gate.behind(gate, "1"))
       assert {:ok, _} = ask(node, {:set, :pythonpath, [dir]})
       first = Task.async(fn -> ask(node, {:set, :preload, ["slow_to_load"]}) end)
       busy = {:error, {:bad_request, "one reload at a time"}}
       eventually(ask(node, {:set, :queue_limit, 100}) == busy)
       assert ask(krait(node), {:reload, :config}) == busy
-      assert {:ok, {[], ["slow_to_load"]}} = Task.await(first)
+      Gate.open(gate)
+      assert {:ok, {[], ["slow_to_load"]}} = Task.await(first, 20_000)
       assert {:ok, _} = ask(node, {:set, :queue_limit, 100})
     end
   end
@@ -324,13 +327,15 @@ defmodule Krait.ConfigTest do
 
     test "by SIGHUP while another one is under way comes after it", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\n", pythonpath: [dir])
-      File.write!(Path.join(dir, "slow_to_load.py"), "import time; time.sleep(1)")
+      gate = Gate.new()
+      File.write!(Path.join(dir, "slow_to_load.py"), Gate.behind(gate, "1"))
       File.write!(file, "pool default { preload = slow_to_load }\n")
       first = Task.async(fn -> ask(krait(node), {:reload, :config}) end)
       busy = {:error, {:bad_request, "one reload at a time"}}
       eventually(ask(node, {:set, :queue_limit, 100}) == busy)
       File.write!(file, "pool default { queue_limit = 77 }\n")
       signal(node.os_pid, "HUP")
+      Gate.open(gate)
       assert {:ok, _} = Task.await(first, 20_000)
       eventually(option(node, :queue_limit) == 77)
       assert option(node, :preload) == []
@@ -370,6 +375,7 @@ defmodule Krait.ConfigTest do
       old = pool(node, :old)
       gate = Path.join(dir, "gate")
       running = Task.async(fn -> ask(old, eval(behind(gate))) end)
+      eventually(pool_status(old).totals.running == 1)
       waiting = Task.async(fn -> ask(old, eval("8")) end)
       eventually(match?(%{running: 1, queued: 1}, pool_status(old).totals))
       monitor = Process.monitor(old)

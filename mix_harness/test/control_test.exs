@@ -140,7 +140,7 @@ defmodule Krait.ControlTest do
     end
 
     test "a node that is stopped while paused ends" do
-      node = start_node()
+      node = start_node(stop_timeout: 10_000)
       assert ask(node, :pause) == :ok
       caller(:waits, node, eval("7"))
       await_queued(node, 1)
@@ -199,7 +199,9 @@ defmodule Krait.ControlTest do
       caller(:call, node, eval("8"))
       await_queued(node, 1)
       assert ask(node, :drain) == :ok
-      assert_received {:call, {:ok, 8}}
+      # It has been answered; its caller may still have to tell us.
+      assert totals(node).ok == 1
+      assert_receive {:call, {:ok, 8}}, 5_000
     end
 
     test "whoever gives up or dies while it lasts leaves nothing behind" do
@@ -233,6 +235,29 @@ defmodule Krait.ControlTest do
       assert_receive {:call, {:ok, 9}}, 5_000
       assert_receive {:drain, :ok}, 5_000
       expect_exit(node, [0])
+    end
+  end
+
+  describe "stop" do
+    # A reset would overtake the answer.
+    test "is answered, however much its caller's BEAM still says" do
+      for _ <- 1..4 do
+        node = start_node(size: 1)
+        expect_exit(node, [0])
+        talkers = for _ <- 1..4, do: spawn(fn -> talk(node.pool) end)
+        assert Krait.drain(node.pool) == :ok
+        assert Krait.stop({:krait, node.name}) == :ok
+        Enum.each(talkers, &kill/1)
+      end
+    end
+
+    defp talk(pool) do
+      GenServer.cast(pool, :nothing)
+
+      receive do
+      after
+        0 -> talk(pool)
+      end
     end
   end
 
@@ -370,11 +395,13 @@ defmodule Krait.ControlTest do
 
     test "a call that may run twice runs again" do
       node = start_node(size: 1, lines: true)
-      pid = "print('begun', flush=True) or " <> sleep(0.3) <> " or __import__('os').getpid()"
-      caller(:again, node, eval(pid, retry: 1))
+      gate = gate()
+      pid = behind(gate, "__import__('os').getpid()")
+      caller(:again, node, eval("print('begun', flush=True) or " <> pid, retry: 1))
       assert_receive {:krait_line, _, :info, _, "call " <> _}, 5_000
       [%{id: id, os_pid: old}] = workers(node)
       assert ask(node, {:kill, id}) == :ok
+      open(gate)
       assert_receive {:again, {:ok, new}}, 5_000
       assert new != old
     end
@@ -472,14 +499,16 @@ defmodule Krait.ControlTest do
 
     test "a preload that hangs is given up after start_timeout", %{dir: dir} do
       name = new_module(dir, 1)
-      node = with_code(dir, name, start_timeout: 1_500)
+      node = with_code(dir, name)
       before = os_pids(node)
+      assert {:ok, {was, 1_500}} = ask(node, {:set, :start_timeout, 1_500})
       File.write!(Path.join(dir, name <> ".py"), "import time\ntime.sleep(60)\n")
       first = :gen_server.send_request(node.pool, :reload)
       assert ask(node, :reload) == {:error, {:bad_request, "one reload at a time"}}
       {:reply, {:error, {:start_failed, detail}}} = :gen_server.wait_response(first, 10_000)
       assert detail =~ "start_timeout"
       assert os_pids(node) == before
+      assert {:ok, {1_500, ^was}} = ask(node, {:set, :start_timeout, was})
       write(dir, name, 2)
       assert ask(node, :reload) == :ok
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 2})

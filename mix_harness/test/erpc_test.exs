@@ -2,6 +2,8 @@ defmodule Krait.ErpcTest do
   # erpc, row by row of OTP's manual page, with a node that was started with --rpc.
   use Krait.Case, async: true
 
+  alias Krait.Gate
+
   defp rpc_node(options \\ []), do: start_node([rpc: true] ++ options)
 
   defp raised(fun) do
@@ -142,20 +144,26 @@ defmodule Krait.ErpcTest do
     end
 
     test "raises every other reason of the contract as error:{exception, Reason, Stack}" do
-      node = rpc_node(size: 1, max_depth: 10, max_result_bytes: 10_000, call_timeout: 300)
+      node = rpc_node(size: 1, max_depth: 10, max_result_bytes: 10_000)
       deep = Enum.reduce(1..20, 1, fn _, inner -> [inner] end)
 
       for {f, args, reason} <- [
             {:echo, [1, [1 | 2]], {:unencodable, "args[1]", :improper_list}},
             {:echo, [deep], {:too_deep, 10}},
-            {:unencodable, [], {:unencodable, "result", "object"}},
-            {:slow, [3600], {:timeout, :call}}
+            {:unencodable, [], {:unencodable, "result", "object"}}
           ] do
         {m, f} = if f == :unencodable, do: {:builtins, :object}, else: {:krait_faults, f}
 
         assert raised(fn -> call(node, m, f, args) end) ==
                  {:error, {:exception, reason, [{m, f, length(args), []}]}}
       end
+
+      assert {:ok, {was, 300}} = ask(node, {:set, :call_timeout, 300})
+
+      assert raised(fn -> call(node, :krait_faults, :slow, [3600]) end) ==
+               {:error, {:exception, {:timeout, :call}, [{:krait_faults, :slow, 1, []}]}}
+
+      assert {:ok, {300, ^was}} = ask(node, {:set, :call_timeout, was})
 
       assert {:error, {:exception, {:too_large, _, 10_000}, [_]}} =
                raised(fn -> call(node, :operator, :mul, ["x", 20_000]) end)
@@ -207,7 +215,7 @@ defmodule Krait.ErpcTest do
         timed(fn -> raised(fn -> call(node, :krait_faults, :slow, [3600], 300) end) end)
 
       assert reason == {:error, {:erpc, :timeout}}
-      assert ms in 300..2_000
+      assert ms in 300..15_000
       eventually(totals(node).abandoned == 1)
       assert call(node, :krait_faults, :pid, []) != before
       refute_received _
@@ -342,8 +350,8 @@ defmodule Krait.ErpcTest do
 
   defp spawn_and_kill(node) do
     args = [make_ref(), :krait_faults, :slow, [0.005]]
-    id = :erlang.spawn_request(node.name, :erpc, :execute_call, args, [:monitor, :link])
     Process.flag(:trap_exit, true)
+    id = :erlang.spawn_request(node.name, :erpc, :execute_call, args, [:monitor, :link])
 
     receive do
       {:spawn_reply, ^id, :ok, pid} -> Process.exit(pid, :kill)
@@ -371,9 +379,14 @@ defmodule Krait.ErpcTest do
     test "go on when their caller is dead, and its node" do
       node = rpc_node(size: 1)
       {peer, _} = start_peer()
-      :ok = :peer.call(peer, :erpc, :cast, [node.name, :krait_faults, :slow, [0.5]], 10_000)
+      gate = Gate.new()
+      held = [node.name, :builtins, :eval, [Gate.behind(gate, "1")]]
+      :ok = :peer.call(peer, :erpc, :cast, held, 10_000)
       await_running(node, 1)
+      {:ok, %{peers: peers}} = ask(node, :status)
       :peer.stop(peer)
+      eventually(match?({:ok, %{peers: left}} when left < peers, ask(node, :status)))
+      Gate.open(gate)
       eventually(totals(node).ok == 1)
       assert totals(node).abandoned == 0
     end
@@ -414,7 +427,7 @@ defmodule Krait.ErpcTest do
       busy = :erpc.send_request(slow.name, :krait_faults, :slow, [3600])
       await_running(slow, 1)
 
-      assert :erpc.multicall([quick.name, slow.name], :math, :sqrt, [4], 500) ==
+      assert :erpc.multicall([quick.name, slow.name], :math, :sqrt, [4], 1_500) ==
                [{:ok, 2.0}, {:error, {:erpc, :timeout}}]
 
       eventually(totals(slow).abandoned == 1)
@@ -455,9 +468,11 @@ defmodule Krait.ErpcTest do
 
     test "and wait_response: nothing yet, then the response" do
       node = rpc_node()
-      request = :erpc.send_request(node.name, :krait_faults, :slow, [0.3, :done])
+      gate = Gate.new()
+      request = :erpc.send_request(node.name, :builtins, :eval, [Gate.behind(gate, "7")])
       assert :erpc.wait_response(request, 0) == :no_response
-      assert :erpc.wait_response(request, 10_000) == {:response, :done}
+      Gate.open(gate)
+      assert :erpc.wait_response(request, 10_000) == {:response, 7}
 
       request = :erpc.send_request(node.name, :krait_rpc, :divide, [1, 0])
 
@@ -501,9 +516,12 @@ defmodule Krait.ErpcTest do
   describe "the process that a spawn request asks for" do
     test "ends with the result as its reason, for whoever monitors it" do
       node = rpc_node(size: 1)
-      {id, ref, pid} = spawn_call(node, :krait_faults, :slow, [0.3, 7])
+      gate = Gate.new()
+      {id, ref, pid} = spawn_call(node, :builtins, :eval, [Gate.behind(gate, "7")])
       assert node(pid) == node.name
       other = Process.monitor(pid)
+      assert ask(node, :ping) == :pong
+      Gate.open(gate)
       assert_receive {:DOWN, ^id, :process, ^pid, {^ref, :return, 7}}, 5_000
       assert_receive {:DOWN, ^other, :process, ^pid, {^ref, :return, 7}}, 5_000
       late = Process.monitor(pid)
@@ -537,9 +555,12 @@ defmodule Krait.ErpcTest do
       assert_receive {:EXIT, ^pid, {^ref, :return, 2}}, 5_000
       assert_receive {:DOWN, ^id, :process, ^pid, {^ref, :return, 2}}, 5_000
 
-      {_, ref, pid} = spawn_call(node, :krait_faults, :slow, [0.3, 3], [:link])
+      gate = Gate.new()
+      {_, ref, pid} = spawn_call(node, :builtins, :eval, [Gate.behind(gate, "3")], [:link])
       Process.unlink(pid)
       down = Process.monitor(pid)
+      assert ask(node, :ping) == :pong
+      Gate.open(gate)
       assert_receive {:DOWN, ^down, :process, ^pid, {^ref, :return, 3}}, 5_000
       refute_received {:EXIT, ^pid, _}
 

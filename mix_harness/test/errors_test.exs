@@ -132,7 +132,7 @@ defmodule Krait.ErrorsTest do
       for options <- [[queue_timeout: 100], [timeout: 100], [queue_timeout: 100, timeout: 5_000]] do
         {ms, answer} = timed(fn -> py(node, "1", options) end)
         assert answer == {:error, {:timeout, :queue}}
-        assert ms in 95..1_500
+        assert ms in 95..4_500
         assert ask(node, {:checkout, :anonymous, options}) == {:error, {:timeout, :queue}}
       end
 
@@ -149,7 +149,7 @@ defmodule Krait.ErrorsTest do
       node = start_node(size: 1)
       {ms, answer} = timed(fn -> py(node, sleep(30), timeout: 200) end)
       assert answer == {:error, {:timeout, :call}}
-      assert ms in 195..1_500
+      assert ms in 195..15_000
       assert py(node, "1") == {:ok, 1}
 
       assert {:error, %Error{reason: {:timeout, :call}}} =
@@ -159,6 +159,7 @@ defmodule Krait.ErrorsTest do
     test "comes from the pool's own defaults when the request has none" do
       node = start_node(size: 1, call_timeout: 150, queue_timeout: 50)
       assert py(node, sleep(30)) == {:error, {:timeout, :call}}
+      await_rest(node)
       assert {:ok, lease} = ask(node, {:checkout, :anonymous})
       assert py(node, "1") == {:error, {:timeout, :queue}}
       assert ask(lease, :checkin) == :ok
@@ -174,7 +175,7 @@ defmodule Krait.ErrorsTest do
 
       {ms, answer} = timed(fn -> py(node, "1") end)
       assert answer == {:error, {:overloaded, %{queued: 2, limit: 2}}}
-      assert ms < 1_000
+      assert ms < 10_000
       assert ask(node, {:checkout, :anonymous}) == {:error, {:overloaded, %{queued: 2, limit: 2}}}
 
       assert {:error, %Error{kind: :overloaded} = error} =
@@ -241,7 +242,7 @@ defmodule Krait.ErrorsTest do
       {ms, answer} = timed(fn -> py(node, "1") end)
       assert {:error, {:circuit_open, retry_after_ms}} = answer
       assert is_integer(retry_after_ms) and retry_after_ms >= 1
-      assert ms < 1_000
+      assert ms < 10_000
       assert {:error, %Error{kind: :circuit_open}} = Krait.call(node.pool, "math", "sqrt", [4.0])
       assert {:error, %Error{kind: :start_failed}} = Krait.await_ready(node.pool)
       assert ask(node, :ping) == :pong
@@ -395,14 +396,16 @@ defmodule Krait.ErrorsTest do
 
   describe "draining" do
     test "is what new requests hear while the node finishes its calls" do
-      node = start_node(size: 1, stop_timeout: 5_000)
+      node = start_node(size: 1, stop_timeout: 20_000)
       name = node.name
-      lasts = :gen_server.send_request(node.pool, eval("__import__('time').sleep(1) or 'done'"))
+      gate = Krait.Gate.new()
+      lasts = :gen_server.send_request(node.pool, eval(Krait.Gate.behind(gate, "'done'")))
       await_running(node, 1)
       assert ask({:krait, name}, :stop) == :ok
       assert py(node, "1") == {:error, :draining}
       assert ask(node, {:checkout, :anonymous}) == {:error, :draining}
-      assert :gen_server.wait_response(lasts, 5_000) == {:reply, {:ok, "done"}}
+      Krait.Gate.open(gate)
+      assert :gen_server.wait_response(lasts, 10_000) == {:reply, {:ok, "done"}}
     end
   end
 end

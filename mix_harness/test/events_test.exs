@@ -2,7 +2,7 @@ defmodule Krait.EventsTest do
   # What subscribers hear of a node: its events. Log lines are in logs_test.exs.
   use Krait.Case, async: true
 
-  alias Krait.LightPeer
+  alias Krait.{Gate, LightPeer}
 
   @page Path.expand("../../docs/events.md", __DIR__)
 
@@ -65,6 +65,7 @@ defmodule Krait.EventsTest do
       [%{id: first}] = workers(node)
       assert :ok = ask(pool, {:recycle, first})
       event(node, [:krait, :worker, :replaced])
+      event(node, [:krait, :worker, :exited])
       event(node, [:krait, :session, :lost])
       assert :ok = ask(pool, :reload)
       assert :ok = ask(pool, :pause)
@@ -100,6 +101,7 @@ defmodule Krait.EventsTest do
         [:krait, :pool, :shrunk],
         [:krait, :subscriber, :lost],
         [:krait, :worker, :replaced],
+        [:krait, :worker, :exited],
         [:krait, :session, :lost],
         [:krait, :pool, :grown],
         [:krait, :peer, :up],
@@ -210,7 +212,7 @@ defmodule Krait.EventsTest do
     test "that is retried starts twice and stops once" do
       node = start_node(size: 1)
       assert subscribe(node) == :ok
-      path = Path.join(System.tmp_dir!(), "krait_once_#{System.unique_integer([:positive])}")
+      path = temporary("once")
       on_exit(fn -> File.rm(path) end)
 
       once =
@@ -323,7 +325,7 @@ defmodule Krait.EventsTest do
     end
 
     test "starts that fail open the circuit, with the cause, and one that works closes it" do
-      path = Path.join(System.tmp_dir!(), "krait_fixed_#{System.unique_integer([:positive])}")
+      path = temporary("fixed")
       on_exit(fn -> File.rm(path) end)
 
       node =
@@ -353,11 +355,13 @@ defmodule Krait.EventsTest do
     test "a pool that grows and shrinks says so" do
       node = start_node(size: {1, 2}, grow_after: 20, idle_ttl: 50)
       assert subscribe(node) == :ok
-      held = Task.async(fn -> py(node, sleep(0.3)) end)
+      gate = Gate.new()
+      held = Task.async(fn -> py(node, Gate.behind(gate, "7")) end)
       await_running(node, 1)
       assert py(node, "1") == {:ok, 1}
       assert {%{from: 1, to: 2}, %{pool: :default}} = event(node, [:krait, :pool, :grown])
-      assert Task.await(held) == {:ok, nil}
+      Gate.open(gate)
+      assert Task.await(held, 20_000) == {:ok, 7}
       assert {%{from: 2, to: 1}, %{pool: :default}} = event(node, [:krait, :pool, :shrunk])
       assert {_, %{cause: :surplus}} = event(node, [:krait, :worker, :exited])
     end
@@ -416,6 +420,8 @@ defmodule Krait.EventsTest do
       assert subscribe(node, [:events]) == :ok
       assert py(node, "print('two')") == {:ok, nil}
       event(node, [:krait, :call, :stop])
+      # The line comes by another way than the answer.
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "two" end))
       assert subscribe(node, [:log, :events]) == :ok
       assert py(node, "print('three')") == {:ok, nil}
       event(node, [:krait, :call, :stop])

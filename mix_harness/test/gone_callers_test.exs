@@ -2,6 +2,8 @@ defmodule Krait.GoneCallersTest do
   # The end of section 2: callers that are gone, late answers, and what `abandon` makes of a call.
   use Krait.Case, async: true
 
+  alias Krait.Gate
+
   # The two ways in which a worker can survive an abandoned call, or not.
   defp busy_pid(node) do
     await_running(node, 1)
@@ -91,7 +93,7 @@ defmodule Krait.GoneCallersTest do
       await_rest(node)
       assert busy in before
       # It has been killed; that it is gone is told to its parent alone, the fork server.
-      eventually(not Proc.alive?(busy), 1_000)
+      eventually(not Proc.alive?(busy))
       assert [_, _] = now = os_pids(node)
       assert before -- now == [busy]
       assert %{abandoned: 1} = totals(node)
@@ -105,14 +107,14 @@ defmodule Krait.GoneCallersTest do
       doomed = caller(:doomed, node, {:call, :krait_faults, :hang, []})
       await_begun(node)
       {ms, _} = timed(fn -> kill(doomed) && await_rest(node) end)
-      assert ms < 2_000
+      assert ms < 5_000
       assert os_pids(node) == before
 
       assert ask(node, {:call, :krait_faults, :hang, [], timeout: 300}) ==
                {:error, {:timeout, :call}}
 
       {ms, _} = timed(fn -> await_rest(node) end)
-      assert ms < 2_000
+      assert ms < 5_000
       assert os_pids(node) == before
       assert py(node, "1") == {:ok, 1}
     end
@@ -124,7 +126,7 @@ defmodule Krait.GoneCallersTest do
       for _ <- 1..20 do
         assert {:error, {:timeout, _}} = py(node, sleep(60), timeout: 1)
         {ms, _} = timed(fn -> await_rest(node) end)
-        assert ms < 2_000
+        assert ms < 5_000
       end
 
       assert os_pids(node) == before
@@ -132,7 +134,7 @@ defmodule Krait.GoneCallersTest do
 
     test "lets finally blocks run" do
       node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 5_000, lines: true)
-      path = Path.join(System.tmp_dir!(), "krait_finally_#{System.unique_integer([:positive])}")
+      path = temporary("finally")
       on_exit(fn -> File.rm(path) end)
 
       block = """
@@ -153,21 +155,22 @@ defmodule Krait.GoneCallersTest do
     end
 
     test "kills the worker that does not obey within its grace" do
-      node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 100)
+      node = start_node(size: 1, abandon: :interrupt, interrupt_grace: 100, lines: true)
       before = os_pids(node)
 
       stubborn = """
       import time
       while True:
           try:
+              print('begun', flush=True)
               time.sleep(60)
           except KeyboardInterrupt:
               pass
       """
 
-      assert ask(node, {:call, :builtins, :exec, [stubborn, %{}], timeout: 100}) ==
-               {:error, {:timeout, :call}}
-
+      doomed = caller(:doomed, node, {:call, :builtins, :exec, [stubborn, %{}]})
+      await_begun(node)
+      kill(doomed)
       await_rest(node)
       assert [pid] = os_pids(node)
       refute pid in before
@@ -178,11 +181,14 @@ defmodule Krait.GoneCallersTest do
     test "lets the call end, drops its answer, and then goes on with the same worker" do
       node = start_node(size: 1, abandon: :finish)
       before = os_pids(node)
-      path = Path.join(System.tmp_dir!(), "krait_finish_#{System.unique_integer([:positive])}")
+      path = temporary("finish")
       on_exit(fn -> File.rmdir(path) end)
-      doomed = caller(:doomed, node, eval("(#{sleep(0.3)}, __import__('os').mkdir('#{path}'))"))
+      gate = Gate.new()
+      doomed = caller(:doomed, node, eval(Gate.behind(gate, "__import__('os').mkdir('#{path}')")))
       await_running(node, 1)
       kill(doomed)
+      eventually(totals(node).abandoned == 1)
+      Gate.open(gate)
       assert py(node, "__import__('os').path.isdir('#{path}')") == {:ok, true}
       await_rest(node)
       assert os_pids(node) == before
@@ -191,9 +197,9 @@ defmodule Krait.GoneCallersTest do
 
     test "answers the timeout at its time, not when the call has ended" do
       node = start_node(size: 1, abandon: :finish)
-      {ms, answer} = timed(fn -> py(node, sleep(1.0), timeout: 100) end)
-      assert answer == {:error, {:timeout, :call}}
-      assert ms < 900
+      gate = Gate.new()
+      assert py(node, Gate.behind(gate, "7"), timeout: 100) == {:error, {:timeout, :call}}
+      Gate.open(gate)
       assert py(node, "1") == {:ok, 1}
     end
   end
@@ -237,7 +243,7 @@ defmodule Krait.GoneCallersTest do
       # We are heard meanwhile: asking is our sign of life.
       {ms, _} = timed(fn -> await_rest(node) end)
       signal(os_pid, "CONT")
-      assert ms in 500..6_000
+      assert ms in 500..10_000
       assert %{abandoned: 1} = totals(node)
     end
   end

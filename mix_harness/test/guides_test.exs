@@ -5,7 +5,7 @@ defmodule Krait.GuidesTest do
   @guides Path.wildcard(Path.expand("../../docs/guides/*.md", __DIR__))
 
   setup_all do
-    directory = Path.join(System.tmp_dir!(), "krait_guides_#{System.unique_integer([:positive])}")
+    directory = Krait.Case.temporary("guides")
     File.mkdir_p!(directory)
     on_exit(fn -> File.rm_rf!(directory) end)
 

@@ -3,11 +3,13 @@ defmodule Krait.HealthTest do
   # too large are replaced. Nobody's call is lost for it.
   use Krait.Case, async: true
 
+  alias Krait.Gate
+
   @os_pid "__import__('os').getpid()"
 
   describe "probes" do
     test "an idle worker that does not answer is replaced before anybody meets it" do
-      node = start_node(size: 2, health_interval: 100, health_timeout: 300, lines: true)
+      node = start_node(size: 2, health_interval: 100, health_timeout: 1_500, lines: true)
       [sick, well] = os_pids(node)
       signal(sick, "STOP")
       assert_receive {:krait_line, _, :warning, _, "does not answer: killed and replaced"}, 10_000
@@ -36,10 +38,19 @@ defmodule Krait.HealthTest do
     end
 
     test "whoever is busy for long is not asked" do
-      node = start_node(size: 1, health_interval: 20, health_timeout: 50)
-      assert {:ok, [busy]} = py(node, "[(#{sleep(0.5)}, #{@os_pid})[1]]")
-      assert os_pids(node) == [busy]
-      assert totals(node).left.unresponsive == 0
+      node = start_node(size: 2, health_interval: 20, health_timeout: 5_000)
+      gate = Gate.new()
+      caller(:busy, node, eval(Gate.behind(gate, @os_pid)))
+      await_running(node, 1)
+      [%{os_pid: busy}] = Enum.filter(workers(node), &(&1.state == :busy))
+      # Time for many probes of the other one, each of which might take no longer than this.
+      assert {:ok, {5_000, 100}} = ask(node, {:set, :health_timeout, 100})
+      before = totals(node).probes
+      eventually(totals(node).probes >= before + 20)
+      assert busy in os_pids(node)
+      assert {:ok, {100, 5_000}} = ask(node, {:set, :health_timeout, 5_000})
+      Gate.open(gate)
+      assert_receive {:busy, {:ok, ^busy}}, 10_000
     end
 
     test "without an interval nobody is asked" do
@@ -53,9 +64,10 @@ defmodule Krait.HealthTest do
 
   describe "a worker that hangs" do
     test "says where before it is killed" do
-      node = start_node(size: 1, lines: true)
+      node = start_node(size: 1, lines: true, preload: ["krait_faults"])
 
-      assert ask(node, {:call, :krait_faults, :hang, [], timeout: 300}) ==
+      # Time enough to get there.
+      assert ask(node, {:call, :krait_faults, :hang, [], timeout: 1_500}) ==
                {:error, {:timeout, :call}}
 
       await_rest(node)
@@ -73,10 +85,10 @@ defmodule Krait.HealthTest do
     end
 
     test "says where when it was stopped, too" do
-      node = start_node(size: 1, lines: true)
+      node = start_node(size: 1, lines: true, preload: ["krait_faults"])
       [os_pid] = os_pids(node)
 
-      assert ask(node, {:call, :krait_faults, :stop_self, [], timeout: 300}) ==
+      assert ask(node, {:call, :krait_faults, :stop_self, [], timeout: 1_500}) ==
                {:error, {:timeout, :call}}
 
       eventually(not Proc.alive?(os_pid))
@@ -97,10 +109,11 @@ defmodule Krait.HealthTest do
     end
 
     test "costs the calls beside it no more than they hear of" do
-      node = start_node(size: 1, slots: 2, abandon: :interrupt, interrupt_grace: 100)
+      options = [abandon: :interrupt, interrupt_grace: 100, preload: ["krait_faults"]]
+      node = start_node([size: 1, slots: 2] ++ options)
       caller(:beside, node, {:call, :krait_faults, :slow, [60]})
       await_running(node, 1)
-      hang = {:call, :krait_faults, :hang_in_c, [3600], timeout: 300}
+      hang = {:call, :krait_faults, :hang_in_c, [3600], timeout: 1_500}
       assert ask(node, hang) == {:error, {:timeout, :call}}
 
       assert_receive {:beside, {:error, {:worker_exit, %{exit: {:killed, :unresponsive}}}}},
@@ -110,7 +123,7 @@ defmodule Krait.HealthTest do
 
   describe "recycling" do
     test "by calls: a worker is replaced, its replacement first, and no call is lost" do
-      node = start_node(size: 2, max_calls: 20, recycle_jitter: 0)
+      node = start_node(size: 2, max_calls: 20, recycle_jitter: 0, stop_grace: 10_000)
 
       pids =
         1..6
@@ -144,7 +157,7 @@ defmodule Krait.HealthTest do
     end
 
     test "by age: all are replaced, whoever is leased when it is given back" do
-      node = start_node(size: 2, max_age: 300)
+      node = start_node(size: 2, max_age: 300, stop_grace: 10_000)
       before = os_pids(node)
       lease = lease!(node)
       {:ok, leased} = ask(lease, eval(@os_pid))
@@ -160,7 +173,8 @@ defmodule Krait.HealthTest do
     test "by memory: who has grown too large is replaced, and the others are not" do
       probe = start_node(size: 1)
       [%{rss_bytes: usual}] = workers(probe)
-      node = start_node(size: 2, max_rss: usual + 100_000_000, lines: true)
+      limit = usual + 100_000_000
+      node = start_node(size: 2, max_rss: limit, lines: true, stop_grace: 10_000)
       before = os_pids(node)
       # All its pages are written to.
       kept = "(setattr(__import__('sys'), 'kept', b'x' * 200_000_000), #{@os_pid})[1]"
@@ -185,7 +199,7 @@ defmodule Krait.HealthTest do
     end
 
     test "workers that serve already have the new limits" do
-      node = start_node(size: 2, recycle_jitter: 0)
+      node = start_node(size: 2, recycle_jitter: 0, stop_grace: 10_000)
       before = os_pids(node)
       assert {:ok, {:infinity, 100}} = ask(node, {:set, :max_age, 100})
       eventually(Enum.all?(before, &(&1 not in os_pids(node))))

@@ -12,7 +12,7 @@ defmodule Krait.KraitctlRefusalsTest do
   @cookie 4
 
   defp file(text, mode) do
-    path = Path.join(System.tmp_dir!(), "cookie_#{System.unique_integer([:positive])}")
+    path = temporary("cookie")
     File.write!(path, text)
     File.chmod!(path, mode)
     on_exit(fn -> File.rm!(path) end)
@@ -43,9 +43,7 @@ defmodule Krait.KraitctlRefusalsTest do
     end
 
     test "a host without epmd" do
-      {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-      {:ok, port} = :inet.port(socket)
-      :gen_tcp.close(socket)
+      port = Krait.Ports.free()
       node = %TestNode{name: unique_name()}
       env = [{"ERL_EPMD_PORT", to_string(port)}]
       assert {@no_node, "", err} = ctl(node, ["status"], env: env)

@@ -192,9 +192,13 @@ defmodule Krait.KraitctlTest do
 
     test "drain returns with the last call" do
       node = start_node()
-      caller(:runs, node, eval(sleep(0.3) <> " or 5"))
+      gate = Krait.Gate.new()
+      caller(:runs, node, eval(Krait.Gate.behind(gate, "5")))
       await_running(node, 1)
-      assert ctl!(node, ["drain"]) == "drained\n"
+      drain = Task.async(fn -> ctl!(node, ["drain"]) end)
+      eventually(pool_status(node).state == :draining)
+      Krait.Gate.open(gate)
+      assert Task.await(drain, 30_000) == "drained\n"
       assert_receive {:runs, {:ok, 5}}, 5_000
 
       assert {@error, "", "kraitctl: the node drains: it takes no new requests\n"} =
@@ -208,8 +212,9 @@ defmodule Krait.KraitctlTest do
       [first, second] = worker_ids(node)
       assert ctl!(node, ["recycle", "#{first}"]) == "will be replaced\n"
       eventually(first not in worker_ids(node))
-      caller(:killed, node, eval(sleep(60)))
-      await_running(node, 1)
+      caller(:killed, node, eval("print('begun', flush=True) or " <> sleep(60)))
+      # One that its worker had not even read would run on another.
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "begun" end))
       [%{id: busy}] = Enum.filter(workers(node), &(&1.state == :busy))
       assert ctl!(node, ["--pool", "default", "kill", "#{busy}"]) == "killed\n"
       assert_receive {:killed, {:error, {:worker_exit, %{exit: {:killed, :by_request}}}}}, 5_000
@@ -296,7 +301,7 @@ defmodule Krait.KraitctlTest do
     end
 
     test "is read again, and what is wrong there is said" do
-      path = Path.join(System.tmp_dir!(), "ctl_#{System.unique_integer([:positive])}.conf")
+      path = temporary("ctl") <> ".conf"
       on_exit(fn -> File.rm(path) end)
       File.write!(path, "pool default {\n  size = 2\n  queue-limit = 5\n}\n")
       node = start_node(config: path)

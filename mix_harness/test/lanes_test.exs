@@ -84,6 +84,35 @@ defmodule Krait.LanesTest do
     assert answers == for(i <- 1..20, do: {i, :pong})
   end
 
+  test "while many calls of a lane wait for workers, answers wait for company" do
+    node = start_node(size: 1)
+    %{pool: pool} = node
+    send(pool, {:krait_lane, self(), for(i <- 1..2_000, do: {i, add(i, 1)}), []})
+    messages = hear(2_000, [])
+    assert Enum.sort(Enum.concat(messages)) == for(i <- 1..2_000, do: {i, {:ok, i + 1}})
+    # One worker answers one call after the other.
+    assert length(messages) < 1_000
+    await_rest(node)
+  end
+
+  test "an answer does not wait for company that does not come" do
+    node = start_node(size: 1)
+    %{pool: pool} = node
+    calls = [{0, add(1, 1)} | for(i <- 1..20, do: {i, eval(sleep(60))})]
+    send(pool, {:krait_lane, self(), calls, []})
+    assert_receive {:krait_lane, [{0, {:ok, 2}}]}, 5_000
+    await_queued(node, 19)
+    send(pool, {:krait_lane, self(), [], Enum.to_list(1..20)})
+    await_rest(node)
+  end
+
+  defp hear(0, messages), do: messages
+
+  defp hear(n, messages) do
+    assert_receive {:krait_lane, answers}, 20_000
+    hear(n - length(answers), [answers | messages])
+  end
+
   test "what a lane checks out belongs to the caller that it named" do
     node = start_node(size: 1)
     owner = spawn(fn -> Process.sleep(:infinity) end)
@@ -140,6 +169,74 @@ defmodule Krait.LanesTest do
       refute_received _
     end
 
+    test "a caller who dies is noticed: before his lane watches him, and after" do
+      node = start_node(size: 1)
+      late = spawn(fn -> Krait.call(node.pool, "time", "sleep", [60]) end)
+      await_running(node, 1)
+      lane = lane_of(late)
+      assert eventually({:process, late} in monitors(lane))
+      kill(late)
+      await_rest(node)
+
+      # What the lane takes comes from one who is dead already.
+      true = :erlang.suspend_process(lane)
+      request = {:call, "time", "sleep", [60]}
+
+      early =
+        spawn(fn ->
+          send(lane, {:ask, 1, make_ref(), self(), request})
+          Process.sleep(:infinity)
+        end)
+
+      assert eventually(Process.info(lane, :message_queue_len) == {:message_queue_len, 1})
+      kill(early)
+      true = :erlang.resume_process(lane)
+      assert eventually(totals(node).abandoned == 2)
+      await_rest(node)
+    end
+
+    test "who gives up hears nothing later, and his call is abandoned" do
+      node = start_node(size: 1)
+      address = node.pool
+      request = {:call, "time", "sleep", [60], %{timeout: :infinity}}
+      assert :krait_lane.attempt(address, request, 30) == :timeout
+      await_rest(node)
+      assert totals(node).abandoned == 1
+      assert Process.info(self(), :monitors) == {:monitors, []}
+      refute_received _
+    end
+
+    test "a lane whose connection takes nothing still hears who gives up and who dies" do
+      node = start_node(size: 1)
+      {_, name} = address = node.pool
+      assert {:ok, 3} = Krait.call(address, "operator", "add", [1, 2])
+      signal(node.os_pid, "STOP")
+      fill(name, :binary.copy("x", 1_000_000))
+
+      dead = spawn(fn -> Krait.call(address, "time", "sleep", [60]) end)
+      assert :krait_lane.attempt(address, :ping, 30) == :timeout
+      lane = lane_of(dead)
+      assert eventually({:process, dead} in monitors(lane))
+      kill(dead)
+      assert eventually({:process, dead} not in monitors(lane))
+
+      signal(node.os_pid, "CONT")
+      assert {:ok, 3} = Krait.call(address, "operator", "add", [1, 2])
+      await_rest(node)
+      # He who was dead before his call could be sent has asked for nothing.
+      assert totals(node).received == 2
+    end
+
+    test "what is written to a node is gathered, on each connection to it" do
+      node = start_node(size: 1)
+      {_, name} = address = node.pool
+      assert {:ok, 3} = Krait.call(address, "operator", "add", [1, 2])
+      assert eventually(delay_send?(name))
+      true = Node.disconnect(name)
+      assert eventually({:ok, 3} == Krait.call(address, "operator", "add", [1, 2]))
+      assert eventually(delay_send?(name))
+    end
+
     test "hears that the node is gone, and goes on with its successor" do
       node = start_node(size: 1)
       parent = self()
@@ -152,6 +249,38 @@ defmodule Krait.LanesTest do
       expect_exit(node, [nil, 137])
       signal(node.os_pid, "KILL")
       assert_receive {:heard, {:error, %Error{reason: {:nodedown, _}}}}, 10_000
+    end
+  end
+
+  # A caller monitors his lane.
+  defp lane_of(caller) do
+    assert eventually(monitors(caller) != [])
+    [{:process, lane}] = monitors(caller)
+    lane
+  end
+
+  defp monitors(pid), do: pid |> Process.info(:monitors) |> elem(1)
+
+  # Until the BEAM keeps no more for that connection, and its socket takes no more either: the node is stopped,
+  # so what is full stays full.
+  defp fill(node, bytes, refused \\ 0)
+  defp fill(_, _, 20), do: :ok
+
+  defp fill(node, bytes, refused) do
+    case Process.send({:nobody_of_this_name, node}, bytes, [:nosuspend]) do
+      :ok ->
+        fill(node, bytes)
+
+      :nosuspend ->
+        Process.sleep(5)
+        fill(node, bytes, refused + 1)
+    end
+  end
+
+  defp delay_send?(node) do
+    case List.keyfind(:erlang.system_info(:dist_ctrl), node, 0) do
+      {_, port} -> :inet.getopts(port, [:delay_send]) == {:ok, [delay_send: true]}
+      nil -> false
     end
   end
 end

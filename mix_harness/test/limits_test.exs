@@ -139,7 +139,7 @@ defmodule Krait.LimitsTest do
         greedy = "len(bytearray(400_000_000).replace(b'\\0', b'1'))"
         assert {:error, {:worker_exit, %{exit: {:killed, :memory_limit}}}} = py(node, greedy)
         await_rest(node)
-        assert length(Path.wildcard("#{own}/krait-#{node.os_pid}-[0-9]*")) == 2
+        eventually(length(Path.wildcard("#{own}/krait-#{node.os_pid}-[0-9]*")) == 2)
 
       [{:warning, text}] ->
         assert text =~ "memory-max and cpu-max do not count: "

@@ -36,7 +36,7 @@ defmodule Krait.MetricsPatienceTest do
         :ok
       end)
 
-    assert ms in (@patience - 500)..(@patience + 3_000)
+    assert ms in (@patience - 500)..(@patience + 8_000)
     assert {:error, :closed} = :gen_tcp.recv(crlf, 0, 5_000)
     assert_receive {:DOWN, ^dripped, :process, _, :normal}, 5_000
     assert {200, _, _} = Http.ask(asks, "/healthz")

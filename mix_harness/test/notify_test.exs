@@ -6,7 +6,7 @@ defmodule Krait.NotifyTest do
 
   # A socket of ours, by its path or in the abstract namespace, and the address as systemd would say it.
   defp manager(:path) do
-    path = Path.join(System.tmp_dir!(), "krait_notify_#{System.unique_integer([:positive])}")
+    path = temporary("notify")
     on_exit(fn -> File.rm(path) end)
     {open(path), path}
   end
@@ -68,7 +68,7 @@ defmodule Krait.NotifyTest do
 
   test "it is told of a reload, good or bad" do
     {socket, address} = manager(:path)
-    conf = Path.join(System.tmp_dir!(), "krait_notify_#{System.unique_integer([:positive])}.conf")
+    conf = temporary("notify") <> ".conf"
     on_exit(fn -> File.rm(conf) end)
     File.write!(conf, "pool default {\n}\n")
     node = start(address, 60_000_000, ["--config", conf])

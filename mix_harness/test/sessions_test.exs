@@ -438,7 +438,7 @@ defmodule Krait.SessionsTest do
       assert ask(lease, {:call, "krait_counting", "count", []}) == {:ok, 2}
       assert ask(lease, :checkin) == :ok
       assert count(node, :s) == {:ok, 1}
-      assert ended?(node, :s, 2)
+      eventually(ended?(node, :s, 2))
       await_rest(node)
     end
 
@@ -711,8 +711,9 @@ defmodule Krait.SessionsTest do
       eventually(not known?(node, :t))
       assert answer(held) == {:ok, 1}
       caller = caller(:gone, node, {:call, "krait_counting", "count", [], [session: :s]})
+      ref = Process.monitor(caller)
       assert_receive {:gone, {:ok, 2}}, 5_000
-      refute Process.alive?(caller)
+      assert_receive {:DOWN, ^ref, _, _, _}, 5_000
       assert known?(node, :s)
       refute_received {:gone, _}
     end

@@ -32,7 +32,7 @@ defmodule Krait.SizesTest do
   end
 
   test "a pool that was not needed shrinks to its least, one by one" do
-    node = start_node(size: {1, 3}, grow_after: 0, idle_ttl: 100, lines: true)
+    node = start_node(size: {1, 3}, grow_after: 0, idle_ttl: 100, lines: true, stop_grace: 10_000)
     gate = Gate.new()
     hold(node, gate, 3)
     await_running(node, 3)

@@ -42,7 +42,7 @@ defmodule Krait.SlotsTest do
 
     test "takes a fifth when one comes free, and not before" do
       node = start_node(size: 1, slots: 4)
-      ids = for i <- 1..4, do: send_call(node, "spin", ["s#{i}"], timeout: 300 + i)
+      ids = for i <- 1..4, do: send_call(node, "spin", ["s#{i}"], timeout: 2_000 + i)
       await_running(node, 4)
       fifth = send_call(node, "meet", ["b", 1])
       await_queued(node, 1)
@@ -59,7 +59,7 @@ defmodule Krait.SlotsTest do
       assert %{size: 2, ready: 2, slots: 3, starting: 0, busy: 0} = pool_status(node)
       assert length(workers(node)) == 2
 
-      ids = for i <- 1..5, do: send_call(node, "spin", ["s#{i}"], timeout: 1_000)
+      ids = for i <- 1..5, do: send_call(node, "spin", ["s#{i}"], timeout: 3_000)
       await_running(node, 5)
       assert %{busy: 5, ready: 2} = pool_status(node)
 
@@ -97,8 +97,9 @@ defmodule Krait.SlotsTest do
       [pid] = os_pids(node)
       others = [send_call(node, "meet", ["m", 3]), send_call(node, "meet", ["m", 3])]
       await_running(node, 2)
-      assert call(node, "spin", ["thread"], timeout: 500) == {:error, {:timeout, :call}}
-      assert call(node, "wait", ["task"], timeout: 500) == {:error, {:timeout, :call}}
+      # Time enough to begin.
+      assert call(node, "spin", ["thread"], timeout: 1_500) == {:error, {:timeout, :call}}
+      assert call(node, "wait", ["task"], timeout: 1_500) == {:error, {:timeout, :call}}
       eventually(call(node, "how_ended") == {:ok, ["task CancelledError", "thread Interrupted"]})
       assert {:ok, {^pid, _}} = call(node, "meet", ["m", 3])
       for id <- others, do: assert({:ok, {^pid, _}} = answer(id))
@@ -135,7 +136,7 @@ defmodule Krait.SlotsTest do
       await_line(node, "begun other")
       await_line(node, "begun task")
       # Time enough to come to where no exception reaches it.
-      assert call(node, "stuck", [60], timeout: 500) == {:error, {:timeout, :call}}
+      assert call(node, "stuck", [60], timeout: 1_500) == {:error, {:timeout, :call}}
       for id <- [other, task], do: assert({:error, {:worker_exit, %{}}} = answer(id))
       await_rest(node)
       refute pid in os_pids(node)
@@ -143,7 +144,7 @@ defmodule Krait.SlotsTest do
 
     test "is left to end by itself, if the pool says finish" do
       node = start_node(size: 1, slots: 2, abandon: :finish)
-      assert call(node, "stuck", [0.5], timeout: 100) == {:error, {:timeout, :call}}
+      assert call(node, "stuck", [2], timeout: 100) == {:error, {:timeout, :call}}
       # Its slot is still taken.
       assert %{busy: 1} = pool_status(node)
       assert {:ok, _} = call(node, "meet", ["m", 1])
@@ -155,7 +156,10 @@ defmodule Krait.SlotsTest do
       ids = for i <- 1..14, do: send_call(node, "wait", ["w#{i}"])
       await_running(node, 14)
       assert {:error, {:worker_exit, %{worker: worker, exit: {:exit, 9}}}} = call(node, "crash")
-      answers = for id <- ids, do: {id, :gen_server.wait_response(id, 500)}
+      eventually(totals(node).worker_exit == 8)
+      # Its word comes after those.
+      assert ask(node, :ping) == :pong
+      answers = for id <- ids, do: {id, :gen_server.wait_response(id, 0)}
       {dead, living} = Enum.split_with(answers, &match?({_, {:reply, _}}, &1))
 
       for {_, {:reply, answer}} <- dead,
@@ -168,7 +172,7 @@ defmodule Krait.SlotsTest do
     test "is not run again when its worker has died with a word unread that was for another" do
       node = start_node(size: 1, slots: 2, interrupt_grace: 60_000)
       [pid] = os_pids(node)
-      other = send_call(node, "wait", ["other"], timeout: 1_000)
+      other = send_call(node, "wait", ["other"], timeout: 3_000)
       last = send_call(node, "wait", ["last"])
       await_line(node, "begun other")
       await_line(node, "begun last")
@@ -250,7 +254,7 @@ defmodule Krait.SlotsTest do
       assert [{:ok, {pid, _}}, {:ok, {pid, _}}] = Enum.map(ids, &answer/1)
       for _ <- 1..10, do: assert({:ok, _} = call(node, "add", [1], session: :s))
       assert call(node, "add", [1], session: :s) == {:ok, 11}
-      held = for i <- 1..2, do: send_call(node, "spin", ["s#{i}"], session: :s, timeout: 400)
+      held = for i <- 1..2, do: send_call(node, "spin", ["s#{i}"], session: :s, timeout: 2_000)
       await_running(node, 2)
 
       assert call(node, "add", [1], session: :s, session_mode: :fail_fast) ==

@@ -202,9 +202,10 @@ defmodule Krait.StatusPageTest do
   end
 
   test "it says when the node goes away, and goes on when it returns", %{browser: browser} do
-    node = start(size: 1)
+    # It comes back at the same port, which nobody takes meanwhile.
+    port = Krait.Ports.free()
+    node = start(size: 1, metrics: "127.0.0.1:#{port}")
     open(browser, node)
-    port = Http.port(node)
     name = node.name
     stop_supervised!(name)
     await_text(browser, "#state", "no answer")
@@ -394,7 +395,7 @@ defmodule Krait.StatusPageTest do
     @tag :pictures
     @tag timeout: 600_000
     test "its pictures", %{browser: browser} do
-      shop = Path.join(System.tmp_dir!(), "krait_shop_#{System.unique_integer([:positive])}")
+      shop = temporary("shop")
       File.mkdir_p!(Path.join(shop, "shop"))
       File.write!(Path.join(shop, "shop/models.py"), @shop)
       on_exit(fn -> File.rm_rf!(shop) end)

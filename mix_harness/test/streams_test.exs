@@ -92,7 +92,8 @@ defmodule Krait.StreamsTest do
       ref = Process.monitor(stream)
       assert rest(stream) == {Enum.to_list(0..999), :done}
       # Either it was still there or it was not: never silence.
-      assert_receive {:DOWN, ^ref, :process, ^stream, reason} when reason in [:normal, :noproc]
+      assert_receive {:DOWN, ^ref, :process, ^stream, reason}, 10_000
+      assert reason in [:normal, :noproc]
       assert_silent(node, stream)
       await_rest(node)
       assert os_pids(node) == before
@@ -212,12 +213,12 @@ defmodule Krait.StreamsTest do
 
     test "of a consumer who asks for nothing may take longer than the time-out" do
       node = start_node(size: 2, preload: ["krait_generators"])
-      stream = stream!(node, "count", [4], demand: 1, timeout: 500)
+      stream = stream!(node, "count", [4], demand: 1, timeout: 1_000)
       assert take(stream, 1) == [0]
-      assert {:ok, nil} = py(node, sleep(0.7))
+      assert {:ok, nil} = py(node, sleep(1.3))
       send(stream, {:ask, 1})
       assert take(stream, 1) == [1]
-      assert {:ok, nil} = py(node, sleep(0.7))
+      assert {:ok, nil} = py(node, sleep(1.3))
       send(stream, {:ask, 9})
       assert rest(stream) == {[2, 3], :done}
     end
@@ -263,14 +264,19 @@ defmodule Krait.StreamsTest do
 
     test "it queues as calls do" do
       node = start_node(size: 1)
-      caller(:busy, node, eval(sleep(0.5)))
+      gate = Krait.Gate.new()
+      caller(:busy, node, eval(Krait.Gate.behind(gate, "7")))
       await_running(node, 1)
 
       assert ask(node, {:stream, "krait_generators", "count", [1], queue_timeout: 50}) ==
                {:error, {:timeout, :queue}}
 
-      stream = stream!(node, "count", [2])
-      assert_received {:busy, {:ok, nil}}
+      request = {:stream, "krait_generators", "count", [2], []}
+      id = :gen_server.send_request(node.pool, request)
+      await_queued(node, 1)
+      Krait.Gate.open(gate)
+      assert {:reply, {:ok, stream}} = :gen_server.wait_response(id, 10_000)
+      assert_receive {:busy, {:ok, 7}}, 10_000
       assert rest(stream) == {[0, 1], :done}
     end
 
@@ -368,7 +374,7 @@ defmodule Krait.StreamsTest do
 
     test "when an item takes longer than the time-out" do
       node = start_node(size: 1, preload: ["krait_generators"])
-      stream = stream!(node, "told", [2, "hang"], timeout: 1_000)
+      stream = stream!(node, "told", [2, "hang"], timeout: 1_500)
       {ms, {[0, 1], {:error, reason}}} = timed(fn -> rest(stream) end)
       assert reason == {:timeout, :call}
       assert ms >= 900
@@ -409,8 +415,8 @@ defmodule Krait.StreamsTest do
   end
 
   test "the time-out is each item's own" do
-    node = start_node(size: 1)
-    stream = stream!(node, "slow", [8, 0.1], timeout: 400)
+    node = start_node(size: 1, preload: ["krait_generators"])
+    stream = stream!(node, "slow", [8, 0.2], timeout: 1_000)
     assert rest(stream) == {Enum.to_list(0..7), :done}
   end
 

@@ -2,4 +2,12 @@
 # has. Every test starts its own Krait node, so they all run at once; four at a time, since each of
 # them starts processes and most machines that test have few cores.
 Krait.Runner.distribute()
-ExUnit.start(capture_log: true, max_cases: 4, timeout: 60_000)
+
+# What is awaited comes soon, and how soon depends on whoever else uses the machine: the default of 100 ms
+# would be a coin that is tossed.
+ExUnit.start(
+  capture_log: true,
+  max_cases: 4,
+  timeout: 60_000,
+  assert_receive_timeout: 10_000
+)

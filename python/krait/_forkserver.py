@@ -47,7 +47,7 @@ log = logging.getLogger("krait")
 CONTROL_FD = 3  # forkserver.h
 PACKET_BYTES = 256 << 10  # more than a SOCK_SEQPACKET socket takes with its default buffer
 TOLD_CHARACTERS = 16 << 10  # of a traceback in "failed" and "fork_failed"
-WORKER_FDS = 3  # channel, stdout, stderr
+WORKER_FDS = 4  # channel, stdout, stderr, its end of the queue of calls sent ahead
 WAKEUP_BYTES = 4096
 
 
@@ -168,9 +168,10 @@ class ForkServer:
             _process.take_output(fds[1], fds[2])
             _limits.take_on(self._settings, index, cgroup)
             if self._settings.method == "spawn":
-                exec_worker(fds[0], self._settings, index)
+                exec_worker(fds[0], fds[3], self._settings, index)
             _reseed()
-            _worker.run(socket.socket(fileno=fds[0]), self._settings, index)
+            ahead = socket.socket(fileno=fds[3])
+            _worker.run(socket.socket(fileno=fds[0]), self._settings, index, ahead)
         except _limits.Refused as error:
             write_stderr(f"krait: {error}\n")
             code = EXIT_START_FAILED
@@ -223,32 +224,33 @@ def _reseed() -> None:
         random.seed()
 
 
-def exec_worker(channel_fd: int, settings: Settings, index: int) -> NoReturn:
+def exec_worker(channel_fd: int, ahead_fd: int, settings: Settings, index: int) -> NoReturn:
     """Replaces this process by a fresh interpreter that runs `spawned`. Settings travel in memory, not
     in arguments or the environment, which other users may read."""
     settings_fd = os.memfd_create("krait-settings")
     os.write(settings_fd, msgpack.packb(vars(settings)))
     os.lseek(settings_fd, 0, os.SEEK_SET)
-    for fd in (channel_fd, settings_fd):
+    for fd in (channel_fd, ahead_fd, settings_fd):
         os.set_inheritable(fd, True)
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_start.py")
-    arguments = [sys.executable, start, "--worker", str(channel_fd), str(settings_fd), str(index)]
-    os.execv(sys.executable, arguments)
+    numbers = (channel_fd, ahead_fd, settings_fd, index)
+    os.execv(sys.executable, [sys.executable, start, "--worker", *map(str, numbers)])
 
 
-def spawned(channel_fd: int, settings_fd: int, index: int) -> NoReturn:
+def spawned(channel_fd: int, ahead_fd: int, settings_fd: int, index: int) -> NoReturn:
     """A worker of the method "spawn": the preload is its own."""
     _process.prepare_streams()
     _process.tune_allocator()
     with open(settings_fd, "rb") as file:
         settings = Settings.from_map(msgpack.unpackb(file.read()))
     os.set_inheritable(channel_fd, False)
+    os.set_inheritable(ahead_fd, False)
     try:
         preload(settings)
     except BaseException as error:
         _worker.last_words(error)
         _process.leave(EXIT_START_FAILED)
-    _worker.run(socket.socket(fileno=channel_fd), settings, index)
+    _worker.run(socket.socket(fileno=channel_fd), settings, index, socket.socket(fileno=ahead_fd))
 
 
 def preload(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 # To the worker.
 CALL, PING, INTERRUPT, ASK, CLOSE, BATCH, REPLY, END_SESSION, DOWN = range(1, 10)
 # From the worker.
-HELLO, RESULT, ERROR, PONG, OPENED, ITEM, CALLBACK, PROGRESS = range(1, 9)
+HELLO, RESULT, ERROR, PONG, OPENED, ITEM, CALLBACK, PROGRESS, TAKEN = range(1, 10)
 
 # Elements of each frame to the worker, type and id among them.
 ELEMENTS = {

@@ -102,8 +102,9 @@ class ForkGuard:
     The kernel's guard follows the thread that forked, so a child made by another than the main thread
     cannot have it: it would die when that thread ends."""
 
-    def __init__(self, channel: socket.socket, on_sigint: Any) -> None:
+    def __init__(self, channel: socket.socket, on_sigint: Any, ahead: socket.socket | None = None) -> None:
         self._channel = channel
+        self._ahead = ahead
         self._on_sigint = on_sigint  # the worker's handler, which is not for its children
         self._parent = 0
 
@@ -121,6 +122,8 @@ class ForkGuard:
         if signal.getsignal(signal.SIGINT) is self._on_sigint:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self._channel.close()
+        if self._ahead is not None:
+            self._ahead.close()
 
 
 def leave(code: int) -> NoReturn:

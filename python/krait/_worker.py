@@ -3,7 +3,7 @@
     channel -> receive -> decode -> resolve -> call -> encode -> send -> channel
 
 The happy path: HELLO when it can serve; then each CALL gets one RESULT, each PING a PONG, until the
-node closes the channel; then its sessions end, exit handlers run and it leaves with EXIT_OK. The loop
+node closes the channel (or has sent ahead, _ahead.py); then its sessions end, exit handlers run and it leaves with EXIT_OK. The loop
 does plain calls itself; for what is more (sessions, streams, batches) it asks the desk (_desk.py).
 What can go wrong: the function raises anything at all, or its result has no term (ERROR, and the next
 call is served); the node interrupts a call (SIGINT: KeyboardInterrupt in the function, nowhere else);
@@ -20,11 +20,13 @@ import os
 import socket
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn, Optional
 
 import msgpack
 
 from krait import _context, _process
+from krait._ahead import Taken, taker
+from krait._ahead import none as none_ahead
 from krait._answers import Answers
 from krait._channel import BadFrame, Channel, ChannelLost
 from krait._desk import Desk
@@ -52,7 +54,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def serve(channel: Channel, settings: Settings, exposed: dict[str, Any], interrupt: Interrupt) -> int:
+def serve(
+    channel: Channel,
+    settings: Settings,
+    exposed: dict[str, Any],
+    interrupt: Interrupt,
+    take: Callable[[], Optional[Taken]] = none_ahead,
+) -> int:
     """Says HELLO and answers until the node closes the channel; returns EXIT_OK. Raises what the
     channel raises: ChannelLost, OSError, BadFrame."""
     hello = Answers(settings).plain(HELLO, 0, os.getpid(), versions())
@@ -64,19 +72,23 @@ def serve(channel: Channel, settings: Settings, exposed: dict[str, Any], interru
         return slots.serve()
     desk = Desk(channel, settings, exposed, interrupt)
     channel.send(hello)
-    code = _loop(channel, desk, interrupt)
+    code = _loop(channel, desk, interrupt, take)
     desk.last()
     return code
 
 
-def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
+def _loop(channel: Channel, desk: Desk, interrupt: Interrupt, take: Callable[[], Optional[Taken]]) -> int:
     receive, send, decode, resolve = channel.receive, channel.send_alone, desk.decode, desk.resolve
     encode, failed = desk.answers.result, desk.answers.error
     flush_output, monotonic, running = _process.flush_output, time.monotonic, _context.running
     open_, plain_types = desk.open, PLAIN_TYPES
-    frame = args = kwargs = meta = result = answer = None  # type: Any
+    frame = args = kwargs = meta = result = answer = taken = None  # type: Any
     while True:
-        data = receive()
+        if taken is not None:
+            data = taken[0]
+            taken = None
+        else:
+            data = receive()
         if data is None:
             return EXIT_OK
         try:
@@ -124,7 +136,11 @@ def _loop(channel: Channel, desk: Desk, interrupt: Interrupt) -> int:
         if open_:
             desk.answer(call_id, answer)
         else:
-            send(answer)
+            taken = take()
+            if taken is None:
+                send(answer)
+            else:
+                send(answer, taken[1])
         frame = args = kwargs = meta = result = answer = None  # nor while none runs
 
 
@@ -142,8 +158,9 @@ def _id_of(data: Any) -> int:
     return call_id
 
 
-def run(sock: socket.socket, settings: Settings, index: int) -> NoReturn:
-    """A worker's life in a process of its own, from here to the exit status."""
+def run(sock: socket.socket, settings: Settings, index: int, ahead: Optional[socket.socket] = None) -> NoReturn:
+    """A worker's life in a process of its own, from here to the exit status. `ahead`: its end of the queue of
+    calls that are sent ahead."""
     os.environ["KRAIT_POOL"] = settings.pool
     os.environ["KRAIT_WORKER_INDEX"] = str(index)
     sock.setblocking(True)
@@ -155,8 +172,9 @@ def run(sock: socket.socket, settings: Settings, index: int) -> NoReturn:
     try:
         interrupt = Interrupt()
         interrupt.install()
-        _process.ForkGuard(sock, interrupt).install()
-        code = serve(Channel(sock), settings, exposed, interrupt)
+        _process.ForkGuard(sock, interrupt, ahead).install()
+        take = taker(ahead) if ahead is not None else none_ahead
+        code = serve(Channel(sock), settings, exposed, interrupt, take)
     except BadFrame as error:
         write_stderr(f"krait: the node sent what is no frame: {error}\n")
         code = EXIT_BAD_FRAME

@@ -95,11 +95,12 @@ async def gather(dest: Any, terms: list[Any]) -> list[Any]:
 
 
 async def outcomes(dest: Any, count: int, timeout: Timeout) -> dict[str, int]:
-    """How often each outcome came, of as many calls at once."""
+    """How often each outcome came, of as many calls at once; `dest` is told when all have been made."""
     request = (krait.Atom("hold"), 0)
-    results = await asyncio.gather(
-        *(krait.call(dest, request, timeout) for _ in range(count)), return_exceptions=True
-    )
+    calls = [asyncio.ensure_future(krait.call(dest, request, timeout)) for _ in range(count)]
+    await asyncio.sleep(0)
+    krait.send(dest, krait.Atom("all"))
+    results = await asyncio.gather(*calls, return_exceptions=True)
     counts: dict[str, int] = {}
     for result in results:
         counts[type(result).__name__] = counts.get(type(result).__name__, 0) + 1

@@ -26,9 +26,10 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 class Wire:
     """The node's end of a worker's channel, and of its output."""
 
-    def __init__(self, sock: socket.socket, out: int, err: int) -> None:
+    def __init__(self, sock: socket.socket, out: int, err: int, ahead: socket.socket) -> None:
         sock.settimeout(PATIENCE)
         self.sock = sock
+        self.ahead = ahead
         self.out, self.err = out, err
         self.ids = itertools.count(1)
         self._channel = Channel(sock)
@@ -46,6 +47,13 @@ class Wire:
     def cast(self, module: str, function: str, *args: Any, meta: Any = None, **kwargs: Any) -> int:
         call_id = next(self.ids)
         self.send([1, call_id, module, function, list(args), kwargs, meta])
+        return call_id
+
+    def send_ahead(self, module: str, function: str, *args: Any, meta: Any = None, **kwargs: Any) -> int:
+        """The same by the queue of calls that are sent ahead."""
+        call_id = next(self.ids)
+        frame = self._encode([1, call_id, module, function, list(args), kwargs, meta])
+        self.ahead.send(call_id.to_bytes(8, "big") + frame)
         return call_id
 
     def call(self, module: str, function: str, *args: Any, meta: Any = None, **kwargs: Any) -> Any:
@@ -89,6 +97,7 @@ class Wire:
 
     def close(self) -> None:
         self.sock.close()
+        self.ahead.close()
         os.close(self.out)
         os.close(self.err)
 
@@ -100,6 +109,7 @@ class Worker(Wire):
         ours, theirs = socket.socketpair()
         out, out_write = os.pipe()
         err, err_write = os.pipe()
+        ahead, theirs_ahead = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -108,18 +118,20 @@ class Worker(Wire):
                 signal.alarm(int(3 * PATIENCE))
                 os.setpgid(0, 0)
                 ours.close()
+                ahead.close()
                 sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)
                 sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
                 sys.unraisablehook = sys.__unraisablehook__  # not the tests' own
                 _process.take_output(out_write, err_write)
                 _process.faulthandler.enable(sys.stderr)
-                _worker.run(theirs, Settings(**settings), 0)
+                _worker.run(theirs, Settings(**settings), 0, theirs_ahead)
             finally:
                 os._exit(99)
         theirs.close()
         os.close(out_write)
         os.close(err_write)
-        super().__init__(ours, out, err)
+        super().__init__(ours, out, err, ahead)
+        self.theirs_ahead = theirs_ahead  # as the node keeps it
         self.hello: Any = None
         self.status: int | None = None
 
@@ -142,6 +154,7 @@ class Worker(Wire):
         if self.status is None:
             os.killpg(self.pid, signal.SIGKILL)
             self.wait()
+        self.theirs_ahead.close()
         self.close()
 
 
@@ -204,13 +217,16 @@ class Server:
         ours, theirs = socket.socketpair()
         out, out_write = os.pipe()
         err, err_write = os.pipe()
-        self.send("start", worker_id, index, *cgroup, fds=(theirs.fileno(), out_write, err_write))
+        ahead, theirs_ahead = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = (theirs.fileno(), out_write, err_write, theirs_ahead.fileno())
+        self.send("start", worker_id, index, *cgroup, fds=fds)
         theirs.close()
+        theirs_ahead.close()
         os.close(out_write)
         os.close(err_write)
         got, pid = self.expect("forked")
         assert got == worker_id
-        wire = Wire(ours, out, err)
+        wire = Wire(ours, out, err, ahead)
         self.wires.append(wire)
         return pid, wire
 

@@ -84,7 +84,7 @@ def test_a_worker_holds_nothing_but_what_is_its_own(method):
                 del fds[fd]
         assert fds[0] == "/dev/null"
         assert sorted(fds) == [0, 1, 2, *(fd for fd in fds if fd > 2 and fds[fd].startswith("socket:"))]
-        assert len(fds) == 4
+        assert len(fds) == 5  # and the channel, and the queue of calls sent ahead
         child = wire.value("subprocess_grandchild")
         assert not holds_a_socket(child)
 
@@ -251,7 +251,7 @@ def test_bad_packets_are_refused_and_the_next_is_served():
         server.send("reap", "x")
         server.send("reap", 1)
         server.send("reap", os.getpid())
-        server.send("start", "x", 0, fds=(null,) * 3)
+        server.send("start", "x", 0, fds=(null,) * 4)
         server.send("start", 2**64 - 1, 0, fds=(null,) * 2)
         assert server.expect("fork_failed") == [2**64 - 1, "start with 2 descriptors"]
         server.send("start", 5, 0)
@@ -300,7 +300,7 @@ def test_a_fork_that_fails_is_told_and_later_ones_succeed():
         server.ready()
         a, b = socket.socketpair()
         r, w = os.pipe()
-        server.send("start", 9, 0, fds=(b.fileno(), w, w))
+        server.send("start", 9, 0, fds=(b.fileno(), w, w, b.fileno()))
         worker_id, text = server.expect("fork_failed")
         assert worker_id == 9 and "no forks today" in text
         for fd in (r, w):

@@ -55,13 +55,16 @@ defmodule Krait.FailureMode01Test do
     # During: with `finish` not even that.
     gentle = start_node(size: 4, abandon: :finish)
     os_pids = os_pids(gentle)
-    doomed = for i <- 1..4, do: caller(i, gentle, eval(sleep(0.3)))
+    gate = Krait.Gate.new()
+    doomed = for i <- 1..4, do: caller(i, gentle, eval(Krait.Gate.behind(gate, "7")))
     await_running(gentle, 4)
 
     waiting =
       for i <- 1..20, do: Task.async(fn -> ask(gentle, {:call, :operator, :add, [i, 1]}) end)
 
     Enum.each(doomed, &kill/1)
+    eventually(totals(gentle).abandoned == 4)
+    Krait.Gate.open(gate)
     assert Task.await_many(waiting, 10_000) == for(i <- 1..20, do: {:ok, i + 1})
     await_rest(gentle)
     assert os_pids(gentle) == os_pids

@@ -100,7 +100,7 @@ defmodule Krait.FailureMode02Test do
         owner_gone = :owner in Enum.take(@order, nth + 1)
 
         if owner_gone do
-          assert Proc.await_none(options[:name], 3_000) == []
+          assert Proc.await_none(options[:name]) == []
           assert {{:error, %Error{}}, {:error, %Error{kind: :nodedown}}} = said(innocent)
         else
           assert said(innocent) == {{:ok, 2.0}, {:ok, 3.0}}
@@ -110,8 +110,10 @@ defmodule Krait.FailureMode02Test do
       end
 
       # The linked ones went with their supervisor, as links do.
-      for pid <- [family.supervisor, family.calling, family.holding],
-          do: refute(Process.alive?(pid))
+      for pid <- [family.supervisor, family.calling, family.holding] do
+        ref = Process.monitor(pid)
+        assert_receive {:DOWN, ^ref, _, _, _}, 5_000
+      end
 
       assert Process.alive?(innocent)
       kill(innocent)

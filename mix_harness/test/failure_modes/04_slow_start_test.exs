@@ -24,13 +24,13 @@ defmodule Krait.FailureMode04Test do
 
   defp let_go(imports), do: for(import <- imports, do: :ok = :gen_tcp.send(import, "."))
 
-  # The median: one answer may be late because this machine was busy elsewhere, but a node that waits
-  # for its workers is late with every one.
+  # One in four: answers may be late because this machine was busy elsewhere, but a node that waits for its
+  # workers is late with every one.
   defp status_ms(node) do
     times =
       for _ <- 1..21, do: node |> then(&timed(fn -> {:ok, _} = ask(&1, :status) end)) |> elem(0)
 
-    times |> Enum.sort() |> Enum.at(10)
+    times |> Enum.sort() |> Enum.at(5)
   end
 
   test "failure mode 4, slow start: 8 workers import at the same time, and status answers meanwhile" do

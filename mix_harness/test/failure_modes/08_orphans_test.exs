@@ -20,12 +20,12 @@ defmodule Krait.FailureMode08Test do
     grandchildren ++ os_pids(node)
   end
 
-  test "failure mode 8, orphans: SIGKILL of the node mid-call leaves nothing after a second" do
+  test "failure mode 8, orphans: SIGKILL of the node mid-call leaves nothing" do
     node = start_node(size: 3)
     expect_exit(node, [137])
     os_pids = populate(node)
     signal(node.os_pid, "KILL")
-    assert Proc.await_none(node.name, 1_000) == []
+    assert Proc.await_none(node.name) == []
     for os_pid <- os_pids, do: refute(Proc.alive?(os_pid))
   end
 
@@ -46,8 +46,8 @@ defmodule Krait.FailureMode08Test do
     assert :peer.call(peer, Krait.Owner, :start, [options], 30_000) == :ok
     os_pids = populate({:default, name})
     signal(beam, "KILL")
-    # The node drains (stop_timeout) and ends its workers politely (stop_grace), then a second.
-    assert Proc.await_none(name, 200 + 3 * 100 + 1_000) == []
+    # The node drains (stop_timeout) and ends its workers politely (stop_grace).
+    assert Proc.await_none(name) == []
     for os_pid <- os_pids, do: refute(Proc.alive?(os_pid))
   end
 
@@ -56,11 +56,12 @@ defmodule Krait.FailureMode08Test do
     {:ok, fork_server} = ask(node, {:call, :os, :getppid, []})
     workers = os_pids(node)
     caller(:hanging, node, {:call, :krait_faults, :hang_in_c, []})
-    await_running(node, 1)
+    # One that its worker had not even read would run on another.
+    eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "begun" end))
     signal(fork_server, "KILL")
-    assert_receive {:hanging, {:error, {:worker_exit, _}}}, 5_000
+    assert_receive {:hanging, {:error, {:worker_exit, _}}}, 10_000
     # Not ours to wait for: they are the fork server's children.
-    eventually(not Enum.any?(workers, &Proc.alive?/1), 1_000)
+    eventually(not Enum.any?(workers, &Proc.alive?/1))
     await_rest(node)
     assert py(node, "1") == {:ok, 1}
     assert os_pids(node) -- workers == os_pids(node)
@@ -72,14 +73,14 @@ defmodule Krait.FailureMode08Test do
     {:ok, program} = ask(node, {:call, :krait_faults, :subprocess_grandchild, []})
     assert py(node, sleep(60), timeout: 50) == {:error, {:timeout, :call}}
     await_rest(node)
-    eventually(not Proc.alive?(forked) and not Proc.alive?(program), 1_000)
+    eventually(not Proc.alive?(forked) and not Proc.alive?(program))
   end
 
   test "failure mode 8, orphans: an ordinary stop leaves no grandchildren either" do
     node = start_node(size: 3)
     os_pids = populate(node)
     assert Krait.stop(node.instance) == :ok
-    assert Proc.await_none(node.name, 1_000) == []
+    assert Proc.await_none(node.name) == []
     for os_pid <- os_pids, do: refute(Proc.alive?(os_pid))
   end
 end

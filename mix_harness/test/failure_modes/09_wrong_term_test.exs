@@ -39,12 +39,14 @@ defmodule Krait.FailureMode09Test do
     :rand.seed(:exsss, :erlang.unique_integer())
     fds = Proc.descriptors(node.os_pid)
     ref = make_ref()
+    # Of nobody who is connected: a BEAM that is asked to watch a twisted pid of its own hangs up.
+    nobody = Krait.LightPeer.process(%{name: "nobody@127.0.0.1", creation: 1}, 7)
 
     call =
-      {:"$gen_call", {self(), [:alias | ref]},
+      {:"$gen_call", {nobody, [:alias | ref]},
        {:call, :math, :sqrt, [4.0, %{a: ["x", <<255>>, 1.5]}]}}
 
-    control = {6, self(), :"", :default}
+    control = {6, nobody, :"", :default}
 
     for i <- 1..150 do
       peer = RawPeer.connect(node.name)

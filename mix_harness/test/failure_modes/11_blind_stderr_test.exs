@@ -57,7 +57,7 @@ defmodule Krait.FailureMode11Test do
       assert {:error, {:start_failed, detail}} = ask(node, :await_ready)
       assert inspect(detail) =~ "broken_import is broken"
       assert inspect(detail) =~ "Traceback"
-      assert Enum.any?(lines(node), fn {_, _, text} -> text =~ "broken_import is broken" end)
+      eventually(Enum.any?(lines(node), fn {_, _, text} -> text =~ "broken_import is broken" end))
     end
   end
 

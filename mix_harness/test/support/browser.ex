@@ -39,7 +39,7 @@ defmodule Krait.Browser do
 
   @doc "Waits until a JavaScript expression is true; the page looks at it at every change of itself."
   @spec await(t, String.t()) :: :ok
-  def await(browser, expression, ms \\ 10_000) do
+  def await(browser, expression, ms \\ 30_000) do
     script = """
     new Promise((resolve, reject) => {
       const look = () => { try { return #{expression} } catch (e) { return false } }

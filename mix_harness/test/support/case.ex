@@ -29,6 +29,12 @@ defmodule Krait.Case do
   @doc "A Python expression that holds a worker for some seconds."
   def sleep(seconds), do: "__import__('time').sleep(#{seconds})"
 
+  @doc "A path for a file of this test alone: other runs of the suites have other names."
+  def temporary(name) do
+    unique = System.unique_integer([:positive])
+    Path.join(System.tmp_dir!(), "krait_#{name}_#{System.pid()}_#{unique}")
+  end
+
   @doc "The request to evaluate a Python expression."
   def eval(expression, options \\ []),
     do: {:call, "builtins", "eval", [expression], options}

@@ -134,6 +134,7 @@ defmodule Krait.Chaos do
   @spec sanitized?(TestNode.t()) :: boolean
   def sanitized?(node), do: File.read!("/proc/#{node.os_pid}/maps") =~ ~r/libasan|libclang_rt/
 
-  @spec median([number]) :: number
-  def median(samples), do: samples |> Enum.sort() |> Enum.at(div(length(samples), 2))
+  @doc "What the fastest quarter of them took at most."
+  @spec quarter([number]) :: number
+  def quarter(samples), do: samples |> Enum.sort() |> Enum.at(div(length(samples), 4))
 end

@@ -30,13 +30,15 @@ defmodule Krait.NetHost do
   @doc "Two of them, with a cable from one to the other."
   @spec pair() :: {t, t}
   def pair do
-    id = rem(System.unique_integer([:positive]) * 251 + String.to_integer(System.pid()), 65_000)
+    unique = System.unique_integer([:positive])
+    # Of no matter to others: each pair has a net of its own.
+    id = rem(unique, 65_000)
     net = "10.#{64 + div(id, 256 * 4)}.#{rem(div(id, 4), 256)}."
 
     [one, two] =
       for side <- 1..2 do
         %__MODULE__{
-          name: "krait_#{id}_#{side}",
+          name: "krait_#{System.pid()}_#{unique}_#{side}",
           address: net <> to_string(4 * rem(id, 4) + side),
           cable: "kr#{id}.#{side}"
         }

@@ -19,9 +19,7 @@ defmodule Krait.PrivateEpmd do
   @doc "Starts an epmd on a free port; whatever runs on that port when the test ends is ended."
   @spec start() :: :inet.port_number()
   def start do
-    {:ok, socket} = :gen_tcp.listen(0, ip: @host)
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
+    port = Krait.Ports.free()
     on_exit(fn -> kill(port) end)
     run(port)
     port
@@ -116,7 +114,7 @@ defmodule Krait.PrivateEpmd do
   @spec assert_nothing_left(pid, TestNode.t()) :: :ok
   def assert_nothing_left(beam, node) do
     :peer.stop(beam)
-    assert Proc.await_none(node.name, 3_000) == []
+    assert Proc.await_none(node.name) == []
     :ok
   end
 

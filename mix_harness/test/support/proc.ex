@@ -12,12 +12,12 @@ defmodule Krait.Proc do
   end
 
   @doc """
-  Waits until no process of a node is left, a second at most, and returns those that are.
+  Waits until no process of a node is left, ten seconds at most, and returns those that are.
 
   It asks again and again: they are other programs' children, and nothing tells us of their end.
   """
   @spec await_none(node, non_neg_integer) :: [map]
-  def await_none(name, ms \\ 1_000) do
+  def await_none(name, ms \\ 10_000) do
     deadline = System.monotonic_time(:millisecond) + ms
     await_none_until(name, deadline)
   end
