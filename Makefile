@@ -115,7 +115,7 @@ $(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcar
 COUNTED := $(notdir $(basename $(wildcard c_src/pool*.c))) heap table slab \
            $(patsubst %,node_%,admit monitor request ref reply lane pool peer)
 $(BUILD)/test/check_waiting: $(COUNTED:%=$(BUILD)/counted/%.o) \
-	$(call OBJ,$(filter-out %/node_listen.c $(COUNTED:%=c_src/%.c),$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c)
+	$(call OBJ,$(filter-out %/node_listen.c $(COUNTED:%=c_src/%.c),$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
 
 $(BUILD)/counted/%.o: c_src/%.c VERSION
 	@mkdir -p $(@D)

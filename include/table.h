@@ -15,6 +15,8 @@
 #ifndef KRAIT_TABLE_H
 #define KRAIT_TABLE_H
 
+#include "hash.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,7 +58,10 @@ struct table_link *table_chain(const struct table *t, uint32_t hash);
 struct table_link *table_after(const struct table *t, const struct table_link *prev);
 
 /* A hash of bytes, and of an id. */
-uint32_t table_hash_bytes(const void *data, size_t len);
+static inline uint32_t table_hash_bytes(const void *data, size_t len)
+{
+	return (uint32_t)hash_bytes(data, len);
+}
 
 static inline uint32_t table_hash_id(uint64_t id)
 {

@@ -607,7 +607,7 @@ static inline void settle(void)
 				hear_all(p);
 		}
 		node_turn();
-		node_lanes_flush(&node);
+		node_lanes_gather(&node);
 		books_flush_dirty(&node);
 		for (unsigned i = 0; i < WORKERS; i++)
 			if (workers[i] != NULL && workers[i]->closing)
@@ -674,6 +674,7 @@ static inline void given_node(const char *size, long n)
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);
+	node_lanes_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
 	for (unsigned i = 0; i < PEERS; i++)
@@ -728,6 +729,7 @@ static inline void then_all_is_given_back(void)
 	for (unsigned i = 0; i < CALLERS; i++)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
+	node_lanes_close(&node);
 	node_callbacks_close(&node);
 	node_events_close(&node);
 	uv_close((uv_handle_t *)&the_pool->timer, NULL);
