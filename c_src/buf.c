@@ -1,6 +1,7 @@
 /* buf.c - a growing byte buffer with a sticky error; see buf.h. */
 #include "buf.h"
 
+#include "large.h"
 #include "mem.h"
 
 #include <assert.h>
@@ -10,7 +11,7 @@
 
 void buf_free(struct buf *b)
 {
-	mem_free(b->data);
+	large_free(b->data, b->cap);
 	*b = (struct buf){ .limit = b->limit };
 }
 
@@ -35,15 +36,34 @@ int buf_reserve(struct buf *b, size_t n)
 		return b->err = -EMSGSIZE;
 	if (b->cap - b->len >= n)
 		return 0;
-	while (cap - b->len < n)
-		cap *= 2;
+	if (b->len + n < LARGE_BYTES)
+		while (cap - b->len < n)
+			cap *= 2;
+	else if (cap + cap / 4 > b->len + n) /* large blocks grow without being copied */
+		cap += cap / 4;
+	else
+		cap = b->len + n;
 	if (b->limit != 0 && cap > b->limit)
 		cap = b->limit;
-	if ((data = mem_realloc(b->data, cap)) == NULL)
+	if ((data = large_grow(b->data, b->len, &b->cap, cap)) == NULL)
 		return b->err = -ENOMEM;
 	b->data = data;
-	b->cap = cap;
 	return 0;
+}
+
+void buf_expect(struct buf *b, size_t n)
+{
+	size_t cap;
+	uint8_t *data;
+
+	if (b->err != 0 || b->cap - b->len >= n || (b->limit != 0 && b->len + n > b->limit) ||
+	    (data = large_take(b->len + n, &cap)) == NULL)
+		return;
+	if (b->len > 0)
+		memcpy(data, b->data, b->len);
+	large_free(b->data, b->cap);
+	b->data = data;
+	b->cap = cap;
 }
 
 void buf_consume(struct buf *b, size_t n)

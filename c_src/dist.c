@@ -6,6 +6,7 @@
  * then frames with 4-byte lengths to dist_control.c. A frame that is whole in the buffer is parsed
  * where it lies. Parsed bytes are left behind `head` and dropped once per dist_room(), so a frame
  * is moved at most once, and waiting for the end of a long one costs O(1) per dist_received().
+ * Fragments go to dist_join.c: all but their first few bytes are received where they stay.
  * What can go wrong: a length over its bound, anything that its reader refuses, a signal of ours
  * that finds no room in the output. Each becomes one DIST_EV_CLOSED with its reason; input after it
  * is dropped.
@@ -19,11 +20,13 @@
  *   DIST_MONITOR DIST_MONITOR_NAME   without both the BEAM neither sends monitors nor answers ours
  *   SPAWN                 erpc; without it rpc:call fails in the caller's BEAM
  *   ALIAS                 messages to aliases are understood
- * And what not: PUBLISHED (we are a hidden node), the atom cache, FRAGMENTS (frames come whole),
+ *   FRAGMENTS             large messages come and go in pieces, so that none holds up a small one
+ * And what not: PUBLISHED (we are a hidden node), the atom cache (terms are copied as they are),
  * EXIT_PAYLOAD and SEND_SENDER (fewer forms; decoded all the same). */
 #include "dist_private.h"
 
 #include "mem.h"
+#include "parcel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -90,6 +93,8 @@ static struct dist *dist_new(const struct dist_config *config, uint32_t challeng
 	d->challenge = challenge;
 	d->phase = phase;
 	d->room = DIST_ROOM_MIN;
+	list_init(&d->flows);
+	list_init(&d->taken);
 	return d;
 }
 
@@ -119,10 +124,40 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 	return d;
 }
 
+/* The last event is over. */
+static void event_over(struct dist *d)
+{
+	dist_forget_whole(d);
+	share_drop(d->shared);
+	d->shared = NULL;
+}
+
+struct share *dist_share(struct dist *d)
+{
+	struct buf rest = { 0 };
+
+	if (d->shared == NULL && d->whole != NULL) {
+		if ((d->shared = share_new(dist_whole_bytes(d))) == NULL)
+			return NULL;
+	} else if (d->shared == NULL) {
+		buf_put(&rest, d->in.data + d->head, d->in.len - d->head);
+		if (rest.err != 0 || (d->shared = share_new(&d->in)) == NULL) {
+			buf_free(&rest);
+			return NULL;
+		}
+		d->in = rest;
+		d->head = 0;
+	}
+	return share_hold(d->shared);
+}
+
 void dist_free(struct dist *d)
 {
 	if (d == NULL)
 		return;
+	event_over(d);
+	dist_forget_unfinished(d);
+	dist_forget_flows(d);
 	buf_free(&d->in);
 	buf_free(&d->out);
 	mem_free(d);
@@ -131,9 +166,13 @@ void dist_free(struct dist *d)
 uint8_t *dist_room(struct dist *d, size_t *room)
 {
 	struct buf *in = &d->in;
+	uint8_t *at;
 
+	event_over(d);
 	buf_consume(in, d->head);
 	d->head = 0;
+	if ((at = dist_fill_room(d, room)) != NULL)
+		return at;
 	if (in->cap - in->len < d->room && buf_reserve(in, d->room) != 0)
 		return NULL;
 	*room = in->cap - in->len;
@@ -142,6 +181,10 @@ uint8_t *dist_room(struct dist *d, size_t *room)
 
 void dist_received(struct dist *d, size_t n)
 {
+	if (d->direct) {
+		dist_filled(d, n);
+		return;
+	}
 	assert(n <= d->in.cap - d->in.len);
 	/* All that was offered was used: offer more next time. So room grows with what arrives. */
 	if (n == d->in.cap - d->in.len && d->room < DIST_ROOM_MAX)
@@ -171,7 +214,7 @@ static enum dist_step oversize_step(struct dist *d, struct dist_event *ev)
 	}
 	d->head += 4 + keep + drop;
 	d->over_len = 0;
-	return dist_frame(d, p, keep, len, true, ev);
+	return dist_frame(d, p, keep, len, d->over_limit, ev);
 }
 
 static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
@@ -184,6 +227,8 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 		return dist_refuse(d, d->lost == -EMSGSIZE
 					      ? "the peer does not read: too much waits to be sent"
 					      : "no memory for a signal to the peer");
+	if (d->filling != NULL)
+		return dist_fill(d, ev);
 	if (d->over_len > 0)
 		return oversize_step(d, ev);
 	if (have < 4)
@@ -198,17 +243,26 @@ static enum dist_step frame_step(struct dist *d, struct dist_event *ev)
 	if (len > d->config.max_frame)
 		return dist_refuse(d, "a frame of %lu bytes, over the limit of %zu",
 				   (unsigned long)len, d->config.max_frame);
+	if (dist_fragments(d) && len >= 2) {
+		if (have < 6)
+			return STEP_MORE;
+		if (dist_is_fragment(p + 4))
+			return dist_fragment(d, p + 4, have - 4, len);
+	}
 	if (len > d->config.max_message) {
 		d->over_len = len;
+		d->over_limit = d->config.max_message;
 		d->over_left = len > DIST_CONTROL_MAX + DIST_HEAD_BYTES
 				       ? len - (DIST_CONTROL_MAX + DIST_HEAD_BYTES)
 				       : 0;
 		return STEP_AGAIN;
 	}
-	if (have - 4 < len)
+	if (have - 4 < len) {
+		buf_expect(&d->in, len - (have - 4));
 		return STEP_MORE;
+	}
 	d->head += 4 + len;
-	return dist_frame(d, p + 4, len, len, false, ev);
+	return dist_frame(d, p + 4, len, len, 0, ev);
 }
 
 static enum dist_step packet_step(struct dist *d, struct dist_event *ev)
@@ -242,6 +296,7 @@ bool dist_next(struct dist *d, struct dist_event *ev)
 	enum dist_step step = STEP_AGAIN;
 
 	*ev = (struct dist_event){ .op = -1 };
+	event_over(d);
 	while (step == STEP_AGAIN) {
 		if (d->phase < PHASE_UP) {
 			step = packet_step(d, ev);

@@ -1,7 +1,9 @@
 /* dist_control.c - one frame to one event.
  *
  * Specification: "Protocol between Connected Nodes" of the ERTS documentation. A frame is
- *     112, 131, control [, 131, message]
+ *     112, 131, control [, 131, message]       by peers without fragments, such as those made with ei
+ *     131, 68, 0, control [, message]          by those with: a distribution header that has no atom
+ *                                              cache references, since nobody announced a cache
  * where control is a tuple whose first element is the operation. The table below is the whole
  * knowledge of operations: what kind each element must be, and what follows the control message.
  *
@@ -199,13 +201,23 @@ static const char *kind_text(char kind)
 	}
 }
 
-/* What stands behind the control message: nothing, or 131 and exactly one term. */
+/* Past the version byte, where there is one; false: no term can follow. */
+static bool take_version(bool versioned, const uint8_t **p, size_t *len)
+{
+	if (versioned && (*len < 1 || **p != TERM_VERSION))
+		return false;
+	*p += versioned;
+	*len -= versioned;
+	return *len > 0;
+}
+
+/* What stands behind the control message: nothing, or exactly one term. */
 static enum dist_step take_tail(struct dist *d, const struct rule *rule, const uint8_t *p,
-				size_t len, struct dist_event *ev)
+				size_t len, bool versioned, struct dist_event *ev)
 {
 	enum tail tail = rule != NULL ? rule->tail : len > 0 ? TAIL_MESSAGE : TAIL_NONE;
 	const char *name = rule != NULL ? rule->name : "unknown";
-	size_t used;
+	size_t used, all = len;
 
 	if (tail == TAIL_NONE) {
 		if (len > 0)
@@ -214,64 +226,58 @@ static enum dist_step take_tail(struct dist *d, const struct rule *rule, const u
 				ev->op, name);
 		return STEP_EVENT;
 	}
-	if (len < 2 || p[0] != TERM_VERSION || term_check(p + 1, len - 1, &used) != 0)
+	if (!take_version(versioned, &p, &len) || term_check(p, len, &used) != 0)
 		return dist_refuse(
 			d,
 			"the message of control message %d (%s) is not a well-formed term "
 			"(%zu bytes)",
-			ev->op, name, len);
-	if (used != len - 1)
+			ev->op, name, all);
+	if (used != len)
 		return dist_refuse(d, "%zu bytes behind the message of control message %d (%s)",
-				   len - 1 - used, ev->op, name);
-	if (tail == TAIL_ARGS && !is_proper_list(p + 1))
+				   len - used, ev->op, name);
+	if (tail == TAIL_ARGS && !is_proper_list(p))
 		return dist_refuse(d, "the arguments of control message %d (%s) are not a list",
 				   ev->op, name);
 	if (tail == TAIL_REASON)
-		ev->reason = p + 1;
+		ev->reason = p;
 	else
-		ev->payload = (struct span){ p + 1, len - 1 };
+		ev->payload = (struct span){ p, len };
 	return STEP_EVENT;
 }
 
 static enum dist_step take_oversize_tail(struct dist *d, const struct rule *rule, const uint8_t *p,
-					 size_t len, struct dist_event *ev)
+					 size_t len, bool versioned, struct dist_event *ev)
 {
 	if (rule == NULL || (rule->type != DIST_EV_SEND && rule->type != DIST_EV_SPAWN))
 		return dist_refuse(d,
 				   "control message %d (%s) of %llu bytes, over the limit of %zu",
 				   ev->op, rule != NULL ? rule->name : "unknown",
-				   (unsigned long long)ev->total_len, d->config.max_message);
-	if (len < 2 || p[0] != TERM_VERSION)
+				   (unsigned long long)ev->total_len, (size_t)ev->limit);
+	if (!take_version(versioned, &p, &len))
 		return dist_refuse(d, "the message of control message %d (%s) is not a term",
 				   ev->op, rule->name);
 	ev->type = DIST_EV_OVERSIZE;
-	ev->payload = (struct span){ p + 1, len - 1 < DIST_HEAD_BYTES ? len - 1 : DIST_HEAD_BYTES };
+	ev->payload = (struct span){ p, len < DIST_HEAD_BYTES ? len : DIST_HEAD_BYTES };
 	return STEP_EVENT;
 }
 
-enum dist_step dist_frame(struct dist *d, const uint8_t *p, size_t len, uint32_t frame_len,
-			  bool oversize, struct dist_event *ev)
+enum dist_step dist_signal(struct dist *d, const struct dist_signal *s, struct dist_event *ev)
 {
-	const uint8_t *end = p + len, *t;
+	const uint8_t *p = s->at, *end = p + s->len, *t;
 	const struct rule *rule = NULL;
 	uint32_t arity;
 	size_t used;
 	int64_t op;
 
-	if (len < 2 || p[0] != PASS_THROUGH || p[1] != TERM_VERSION)
-		return dist_refuse(
-			d, "a frame that begins with %u, %u%s, expected 112, 131", p[0],
-			len > 1 ? p[1] : 0,
-			p[0] == TERM_VERSION ? " (atom cache or fragments, not negotiated)" : "");
-	p += 2;
-	if (term_check(p, len - 2, &used) != 0 || !term_tuple(p, &arity, &t) || arity == 0 ||
+	if (term_check(p, s->len, &used) != 0 || !term_tuple(p, &arity, &t) || arity == 0 ||
 	    !term_int(t, &op) || op < 0 || op > INT32_MAX)
 		return dist_refuse(
-			d, "a control message that is not {Operation, ...} (frame of %lu bytes)",
-			(unsigned long)frame_len);
+			d, "a control message that is not {Operation, ...} (frame of %llu bytes)",
+			(unsigned long long)s->total_len);
 	p += used;
 	ev->op = (int)op;
-	ev->total_len = frame_len;
+	ev->total_len = s->total_len;
+	ev->limit = s->limit;
 	ev->type = DIST_EV_UNKNOWN;
 	if ((uint64_t)op < OPS && rules[op].kinds != NULL) {
 		rule = &rules[op];
@@ -289,7 +295,33 @@ enum dist_step dist_frame(struct dist *d, const uint8_t *p, size_t len, uint32_t
 					kind_text(*kind));
 		}
 	}
-	if (oversize)
-		return take_oversize_tail(d, rule, p, (size_t)(end - p), ev);
-	return take_tail(d, rule, p, (size_t)(end - p), ev);
+	if (s->limit != 0)
+		return take_oversize_tail(d, rule, p, (size_t)(end - p), s->versioned, ev);
+	return take_tail(d, rule, p, (size_t)(end - p), s->versioned, ev);
+}
+
+enum dist_step dist_frame(struct dist *d, const uint8_t *p, size_t len, uint32_t frame_len,
+			  uint64_t limit, struct dist_event *ev)
+{
+	struct dist_signal s = { .total_len = frame_len, .limit = limit, .versioned = true };
+	size_t head = 2;
+
+	/* a peer with fragments may have written the other form before it knew that we have them too */
+	if (dist_fragments(d) && len >= 3 && p[0] == TERM_VERSION && p[1] == DIST_HEADER) {
+		if (p[2] != 0)
+			return dist_refuse(
+				d, "a frame with %u atom cache references, not negotiated", p[2]);
+		s.versioned = false;
+		head = 3;
+	} else if (len < 2 || p[0] != PASS_THROUGH || p[1] != TERM_VERSION) {
+		return dist_refuse(d, "a frame that begins with %u, %u%s, expected %s", p[0],
+				   len > 1 ? p[1] : 0,
+				   p[0] == TERM_VERSION && !dist_fragments(d)
+					   ? " (atom cache or fragments, not negotiated)"
+					   : "",
+				   dist_fragments(d) ? "131, 68, 0" : "112, 131");
+	}
+	s.at = p + head;
+	s.len = len - head;
+	return dist_signal(d, &s, ev);
 }

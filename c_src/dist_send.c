@@ -6,7 +6,8 @@
  * `lost`, and the next dist_next() closes the connection. Only an answer, between begin and end,
  * can be given up and replaced by a smaller one.
  *
- * Frame: length:32, 112, 131, {Operation, ...} [, 131, message]. Atoms as SMALL_ATOM_UTF8
+ * Frame: length:32, 112, 131, {Operation, ...} [, 131, message], or to a peer with fragments length:32,
+ * 131, 68, 0, {Operation, ...} [, message]. Where it goes when it is complete: dist_split.c. Atoms as SMALL_ATOM_UTF8
  * (ATOM_UTF8 over 255 bytes), pids as NEW_PID, references as they came.
  *
  * What an OTP 25 BEAM does with UNLINK_ID, seen in some 10 000 tries, idle and busy. It answers it
@@ -22,7 +23,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#define FRAME_HEAD 10 /* length:32, 112, 131, 104, arity, 97, operation */
+#define FRAME_HEAD 11 /* length:32, 112, 131 or 131, 68, 0; 104, arity, 97, operation */
 
 enum {
 	SMALL_INTEGER = 97,
@@ -110,24 +111,67 @@ static uint8_t *begin(struct dist *d, unsigned op, unsigned arity, size_t room)
 		d->lost = rc;
 		return NULL;
 	}
-	p = d->out.data + d->out.len;
-	p[4] = 112;
-	p[5] = TERM_VERSION;
-	p[6] = SMALL_TUPLE;
-	p[7] = (uint8_t)arity;
-	p[8] = SMALL_INTEGER;
-	p[9] = (uint8_t)op;
-	return p + FRAME_HEAD;
+	p = d->out.data + d->out.len + 4;
+	if (dist_fragments(d)) {
+		*p++ = TERM_VERSION;
+		*p++ = DIST_HEADER;
+		*p++ = 0; /* atom cache references */
+	} else {
+		*p++ = 112;
+		*p++ = TERM_VERSION;
+	}
+	*p++ = SMALL_TUPLE;
+	*p++ = (uint8_t)arity;
+	*p++ = SMALL_INTEGER;
+	*p++ = (uint8_t)op;
+	return p;
+}
+
+/* The key of a receiver, never 0: splitmix64's finalizer. */
+static uint64_t key(uint64_t x)
+{
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return (x ^ x >> 31) | 1;
+}
+
+static uint64_t pid_key(const struct term_pid *to)
+{
+	return key(((uint64_t)to->serial << 32 | to->id) ^ (uint64_t)to->creation << 28);
+}
+
+static uint64_t name_key(const char *name)
+{
+	uint64_t x = 0;
+
+	while (*name != '\0')
+		x = x * 31 + (uint8_t)*name++;
+	return key(x);
 }
 
 /* Ends the frame that stands after the output's last byte, at `p`. */
-static void end(struct dist *d, const uint8_t *p)
+static size_t end(struct dist *d, const uint8_t *p)
 {
-	uint8_t *start = d->out.data + d->out.len;
+	size_t start = d->out.len;
 
 	assert((size_t)(p - d->out.data) <= d->out.cap);
-	put_u32(start, (uint32_t)(p - start - 4));
 	d->out.len = (size_t)(p - d->out.data);
+	put_u32(d->out.data + start, (uint32_t)(d->out.len - start - 4));
+	return start;
+}
+
+/* The same, of a signal: it goes to where its receiver's signals go. */
+static void end_signal(struct dist *d, const uint8_t *p, uint64_t to, bool has_message)
+{
+	size_t start = end(d, p);
+	int rc;
+
+	if (list_empty(&d->flows) && !has_message)
+		return;
+	if ((rc = dist_route(d, start, to, has_message)) != 0) {
+		d->out.len = start;
+		d->lost = rc;
+	}
 }
 
 void dist_send_tick(struct dist *d)
@@ -152,7 +196,7 @@ static void send_pair(struct dist *d, unsigned op, const struct term_pid *from,
 	if (p == NULL)
 		return;
 	p = write_pid(write_pid(p, from), to);
-	end(d, reason.len > 0 ? write_span(p, reason) : p);
+	end_signal(d, reason.len > 0 ? write_span(p, reason) : p, pid_key(to), false);
 }
 
 void dist_send_link(struct dist *d, const struct term_pid *from, const struct term_pid *to)
@@ -179,7 +223,7 @@ static void send_unlink(struct dist *d, unsigned op, uint64_t id, const struct t
 	uint8_t *p = begin(d, op, 4, ID_ROOM + pid_room(from) + pid_room(to));
 
 	if (p != NULL)
-		end(d, write_pid(write_pid(write_id(p, id), from), to));
+		end_signal(d, write_pid(write_pid(write_id(p, id), from), to), pid_key(to), false);
 }
 
 void dist_send_unlink(struct dist *d, uint64_t id, const struct term_pid *from,
@@ -209,7 +253,7 @@ static void send_monitor(struct dist *d, unsigned op, const struct term_pid *fro
 		return;
 	p = write_pid(p, from);
 	p = to != NULL ? write_pid(p, to) : write_atom(p, name, name_len);
-	end(d, write_span(p, ref));
+	end_signal(d, write_span(p, ref), to != NULL ? pid_key(to) : name_key(name), false);
 }
 
 void dist_send_monitor(struct dist *d, const struct term_pid *from, const struct term_pid *to,
@@ -236,18 +280,21 @@ void dist_send_demonitor_name(struct dist *d, const struct term_pid *from, const
 	send_monitor(d, 20, from, NULL, name, ref);
 }
 
-/* {21, What, To, Ref, Reason}, What a pid or (NULL) a name. */
+/* {21, What, To, Ref, Reason}, What a pid or (NULL) a name. A large reason, such as what an rpc returns,
+ * follows the control message, as {28, What, To, Ref}: only then it can go in fragments. */
 static void send_down(struct dist *d, const struct term_pid *what, struct span name,
 		      const struct term_pid *to, struct span ref, struct span reason)
 {
-	uint8_t *p = begin(d, 21, 5,
+	bool behind = reason.len > DIST_FRAGMENT_BYTES && dist_fragments(d) &&
+		      (d->peer_flags & FLAG_EXIT_PAYLOAD) != 0;
+	uint8_t *p = begin(d, behind ? 28 : 21, behind ? 4 : 5,
 			   (what != NULL ? pid_room(what) : atom_room(name.len)) + pid_room(to) +
 				   ref.len + reason.len);
 
 	if (p == NULL)
 		return;
 	p = what != NULL ? write_pid(p, what) : write_atom(p, name.at, name.len);
-	end(d, write_span(write_span(write_pid(p, to), ref), reason));
+	end_signal(d, write_span(write_span(write_pid(p, to), ref), reason), pid_key(to), behind);
 }
 
 void dist_send_down(struct dist *d, const struct term_pid *what, const struct term_pid *to,
@@ -272,7 +319,7 @@ void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term
 	p = write_pid(write_span(p, req_id), to);
 	*p++ = SMALL_INTEGER;
 	*p++ = (uint8_t)flags;
-	end(d, write_span(p, result));
+	end_signal(d, write_span(p, result), pid_key(to), false);
 }
 
 /* As begin, for an answer: that it finds no room is for dist_end() to tell, and no loss. */
@@ -285,12 +332,14 @@ static uint8_t *begin_message(struct dist *d, unsigned op, unsigned arity, size_
 	return p;
 }
 
-/* Ends the control message of an answer at `p` with the version byte; the length is for dist_end().
- */
-static void open_message(struct dist *d, uint8_t *p)
+/* Ends the control message of an answer at `p`, with the version byte if that comes; the length is for
+ * dist_end(). */
+static void open_message(struct dist *d, uint8_t *p, uint64_t to)
 {
-	*p++ = TERM_VERSION;
-	end(d, p);
+	if (!dist_fragments(d))
+		*p++ = TERM_VERSION;
+	(void)end(d, p);
+	d->to = to;
 }
 
 size_t dist_begin_send(struct dist *d, const struct term_pid *to)
@@ -299,7 +348,7 @@ size_t dist_begin_send(struct dist *d, const struct term_pid *to)
 	uint8_t *p = begin_message(d, 2, 3, atom_room(0) + pid_room(to));
 
 	if (p != NULL)
-		open_message(d, write_pid(write_atom(p, "", 0), to));
+		open_message(d, write_pid(write_atom(p, "", 0), to), pid_key(to));
 	return start;
 }
 
@@ -309,18 +358,26 @@ size_t dist_begin_send_name(struct dist *d, const struct term_pid *from, const c
 	uint8_t *p = begin_message(d, 6, 4, pid_room(from) + atom_room(0) + atom_room(name_len));
 
 	if (p != NULL)
-		open_message(d, write_atom(write_atom(write_pid(p, from), "", 0), name, name_len));
+		open_message(d, write_atom(write_atom(write_pid(p, from), "", 0), name, name_len),
+			     name_key(name));
 	return start;
 }
 
-size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, struct span alias)
+size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, const struct term_pid *to,
+			     struct span alias)
 {
 	size_t start = d->out.len;
 	uint8_t *p = begin_message(d, 33, 3, pid_room(from) + alias.len);
 
 	if (p != NULL)
-		open_message(d, write_span(write_pid(p, from), alias));
+		open_message(d, write_span(write_pid(p, from), alias),
+			     to != NULL ? pid_key(to) : 0);
 	return start;
+}
+
+void dist_unordered(struct dist *d)
+{
+	d->to = 0;
 }
 
 bool dist_can_spawn(const struct dist *d)
@@ -333,9 +390,9 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 			const struct term_pid *group_leader, const char *module,
 			const char *function, unsigned arity)
 {
-	static const uint8_t options[] = {
-		LIST, 0, 0, 0, 1, SMALL_ATOM_UTF8, 7, 'm', 'o', 'n', 'i', 't', 'o', 'r', NIL
-	};
+	static const uint8_t options[] = { LIST, 0,   0,   0,   1,   SMALL_ATOM_UTF8,
+					   7,    'm', 'o', 'n', 'i', 't',
+					   'o',  'r', NIL };
 	size_t start = d->out.len, module_len = strlen(module), function_len = strlen(function);
 	uint8_t *p = begin_message(d, 29, 6,
 				   req_id.len + pid_room(from) + pid_room(group_leader) + 4 +
@@ -350,7 +407,7 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 	p = write_atom(write_atom(p, module, module_len), function, function_len);
 	*p++ = SMALL_INTEGER;
 	*p++ = (uint8_t)arity;
-	open_message(d, write_raw(p, options, sizeof options));
+	open_message(d, write_raw(p, options, sizeof options), 0);
 	return start;
 }
 
@@ -366,7 +423,11 @@ int dist_end(struct dist *d, size_t start)
 		return rc;
 	}
 	put_u32(d->out.data + start, (uint32_t)len);
-	return 0;
+	if (len <= DIST_FRAGMENT_BYTES && list_empty(&d->flows))
+		return 0;
+	if ((rc = dist_route(d, start, d->to, true)) != 0)
+		dist_abort(d, start);
+	return rc;
 }
 
 void dist_abort(struct dist *d, size_t start)

@@ -9,12 +9,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <sys/uio.h>
 
-#define LENGTH_BYTES 4
-#define ROOM_MIN     4096
-#define ROOM_FIRST   (16 * 1024)
-#define ROOM_MORE    (64 * 1024)  /* besides doubling */
-#define KEEP         (256 * 1024) /* memory that an idle reader holds on to */
+#define ROOM_MIN   4096
+#define ROOM_FIRST (16 * 1024)
+#define ROOM_MORE  (64 * 1024)  /* besides doubling */
+#define KEEP       (256 * 1024) /* memory that an idle reader holds on to */
 
 void frame_reader_init(struct frame_reader *r, size_t max_bytes)
 {
@@ -32,9 +32,9 @@ static size_t missing(const struct frame_reader *r)
 {
 	size_t whole;
 
-	if (r->in.len < LENGTH_BYTES)
+	if (r->in.len < FRAME_LENGTH_BYTES)
 		return 0;
-	whole = LENGTH_BYTES + (size_t)get_u32(r->in.data);
+	whole = FRAME_LENGTH_BYTES + (size_t)get_u32(r->in.data);
 	return whole > r->in.len ? whole - r->in.len : 0;
 }
 
@@ -49,8 +49,10 @@ uint8_t *frame_room(struct frame_reader *r, size_t *room)
 	else
 		buf_consume(in, r->taken);
 	r->taken = 0;
+	want = missing(r);
+	if (in->cap - in->len < want)
+		buf_expect(in, want);
 	if (in->cap - in->len < ROOM_MIN) {
-		want = missing(r);
 		if (want > in->len + ROOM_MORE)
 			want = in->len + ROOM_MORE;
 		if (want < ROOM_FIRST)
@@ -80,15 +82,15 @@ int frame_next(struct frame_reader *r, struct frame *frame)
 	uint64_t type;
 	uint32_t count;
 
-	if (have < LENGTH_BYTES)
+	if (have < FRAME_LENGTH_BYTES)
 		return 0;
 	at = r->in.data + r->taken;
 	len = get_u32(at);
 	if (len > r->max_bytes)
 		return -EMSGSIZE;
-	if (have - LENGTH_BYTES < len)
+	if (have - FRAME_LENGTH_BYTES < len)
 		return 0;
-	at += LENGTH_BYTES;
+	at += FRAME_LENGTH_BYTES;
 	end = at + len;
 	if (!frame_get_array(&at, end, &count) || count < 2 || !frame_get_uint(&at, end, &type) ||
 	    type > UINT_MAX || !frame_get_uint(&at, end, &frame->id))
@@ -97,7 +99,7 @@ int frame_next(struct frame_reader *r, struct frame *frame)
 	frame->count = count - 2;
 	frame->rest = at;
 	frame->rest_len = (size_t)(end - at);
-	r->taken += LENGTH_BYTES + len;
+	r->taken += FRAME_LENGTH_BYTES + len;
 	return 1;
 }
 
@@ -114,7 +116,7 @@ size_t frame_begin(struct buf *out, unsigned type, uint64_t id, uint32_t count)
 
 void frame_end(struct buf *out, size_t start)
 {
-	size_t len = out->len - start - LENGTH_BYTES;
+	size_t len = out->len - start - FRAME_LENGTH_BYTES;
 
 	if (out->err != 0)
 		return;
@@ -122,6 +124,17 @@ void frame_end(struct buf *out, size_t start)
 		out->err = -EMSGSIZE;
 	else
 		put_u32(out->data + start, (uint32_t)len);
+}
+
+void frame_put_parts(struct buf *out, size_t text_len, const struct iovec *part, unsigned count)
+{
+	assert(count > 0 && count <= FRAME_PARTS_MAX);
+	buf_put_u32(out, 0);
+	buf_put_u8(out, 0xc1);
+	buf_put_u8(out, count);
+	buf_put_u32(out, (uint32_t)text_len);
+	for (unsigned i = 0; i < count; i++)
+		buf_put_u32(out, (uint32_t)part[i].iov_len);
 }
 
 void frame_put_nil(struct buf *out)

@@ -78,6 +78,7 @@ static void close_all(struct node *n)
 	close_handle(&n->sigchld);
 	close_handle(&n->stop_timer);
 	close_handle(&n->memory_timer);
+	close_handle(&n->large_timer);
 	close_handle(&n->notify_timer);
 	close_handle(&n->prepare);
 	if (n->stdin_open)
@@ -196,6 +197,7 @@ static void on_prepare(uv_prepare_t *handle)
 	}
 	node_lanes_gather(n);
 	books_flush_dirty(n);
+	node_large_check(n);
 }
 
 static void on_stdin_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -296,6 +298,7 @@ static void init_handles(struct node *n)
 	node_notify_init(n);
 	uv_timer_init(&n->loop, &n->stop_timer);
 	node_memory_init(n);
+	node_large_init(n);
 	uv_prepare_init(&n->loop, &n->prepare);
 	uv_signal_init(&n->loop, &n->sigterm);
 	uv_signal_init(&n->loop, &n->sigint);
@@ -406,6 +409,7 @@ int node_run(const struct node_options *options)
 	buf_free(&n->scratch);
 	buf_free(&n->names);
 	buf_free(&n->session_key);
+	node_large_end();
 	node_cgroup_close(n);
 	rc = uv_loop_close(&n->loop);
 	assert(rc == 0);

@@ -72,11 +72,13 @@ int node_call_frame(struct node_pool *p, uint64_t id, const struct request *req,
 	struct buf *out = &p->node->scratch;
 	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
 					  .max_bytes = p->config->max_request_bytes,
-					  .strings_utf8 = req->strings_utf8 };
+					  .strings_utf8 = req->strings_utf8,
+					  .apart = &p->node->parts };
 	size_t start;
 	int rc;
 
 	buf_reset(out, 1024 * 1024);
+	parcel_clear(&p->node->parts);
 	start = frame_begin(out, FRAME_CALL, id, 5);
 	frame_put_str(out, req->module.at, req->module.len);
 	frame_put_str(out, req->function.at, req->function.len);
@@ -100,6 +102,7 @@ void node_ping_frame(struct node *n, uint64_t id)
 	size_t start;
 
 	buf_reset(&n->scratch, 1024 * 1024);
+	parcel_clear(&n->parts);
 	n->marks = (struct frame_marks){ 0 };
 	start = frame_begin(&n->scratch, FRAME_PING, id, 0);
 	frame_end(&n->scratch, start);
@@ -128,7 +131,7 @@ static size_t frame_at(const struct node_request *r)
 static size_t claim_at(const struct node_request *r)
 {
 	size_t end = offsetof(struct node_request, data) + frame_at(r) +
-		     (r->frame_on_heap ? sizeof(uint8_t *) : r->pool.bytes);
+		     (r->in_parcel ? sizeof(struct parcel *) : r->pool.bytes);
 
 	return end > sizeof *r ? (end + 7) / 8 * 8 : sizeof *r;
 }
@@ -155,14 +158,25 @@ struct span node_request_trace(const struct node_request *r)
 	return (struct span){ r->data + trace_at(r), r->trace_len };
 }
 
+struct parcel *node_request_parcel(const struct node_request *r)
+{
+	struct parcel *parcel = NULL;
+
+	if (r->in_parcel)
+		memcpy(&parcel, r->data + frame_at(r), sizeof(struct parcel *));
+	return parcel;
+}
+
 uint8_t *node_request_frame(const struct node_request *r)
 {
-	const uint8_t *at = r->data + frame_at(r);
-	uint8_t *frame = (uint8_t *)(uintptr_t)at;
+	return r->in_parcel ? node_request_parcel(r)->text.data
+			    : (uint8_t *)(uintptr_t)(r->data + frame_at(r));
+}
 
-	if (r->frame_on_heap)
-		memcpy(&frame, at, sizeof frame);
-	return frame;
+/* Of what node_request_frame() points at: of a parcel what we wrote. */
+static size_t frame_len(const struct node_request *r)
+{
+	return r->in_parcel ? node_request_parcel(r)->text.len : r->pool.bytes;
 }
 
 void node_request_fill_in(struct node_request *r)
@@ -173,7 +187,7 @@ void node_request_fill_in(struct node_request *r)
 
 	if (r->has_deadline) {
 		left = left > now ? (left - now + 999) / 1000 : 0;
-		put_u32(frame + r->pool.bytes - 4, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+		put_u32(frame + frame_len(r) - 4, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
 	}
 	if (r->has_token) {
 		memcpy(&token_at, r->data + frame_at(r) - sizeof token_at, sizeof token_at);
@@ -246,6 +260,19 @@ static void keep(uint8_t **at, struct span bytes)
 	*at += bytes.len;
 }
 
+/* What is in node->scratch and node->parts. NULL: no memory. */
+static struct parcel *make_parcel(struct node *n)
+{
+	struct share *held = n->parts.count > 0 ? dist_share(n->source) : NULL;
+	struct parcel *parcel = NULL;
+
+	if (n->parts.count == 0 || held != NULL)
+		parcel = parcel_new(&n->scratch, &n->parts, held);
+	if (parcel == NULL)
+		share_drop(held);
+	return parcel;
+}
+
 /* Whether the worker's short way is enough for it, and it fits into a packet: it may be sent ahead. */
 static bool is_plain(const struct request *req, size_t frame_len)
 {
@@ -304,6 +331,8 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	struct monitor *m = monitor_of(o);
 	enum tag_form tag_form = shorten_tag(o, m, &k);
 	size_t frame_len = has_frame ? n->scratch.len : 0;
+	bool apart = frame_len > SMALL_FRAME || (has_frame && n->parts.count > 0);
+	struct parcel *parcel = NULL;
 	struct node_request *r, made = {
 		.owner_pool = p,
 		.verb = req->verb,
@@ -323,29 +352,31 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		.trace_len = (uint16_t)k.trace.len,
 		.has_deadline = has_frame && n->marks.has_deadline,
 		.has_token = has_frame && n->marks.token_at != 0,
-		.frame_on_heap = frame_len > SMALL_FRAME,
+		.in_parcel = apart,
 		.pool.claim = k.key.len > 0 ? &claim : NULL,
 	};
 
-	set_pool_part(&made, o, req, id, frame_len);
+	if (apart && (parcel = make_parcel(n)) == NULL)
+		return NULL;
+	set_pool_part(&made, o, req, id, apart ? parcel->len : frame_len);
 	if (made.has_token)
 		k.token_at = (struct span){ (const uint8_t *)&n->marks.token_at,
 					    sizeof n->marks.token_at };
 	k.frame = (struct span){ n->scratch.data, frame_len };
-	if (made.frame_on_heap)
-		k.frame = (struct span){ (const uint8_t *)&n->scratch.data, sizeof(uint8_t *) };
-	if ((r = slab_alloc(size_of(&made))) == NULL)
+	if (apart)
+		k.frame = (struct span){ (const uint8_t *)&parcel, sizeof(struct parcel *) };
+	if ((r = slab_alloc(size_of(&made))) == NULL) {
+		parcel_drop(parcel);
 		return NULL;
+	}
 	*r = made;
 	keep_all(r, &k);
-	if (r->frame_on_heap)
-		n->scratch = (struct buf){ 0 };
 	if (o->rpc != NULL) {
 		r->rpc = o->rpc;
 		r->rpc->request = r;
 	}
 	if (has_frame && req->verb != VERB_PING_WORKER)
-		histogram_add(&p->request_bytes, frame_len);
+		histogram_add(&p->request_bytes, r->pool.bytes);
 	list_init(&r->by_peer);
 	list_init(&r->pool.link);
 	if (r->books != NULL)
@@ -375,8 +406,8 @@ void node_request_free(struct node_request *r)
 	else if (r->form == REPLY_RPC && r->rpc != NULL)
 		r->rpc->request = NULL;
 	list_remove(&r->by_peer);
-	if (r->frame_on_heap)
-		mem_free(node_request_frame(r));
+	if (r->in_parcel)
+		parcel_drop(node_request_parcel(r));
 	slab_free(r, size_of(r));
 }
 

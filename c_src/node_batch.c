@@ -55,6 +55,7 @@ int node_batch_frame(struct node_pool *p, uint64_t id, const struct request *req
 	if (!term_list(req->calls, &count, &at))
 		return -EINVAL;
 	buf_reset(out, 1024 * 1024);
+	parcel_clear(&p->node->parts);
 	buf_reset(&n->names, 64 * 1024);
 	start = frame_begin(out, FRAME_BATCH, id, 2);
 	frame_put_array(out, count);

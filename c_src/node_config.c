@@ -19,6 +19,7 @@ void node_take_options(struct node *n)
 	log_set_level((enum log_level)n->config->log_level);
 	n->peer_options.handshake_timeout_ms = n->config->handshake_timeout_ms;
 	n->peer_options.max_output = n->config->max_output_bytes;
+	n->peer_options.dist.max_unfinished = n->config->max_output_bytes;
 	n->peer_options.ticktime_ms = n->config->net_ticktime_s * 1000;
 }
 

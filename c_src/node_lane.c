@@ -5,6 +5,8 @@
  * that nobody watches its caller: the lane says in Gone who is gone -> its answer, {Id, Answer}, is put
  * behind those of its neighbours -> before the loop blocks they go out as {krait_lane, [{Id, Answer}]}, or
  * wait a little for company while more than enough of the lane's calls wait for workers: nobody idles for it.
+ * A large answer goes alone, in fragments, and those that come later overtake it: only the Ids tell what is
+ * whose.
  * What can go wrong: the lane dies or its node does, and all its calls are abandoned; an Id is used that is
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.
@@ -197,30 +199,41 @@ bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *mess
 
 /* ---- answers ---- */
 
-/* Sends what has been gathered. */
-static void flush(struct node_lane *l)
+/* Sends `count` of the answers that have been gathered. */
+static void send_answers(struct node_lane *l, const uint8_t *answers, size_t len, uint32_t count)
 {
 	struct dist *d = peer_dist(l->books->peer);
 	struct term_pid to = books_pid(l->books, &l->pid);
 	struct buf *out;
 	size_t start;
 
-	list_remove(&l->dirty_link);
-	if (l->books->forgotten || peer_closing(l->books->peer) || l->count == 0)
+	if (l->books->forgotten || peer_closing(l->books->peer) || count == 0)
 		return;
 	start = dist_begin_send(d, &to);
+	dist_unordered(d);
 	out = dist_output(d);
 	term_put_tuple(out, 2);
 	term_put_atom(out, "krait_lane");
-	term_put_list(out, l->count);
-	buf_put(out, l->answers.data, l->answers.len);
+	term_put_list(out, count);
+	buf_put(out, answers, len);
 	term_put_nil(out);
-	l->count = 0;
-	buf_reset(&l->answers, LANE_KEPT);
 	if (dist_end(d, start) != 0)
 		peer_close(l->books->peer, "no memory for answers");
 	else
 		books_mark_dirty(l->books);
+}
+
+/* Sends what has been gathered; what is large from `large_at` on (its length: none is) by itself. */
+static void flush(struct node_lane *l, size_t large_at)
+{
+	bool large = large_at < l->answers.len;
+
+	list_remove(&l->dirty_link);
+	send_answers(l, l->answers.data, large_at, l->count - large);
+	if (large)
+		send_answers(l, l->answers.data + large_at, l->answers.len - large_at, 1);
+	l->count = 0;
+	buf_reset(&l->answers, LANE_KEPT);
 }
 
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark)
@@ -231,7 +244,7 @@ struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark)
 	return &l->answers;
 }
 
-bool node_lane_end(struct node_lane *l)
+bool node_lane_end(struct node_lane *l, size_t mark)
 {
 	if (l->answers.err != 0) {
 		peer_close(l->books->peer, "no memory for an answer");
@@ -239,7 +252,7 @@ bool node_lane_end(struct node_lane *l)
 	}
 	l->count++;
 	if (l->answers.len >= LANE_FLUSH)
-		flush(l);
+		flush(l, l->answers.len - mark >= LANE_FLUSH ? mark : l->answers.len);
 	else if (list_empty(&l->dirty_link))
 		list_append(&l->books->node->dirty_lanes, &l->dirty_link);
 	return true;
@@ -247,8 +260,11 @@ bool node_lane_end(struct node_lane *l)
 
 static void flush_all(struct node *n)
 {
-	while (!list_empty(&n->dirty_lanes))
-		flush(list_entry(n->dirty_lanes.next, struct node_lane, dirty_link));
+	while (!list_empty(&n->dirty_lanes)) {
+		struct node_lane *l = list_entry(n->dirty_lanes.next, struct node_lane, dirty_link);
+
+		flush(l, l->answers.len);
+	}
 }
 
 /* ---- company ----
@@ -282,7 +298,7 @@ void node_lanes_gather(struct node *n)
 		struct node_lane *l = list_entry(pos, struct node_lane, dirty_link);
 
 		if (!may_wait(l, running))
-			flush(l);
+			flush(l, l->answers.len);
 	}
 	if (!list_empty(&n->dirty_lanes) && !uv_is_active((uv_handle_t *)&n->lanes_timer))
 		uv_timer_start(&n->lanes_timer, on_held, LANE_HOLD, 0);

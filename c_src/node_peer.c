@@ -293,6 +293,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 	(void)arg;
 	if (b->forgotten)
 		return;
+	b->node->source = peer_dist(p);
+	parcel_from(&b->node->parts, ev->payload.at, ev->payload.len);
 	switch (ev->type) {
 	case DIST_EV_NAME:
 		on_name(b);

@@ -45,7 +45,8 @@ static void run(struct node_pool *p, const struct pool_action *a)
 	node_request_fill_in(r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if (worker_send(w->io, node_request_frame(r), r->pool.bytes) != 0)
+	if ((r->in_parcel ? worker_send_parcel(w->io, node_request_parcel(r))
+			  : worker_send(w->io, node_request_frame(r), r->pool.bytes)) != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 

@@ -35,6 +35,7 @@ struct reply_to reply_to_origin(const struct origin *o)
 
 struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 {
+	struct term_pid caller;
 	struct dist *d;
 	struct buf *out;
 
@@ -47,15 +48,14 @@ struct buf *answer_begin(const struct reply_to *to, size_t *mark)
 		return node_lane_begin(to->lane, to->tag, mark);
 	d = peer_dist(to->books->peer);
 	out = dist_output(d);
+	caller = books_pid(to->books, &to->caller);
 	if (to->ref.bytes.len > 0)
 		alias = ref_whole(to->books, to->ref, room);
 	if (alias.len > 0) {
 		struct term_pid from = node_pid(to->books->node, NODE_PID_ID);
 
-		*mark = dist_begin_send_alias(d, &from, alias);
+		*mark = dist_begin_send_alias(d, &from, &caller, alias);
 	} else {
-		struct term_pid caller = books_pid(to->books, &to->caller);
-
 		*mark = dist_begin_send(d, &caller);
 	}
 	term_put_tuple(out, 2);
@@ -74,7 +74,7 @@ bool answer_end(const struct reply_to *to, size_t mark)
 	struct peer *peer = to->books->peer;
 
 	if (to->lane != NULL)
-		return node_lane_end(to->lane);
+		return node_lane_end(to->lane, mark);
 	if (dist_end(peer_dist(peer), mark) != 0) {
 		peer_close(peer, "no memory for an answer");
 		return false;

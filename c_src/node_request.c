@@ -361,13 +361,13 @@ void node_request_oversize(struct books *b, const struct dist_event *ev)
 {
 	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
 				       .bytes = ev->total_len,
-				       .limit = b->node->peer_options.dist.max_message };
+				       .limit = ev->limit };
 	struct envelope env;
 	struct origin o = { .books = b, .env = &env };
 
 	log_line(LOG_WARNING, peer_label(b->peer),
-		 "a message of %llu bytes: over max_request_bytes",
-		 (unsigned long long)ev->total_len);
+		 "a message of %llu bytes: over the limit of %llu",
+		 (unsigned long long)ev->total_len, (unsigned long long)ev->limit);
 	if (node_rpc_oversize(b, ev))
 		return;
 	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {

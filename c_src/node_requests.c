@@ -218,12 +218,13 @@ static void put_peer(struct books *b, struct buf *out)
 	const char *user = node_user(b);
 	struct list *pos, *next;
 	uint64_t requests = 0, holdings = 0;
+	size_t unfinished = 0;
 
 	list_each (pos, next, &b->requests)
 		requests++;
 	list_each (pos, next, &b->holdings)
 		holdings++;
-	term_put_map(out, 10);
+	term_put_map(out, 11);
 	term_put_pair_atom(out, "name", dist_peer_name(peer_dist(b->peer)));
 	term_put_pair_uint(out, "creation", dist_peer_creation(peer_dist(b->peer)));
 	term_put_pair_uint(out, "up_ms", (node_now_us() - b->up_us) / 1000);
@@ -238,6 +239,8 @@ static void put_peer(struct books *b, struct buf *out)
 	term_put_pair_uint(out, "holdings", holdings);
 	term_put_pair_uint(out, "monitors", b->monitors.count);
 	term_put_pair_uint(out, "unsent_bytes", peer_unsent(b->peer));
+	(void)dist_unfinished(peer_dist(b->peer), &unfinished);
+	term_put_pair_uint(out, "unfinished_bytes", unfinished);
 }
 
 static bool is_up(const struct books *b)

@@ -306,7 +306,7 @@ bool node_rpc_oversize(struct books *b, const struct dist_event *ev)
 {
 	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
 				       .bytes = ev->total_len,
-				       .limit = b->node->peer_options.dist.max_message };
+				       .limit = ev->limit };
 	struct buf reason = { 0 };
 	bool is_rex = ev->mfa == NULL && node_pool_rpc(b->node) != NULL && ev->name.len == 3 &&
 		      memcmp(ev->name.at, "rex", 3) == 0;

@@ -2,7 +2,10 @@
  *
  * The happy path: accept or connect -> bytes -> dist events -> on_event; answers gather in the dist's output and
  * peer_flush() hands them to the kernel once per turn of the loop; what it does not take is written
- * slice by slice as it becomes writable, so that one peer's large answer never holds up another's.
+ * slice by slice as it becomes writable, so that one peer's large answer never holds up another's. A slice
+ * is what is small first, and then, at the end of a frame, some fragments of what is large, so that a large
+ * answer does not hold up the small ones to the same peer either. Likewise is read: a slice of what the
+ * peer has sent per turn of the loop.
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
  * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
  * each closes this connection with a reason, and on_closed is called once. Who writes much can ask to be
@@ -20,7 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SLICE_BYTES (256 * 1024)
+#define SLICE_BYTES (256 * 1024) /* read or written per peer and turn; four fragments */
 #define KEEP_BYTES  (256 * 1024) /* of an empty output buffer */
 #define TICKS       4            /* per ticktime */
 
@@ -33,8 +36,14 @@ struct peer {
 	uv_timer_t timer; /* the handshake's deadline, then the ticks */
 	uv_connect_t connect;
 	uv_write_t write;
-	struct buf sending; /* what uv_write() works on */
-	size_t sent;
+	struct buf
+		sending; /* small frames: what is being written; the output is gathered meanwhile */
+	size_t sent;     /* of them, and of what is in `slice` */
+	uv_buf_t slice
+		[1 + DIST_PIECES_MAX]; /* what is being written now: of `sending`, then fragments */
+	unsigned slices;
+	size_t taken;  /* bytes of this turn's reads */
+	bool yielding; /* the rest is for the next turn */
 	bool writing, tell_drained;
 	size_t drained; /* with tell_drained: how little must be unsent */
 	uint64_t ticktime_ms;
@@ -53,90 +62,128 @@ struct peer {
 
 static void close_now(struct peer *p);
 
-static void send_slice(struct peer *p);
+static void slice_written(struct peer *p);
+static void write_rest(struct peer *p);
 static void shut(struct peer *p);
 
 static void on_written(uv_write_t *req, int status)
 {
 	struct peer *p = req->handle->data;
 
-	p->writing = false;
 	if (p->closing)
 		return;
 	if (status != 0) {
 		peer_close(p, uv_strerror(status));
 		return;
 	}
-	send_slice(p);
+	p->writing = false;
+	slice_written(p);
+	write_rest(p);
 	peer_flush(p);
 	shut(p);
 }
 
-/* Writes the next slice of `sending`, asynchronously. */
-static void send_slice(struct peer *p)
+/* What is to be written next: of the small frames first, all that have gathered or a slice of them; where
+ * their last one ends, a few fragments follow. */
+static void make_slice(struct peer *p)
 {
-	size_t left = p->sending.len - p->sent;
-	uv_buf_t buf;
-	int rc;
+	struct dist_piece pieces[DIST_PIECES_MAX];
+	struct buf *out = dist_output(p->dist), empty = p->sending;
+	size_t left, n;
 
-	if (left == 0) {
-		buf_reset(&p->sending, KEEP_BYTES);
-		p->sent = 0;
-		return;
+	p->slices = 0;
+	if (p->sending.len == 0) { /* it may have memory */
+		p->sending = *out;
+		p->sending.limit = 0;
+		empty.limit = out->limit;
+		*out = empty;
 	}
+	left = p->sending.len - p->sent;
 	if (left > SLICE_BYTES)
 		left = SLICE_BYTES;
-	buf = uv_buf_init((char *)p->sending.data + p->sent, (unsigned)left);
+	if (left > 0)
+		p->slice[p->slices++] =
+			uv_buf_init((char *)p->sending.data + p->sent, (unsigned)left);
 	p->sent += left;
-	p->bytes_out += left;
-	rc = uv_write(&p->write, (uv_stream_t *)&p->tcp, &buf, 1, on_written);
-	if (rc != 0)
-		peer_close(p, uv_strerror(rc));
-	else
-		p->writing = true;
+	if (p->sent < p->sending.len)
+		return;
+	n = dist_take_pieces(p->dist, SLICE_BYTES - left, pieces);
+	for (size_t i = 0; i < n; i++)
+		p->slice[p->slices++] =
+			uv_buf_init((char *)(uintptr_t)pieces[i].at, (unsigned)pieces[i].len);
 }
 
-/* Hands `out` to the kernel without waiting; what it does not take stays in `out`. */
-static int try_write(struct peer *p, struct buf *out)
+/* The slice is through: what it pointed at is no longer needed. */
+static void slice_written(struct peer *p)
 {
-	uv_buf_t buf = uv_buf_init((char *)out->data,
-				   (unsigned)(out->len < 1u << 30 ? out->len : 1u << 30));
-	int n = uv_try_write((uv_stream_t *)&p->tcp, &buf, 1);
+	dist_pieces_sent(p->dist);
+	if (p->sent == p->sending.len) {
+		buf_reset(&p->sending, KEEP_BYTES);
+		p->sent = 0;
+	}
+}
+
+/* Hands the slice to the kernel without waiting, and drops from it what that takes: all, if none is left. */
+static int try_write(struct peer *p)
+{
+	int n = uv_try_write((uv_stream_t *)&p->tcp, p->slice, p->slices);
+	unsigned done = 0;
+	size_t some;
 
 	if (n == UV_EAGAIN)
 		return 0;
 	if (n < 0)
 		return n;
 	p->bytes_out += (uint64_t)n;
-	p->sent = (size_t)n;
+	for (some = (size_t)n; done < p->slices && some >= p->slice[done].len; done++)
+		some -= p->slice[done].len;
+	p->slices -= done;
+	memmove(p->slice, p->slice + done, p->slices * sizeof *p->slice);
+	if (p->slices > 0) {
+		p->slice[0].base += some;
+		p->slice[0].len -= some;
+	}
 	return 0;
+}
+
+/* Writes what is left of the slice, or the next one, as the kernel takes it. */
+static void write_rest(struct peer *p)
+{
+	int rc;
+
+	if (p->slices == 0)
+		make_slice(p);
+	if (p->slices == 0)
+		return;
+	for (unsigned i = 0; i < p->slices; i++)
+		p->bytes_out += p->slice[i].len;
+	rc = uv_write(&p->write, (uv_stream_t *)&p->tcp, p->slice, p->slices, on_written);
+	p->slices = 0;
+	p->writing = true;
+	if (rc != 0)
+		peer_close(p, uv_strerror(rc));
 }
 
 static void flush(struct peer *p)
 {
-	struct buf *out = dist_output(p->dist), empty = { 0 };
 	int rc;
 
-	if (p->closing || p->shut || out->len == 0)
+	if (p->closing || p->shut || peer_unsent(p) == 0)
 		return;
 	if (p->writing) {
-		if (out->len + p->sending.len - p->sent > p->max_output)
+		if (peer_unsent(p) > p->max_output)
 			peer_close(p, "it does not read: more than max_output_bytes wait for it");
 		return;
 	}
-	if ((rc = try_write(p, out)) != 0) {
+	make_slice(p);
+	if ((rc = try_write(p)) != 0) {
 		peer_close(p, uv_strerror(rc));
 		return;
 	}
-	if (p->sent == out->len) {
-		buf_reset(out, KEEP_BYTES);
-		p->sent = 0;
-		return;
-	}
-	empty = p->sending; /* empty, but it may have memory */
-	p->sending = *out;
-	*out = empty;
-	send_slice(p);
+	if (p->slices == 0)
+		slice_written(p);
+	if (p->slices > 0 || peer_unsent(p) > 0) /* what a slice holds counts as sent */
+		write_rest(p);
 }
 
 void peer_flush(struct peer *p)
@@ -150,7 +197,7 @@ void peer_flush(struct peer *p)
 
 size_t peer_unsent(const struct peer *p)
 {
-	return dist_output(p->dist)->len + p->sending.len - p->sent;
+	return dist_output(p->dist)->len + p->sending.len - p->sent + dist_pieces_left(p->dist);
 }
 
 void peer_tell_drained(struct peer *p, size_t bytes)
@@ -179,13 +226,17 @@ static void take_events(struct peer *p)
 	}
 }
 
+/* libuv reads until there is nothing more, but not beyond an empty buffer. */
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
 	struct peer *p = h->data;
 	size_t room = 0;
-	uint8_t *at = dist_room(p->dist, &room);
+	uint8_t *at = NULL;
 
 	(void)suggested;
+	p->yielding = p->taken >= SLICE_BYTES;
+	if (!p->yielding)
+		at = dist_room(p->dist, &room);
 	*buf = uv_buf_init((char *)at,
 			   at != NULL ? (unsigned)(room < 1u << 30 ? room : 1u << 30) : 0);
 }
@@ -194,8 +245,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct peer *p = stream->data;
 
-	(void)buf;
-	if (p->closing)
+	/* A read that was not filled is the last one of this turn. */
+	p->taken = n > 0 && (size_t)n == buf->len ? p->taken + (size_t)n : 0;
+	if (p->closing || p->yielding)
 		return;
 	if (p->finishing) {
 		if (n < 0)
@@ -266,12 +318,12 @@ static void close_now(struct peer *p)
 
 void peer_close(struct peer *p, const char *why)
 {
-	struct buf *out = dist_output(p->dist);
-
 	if (p->closing)
 		return;
-	if (!p->writing && !p->shut && out->len > 0)
-		(void)!try_write(p, out);
+	if (!p->writing && !p->shut && p->slices == 0 && dist_output(p->dist)->len > 0) {
+		make_slice(p);
+		(void)!try_write(p);
+	}
 	p->closing = true;
 	if (why != p->why)
 		snprintf(p->why, sizeof p->why, "%s", why);

@@ -1,6 +1,6 @@
 /* term_utf8.c - is it UTF-8?
  *
- * ASCII is skipped 32 bytes at a time; what is not ASCII is checked character by character. */
+ * Long texts are looked at by term_utf8_wide.c; of the others and of their ends, ASCII is skipped 32 bytes at a time; what is not ASCII is checked character by character. */
 #include "term_tags.h"
 
 #include "utf8.h"
@@ -27,7 +27,10 @@ bool term_utf8(const void *text, size_t len)
 	if (len < 32)
 		if (ascii_only(p, len))
 			return true;
-	for (end = p + len; p < end;) {
+	end = p + len;
+	if (len >= UTF8_WIDE_BYTES)
+		p += term_utf8_wide(p, len);
+	while (p < end) {
 		size_t n;
 
 		if (*p >= 0x80) {

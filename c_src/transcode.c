@@ -6,6 +6,7 @@
 #include "transcode_private.h"
 
 #include "mem.h"
+#include "parcel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,14 +34,25 @@ enum transcode_fault sink_begin(struct sink *s, struct buf *out, size_t max_byte
 	return TRANSCODE_OK;
 }
 
+void sink_apart(struct sink *s, struct parcel_parts *apart)
+{
+	s->apart = apart;
+	s->apart_before = apart != NULL ? apart->bytes : 0;
+}
+
+size_t sink_total(const struct sink *s)
+{
+	return sink_used(s) + (s->apart != NULL ? s->apart->bytes - s->apart_before : 0);
+}
+
 enum transcode_fault sink_more(struct sink *s, size_t n)
 {
 	struct buf *out = s->out;
 
-	s->seen = sink_used(s);
+	s->seen = sink_total(s);
 	if (s->seen > s->max)
 		return TRANSCODE_TOO_LARGE;
-	out->len = s->start + s->seen;
+	out->len = s->start + sink_used(s);
 	if (buf_reserve(out, n) != 0)
 		return TRANSCODE_NO_MEMORY;
 	s->w = out->data + out->len;
@@ -50,7 +62,7 @@ enum transcode_fault sink_more(struct sink *s, size_t n)
 
 enum transcode_fault sink_long(struct sink *s, size_t n)
 {
-	s->seen = sink_used(s) + n;
+	s->seen = sink_total(s) + n;
 	if (s->seen > s->max)
 		return TRANSCODE_TOO_LARGE;
 	return sink_has(s, n + SINK_SLACK) ? TRANSCODE_OK : sink_more(s, n + SINK_SLACK);

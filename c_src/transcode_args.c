@@ -2,6 +2,8 @@
  * what could not be done. */
 #include "transcode_in.h"
 
+#include "parcel.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -34,23 +36,31 @@ static void show_path(const struct in *in, const char *root, struct transcode_er
 static enum transcode_fault attempt(struct in *in, enum in_kind kind, uint32_t count,
 				    struct buf *out)
 {
+	struct parcel_parts *apart = in->opts->apart;
 	const uint8_t *first = in->p;
 	enum transcode_fault fault;
+	unsigned before;
 
 	in->depth = in->scans = 0;
 	in->again = false;
 	in->level[0] = (struct in_level){ .kind = IN_ONE, .left = 1, .count = 1 };
 	if ((fault = sink_begin(&in->sink, out, in->opts->max_bytes)) != TRANSCODE_OK)
 		return fault;
+	sink_apart(&in->sink, apart);
+	before = apart != NULL ? apart->count : 0;
 	offsets_init(&in->offsets);
 	if (kind != IN_ONE)
 		in_begin_level(in, &in->level[0], kind, count, false);
 	fault = in_run(in);
-	if (fault == TRANSCODE_OK && sink_used(&in->sink) > in->sink.max) {
-		in->sink.seen = sink_used(&in->sink);
+	if (fault == TRANSCODE_OK && sink_total(&in->sink) > in->sink.max) {
+		in->sink.seen = sink_total(&in->sink);
 		fault = TRANSCODE_TOO_LARGE;
 	}
 	sink_end(&in->sink, fault == TRANSCODE_OK);
+	if (fault != TRANSCODE_OK && apart != NULL) {
+		apart->count = before;
+		apart->bytes = in->sink.apart_before;
+	}
 	offsets_close(&in->offsets);
 	if (in->again)
 		in->p = first;

@@ -8,6 +8,7 @@
  * Nobody else does, so it is met by beginning again with room for a final count in every list. */
 #include "transcode_in.h"
 
+#include "parcel.h"
 #include "transcode_pack.h"
 #include "transcode_struct.h"
 
@@ -252,6 +253,9 @@ static enum transcode_fault element(struct in *in, bool in_key)
 	case TAG_BINARY:
 		n = get_u32(t + 1);
 		in->p = t + 5 + n;
+		if (!in_key && n >= PARCEL_APART)
+			return pack_value(&in->sink, t + 5, n,
+					  in->opts->strings_utf8 && term_utf8(t + 5, n));
 		return pack_binary(&in->sink, t + 5, n, in->opts->strings_utf8);
 	case TAG_NIL:
 		in->p = t + 1;

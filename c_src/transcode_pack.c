@@ -1,6 +1,8 @@
 /* transcode_pack.c - single values of msgpack; see transcode_pack.h. */
 #include "transcode_pack.h"
 
+#include "parcel.h"
+
 static void ext_head(struct sink *s, enum frame_ext type, size_t len)
 {
 	switch (len) {
@@ -48,6 +50,34 @@ enum transcode_fault pack_bytes(struct sink *s, const uint8_t *data, size_t len,
 		pack_head(s, text ? 0xd9 : 0xc4, len);
 	sink_put(s, data, len);
 	return TRANSCODE_OK;
+}
+
+bool pack_apart(struct sink *s, enum frame_part kind, const void *lead, size_t lead_len,
+		const uint8_t *data, size_t len, enum transcode_fault *fault)
+{
+	if (!parcel_may(s->apart, data, len))
+		return false;
+	s->seen = sink_total(s) + len;
+	if (s->seen > s->max)
+		*fault = TRANSCODE_TOO_LARGE;
+	else
+		*fault = sink_long(s, 2 + lead_len);
+	if (*fault != TRANSCODE_OK)
+		return true;
+	ext_head(s, EXT_PART, 2 + lead_len);
+	pack_byte(s, parcel_put(s->apart, data, len));
+	pack_byte(s, kind);
+	sink_put(s, lead, lead_len);
+	return true;
+}
+
+enum transcode_fault pack_value(struct sink *s, const uint8_t *data, size_t len, bool text)
+{
+	enum transcode_fault fault;
+
+	if (pack_apart(s, text ? PART_STR : PART_BIN, NULL, 0, data, len, &fault))
+		return fault;
+	return pack_bytes(s, data, len, text);
 }
 
 enum transcode_fault pack_binary(struct sink *s, const uint8_t *data, size_t len, bool utf8)
@@ -144,7 +174,7 @@ bool pack_special(struct sink *s, const uint8_t **at, enum transcode_fault *faul
 		return false;
 	second = term_skip(first);
 	if (term_is_atom(first, "bytes") && term_binary(second, &data))
-		*fault = pack_bytes(s, data.at, data.len, false);
+		*fault = pack_value(s, data.at, data.len, false);
 	else if (term_is_atom(first, "krait_input") && term_kind(second) == TERM_PID)
 		*fault = pack_name(s, EXT_INPUT, second);
 	else

@@ -100,6 +100,7 @@ static bool read_shape(struct tensor *t, const uint8_t *term)
 
 bool tensor_pack(struct sink *s, const uint8_t **at, enum transcode_fault *fault)
 {
+	uint8_t head[8 + 8 * DIMENSIONS_MAX + 8]; /* rounded up to 16 */
 	const uint8_t *dtype, *shape, *data;
 	struct tensor t = { .form = 0 };
 	size_t header;
@@ -116,19 +117,21 @@ bool tensor_pack(struct sink *s, const uint8_t **at, enum transcode_fault *fault
 		return true;
 	}
 	header = header_bytes(t.dimensions);
+	memset(head, 0, header);
+	head[0] = (uint8_t)(t.dtype + 1);
+	head[1] = (uint8_t)t.dimensions;
+	head[2] = (uint8_t)t.form;
+	for (unsigned i = 0; i < t.dimensions; i++)
+		put_u64(head + 8 + 8 * i, (uint64_t)t.shape[i]);
+	if (pack_apart(s, PART_TENSOR, head, header, t.data.at, t.data.len, fault))
+		return true;
 	if ((*fault = sink_long(s, 6 + header + t.data.len)) != TRANSCODE_OK)
 		return true;
 	pack_byte(s, 0xc9);
 	put_u32(s->w, (uint32_t)(header + t.data.len));
 	s->w += 4;
 	pack_byte(s, EXT_TENSOR);
-	memset(s->w, 0, header);
-	s->w[0] = (uint8_t)(t.dtype + 1);
-	s->w[1] = (uint8_t)t.dimensions;
-	s->w[2] = (uint8_t)t.form;
-	for (unsigned i = 0; i < t.dimensions; i++)
-		put_u64(s->w + 8 + 8 * i, (uint64_t)t.shape[i]);
-	s->w += header;
+	sink_put(s, head, header);
 	sink_put(s, t.data.at, t.data.len);
 	return true;
 }

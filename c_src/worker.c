@@ -13,6 +13,7 @@
 #include "list.h"
 #include "log_format.h"
 #include "mem.h"
+#include "parcel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,7 @@ struct worker {
 /* What the socket did not take at once. */
 struct write {
 	uv_write_t req;
+	struct parcel *parcel; /* where it lies; NULL: in `data` */
 	uint8_t data[];
 };
 
@@ -254,8 +256,11 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 
 static void on_written(uv_write_t *req, int status)
 {
+	struct write *write = list_entry(req, struct write, req);
+
 	(void)status; /* a channel that is gone tells its reader */
-	mem_free(list_entry(req, struct write, req));
+	parcel_drop(write->parcel);
+	mem_free(write);
 }
 
 int worker_send(struct worker *w, const void *data, size_t len)
@@ -274,11 +279,48 @@ int worker_send(struct worker *w, const void *data, size_t len)
 	len -= (size_t)n;
 	if ((rest = mem_alloc(sizeof *rest + len)) == NULL)
 		return -ENOMEM;
+	rest->parcel = NULL;
 	memcpy(rest->data, (const char *)data + n, len);
 	buf = uv_buf_init((char *)rest->data, (unsigned)len);
 	n = uv_write(&rest->req, (uv_stream_t *)&w->channel, &buf, 1, on_written);
 	if (n != 0)
 		mem_free(rest);
+	return n;
+}
+
+int worker_send_parcel(struct worker *w, struct parcel *p)
+{
+	uv_buf_t bufs[PARCEL_PIECES];
+	struct write *rest;
+	unsigned first = 0;
+	int n;
+
+	if (w->closing || w->broken)
+		return -EPIPE;
+	for (unsigned i = 0; i < p->pieces; i++)
+		bufs[i] = uv_buf_init(p->piece[i].iov_base, (unsigned)p->piece[i].iov_len);
+	n = uv_try_write((uv_stream_t *)&w->channel, bufs, p->pieces);
+	if (n == UV_EAGAIN)
+		n = 0;
+	if (n < 0 || (size_t)n == p->len)
+		return n < 0 ? n : 0;
+	for (size_t gone = (size_t)n; gone > 0;) {
+		size_t some = gone < bufs[first].len ? gone : bufs[first].len;
+
+		bufs[first].base += some;
+		bufs[first].len -= some;
+		gone -= some;
+		first += bufs[first].len == 0;
+	}
+	if ((rest = mem_alloc(sizeof *rest)) == NULL)
+		return -ENOMEM;
+	rest->parcel = parcel_hold(p);
+	n = uv_write(&rest->req, (uv_stream_t *)&w->channel, bufs + first, p->pieces - first,
+		     on_written);
+	if (n != 0) {
+		parcel_drop(p);
+		mem_free(rest);
+	}
 	return n;
 }
 

@@ -2,7 +2,7 @@
  *
  * Writers append without looking; the first failure (no memory, or over `limit`) sets `err`, after
  * which every append is a no-op, and the owner looks at `err` once at the end. `data` is owned by the
- * buffer; integers are big-endian. */
+ * buffer, and large_free()d with its `cap` by whoever takes it from there; integers are big-endian. */
 #ifndef KRAIT_BUF_H
 #define KRAIT_BUF_H
 
@@ -25,8 +25,12 @@ void buf_free(struct buf *b);
 /* Empties the buffer but keeps its memory, unless that is over `keep` bytes. Clears the error. */
 void buf_reset(struct buf *b, size_t keep);
 
-/* Makes room for `n` more bytes (doubling, so appends are amortised O(1)). 0, or the sticky error. */
+/* Makes room for `n` more bytes (in proportion, so appends are amortised O(1)). 0, or the sticky error. */
 int buf_reserve(struct buf *b, size_t n) __attribute__((warn_unused_result));
+
+/* Says that `n` more bytes will probably come: takes kept memory (large.h) of that size if there is some, and
+ * costs nothing else. */
+void buf_expect(struct buf *b, size_t n);
 
 /* Drops the first `n` bytes. */
 void buf_consume(struct buf *b, size_t n);

@@ -6,8 +6,12 @@
  *   acceptor:   NAME -> (dist_answer_name) -> UP -> signals ... -> CLOSED
  *   initiator:  UP -> signals ... -> CLOSED
  *
+ * A peer that knows fragments (every BEAM) sends a large message in pieces, between which it says other
+ * things, and so do we: what is large gathers beside dist_output(), in dist_take_pieces().
+ *
  * Specification: "Distribution Protocol" of the ERTS documentation, handshake version 6 (and the old
- * `n` form of its first message), control messages as ordinary terms (no atom cache, no fragments).
+ * `n` form of its first message), control messages as ordinary terms (no atom cache); "Distribution
+ * Header for fragmented messages" of its "External Term Format".
  * Every length is checked against its bound before a byte is kept for it. */
 #ifndef KRAIT_DIST_H
 #define KRAIT_DIST_H
@@ -20,18 +24,20 @@
 #include <stdint.h>
 
 /* What we announce; see DISTRIBUTION notes in c_src/dist.c for each bit. */
-#define DIST_FLAGS UINT64_C(0xd07074fbc)
+#define DIST_FLAGS UINT64_C(0xd07874fbc)
 
 #define DIST_NAME_MAX   255         /* bytes of a full node name, as OTP */
 #define DIST_HEAD_BYTES (64 * 1024) /* what is kept of an oversize message */
 
 struct dist_config {
-	const char *name;   /* our full node name; must outlive the connection */
-	const char *cookie; /* likewise */
-	uint32_t creation;  /* of our node */
-	uint64_t flags;     /* DIST_FLAGS, or others in tests */
-	size_t max_message; /* longer frames are not kept: DIST_EV_OVERSIZE */
-	size_t max_frame;   /* longer frames close the connection */
+	const char *name;      /* our full node name; must outlive the connection */
+	const char *cookie;    /* likewise */
+	uint32_t creation;     /* of our node */
+	uint64_t flags;        /* DIST_FLAGS, or others in tests */
+	size_t max_message;    /* longer frames are not kept: DIST_EV_OVERSIZE */
+	size_t max_frame;      /* longer frames close the connection */
+	size_t max_unfinished; /* bytes of messages whose last fragment has not come (0: no limit); a
+	                            message that makes it more is not kept: DIST_EV_OVERSIZE */
 };
 
 enum dist_state {
@@ -63,8 +69,10 @@ enum dist_event_type {
 	DIST_EV_UNKNOWN,      /* an operation that we do not know; `op`. Counted and ignored */
 	DIST_EV_OVERSIZE, /* a SEND or a SPAWN_REQUEST (then `mfa` is set) longer than max_message: as
 	                         DIST_EV_SEND and DIST_EV_SPAWN, but `payload` holds only its first bytes
-	                         (unchecked, at most DIST_HEAD_BYTES); `total_len`. Told when the last
-	                         byte has passed. Other signals that long: CLOSED */
+	                         (unchecked, at most DIST_HEAD_BYTES); `total_len`, and the `limit`
+	                         it is over: max_message, or max_unfinished, and `total_len` counts all
+	                         of the peer that is unfinished. Told when the last byte has passed.
+	                         Other signals that long: CLOSED */
 	DIST_EV_CLOSED, /* refused or malformed: `why` says in words; close the socket after what is
 	                         in dist_output() has been sent */
 };
@@ -87,6 +95,7 @@ struct dist_event {
 	const uint8_t *mfa, *spawn_opts; /* SPAWN: {M, F, A} and the option list */
 	struct span payload;             /* the message, one term, version byte not included */
 	uint64_t total_len; /* of the frame: what max_message is compared with; 0 for no frame */
+	uint64_t limit;     /* OVERSIZE */
 	const char *why;    /* CLOSED: owned by the connection, valid until dist_free() */
 };
 
@@ -100,8 +109,9 @@ struct dist *dist_connect(const struct dist_config *config, const char *peer, ui
 	__attribute__((warn_unused_result));
 void dist_free(struct dist *d);
 
-/* Where to receive to: at least 4 KiB, growing with what has arrived (at most as much again). NULL: no
- * memory; close the connection. */
+/* Where to receive to: at least 4 KiB, growing with what has arrived (at most as much again). In the
+ * middle of a fragment that is the place where its message is whole in the end: no byte of it is moved
+ * again. NULL: no memory; close the connection. */
 uint8_t *dist_room(struct dist *d, size_t *room) __attribute__((warn_unused_result));
 void dist_received(struct dist *d, size_t n);
 
@@ -136,9 +146,22 @@ uint64_t dist_peer_flags(const struct dist *d);    /* MANDATORY_25_DIGEST spelle
  * printable ASCII bytes, no space. */
 bool dist_name_ok(const void *name, size_t len);
 
-/* What is to be sent. The owner takes bytes off the front (buf_consume) or takes the whole buffer and
+/* What is to be sent, but for large messages. The owner takes bytes off the front (buf_consume) or takes the whole buffer and
  * leaves an empty one; only between dist_begin_* and dist_end must it stay untouched. */
 struct buf *dist_output(struct dist *d);
+
+/* What is to be sent of large messages, to peers with fragments: whole frames, in turn, that may go
+ * wherever a frame ends. Fills in where at least one of them lies, if there is one, and as many as come to
+ * about `bytes`; returns the number of pieces. They stay there until all of them have been sent, in this
+ * order, and dist_pieces_sent() is called; then more can be taken. */
+#define DIST_PIECES_MAX 16
+struct dist_piece {
+	const uint8_t *at;
+	size_t len;
+};
+size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX]);
+void dist_pieces_sent(struct dist *d);
+size_t dist_pieces_left(const struct dist *d); /* bytes that wait there, those taken included */
 
 /* Signals of ours. All append one frame; nothing is sent unless connected. `from` is a pid of our node;
  * refs, reasons and results are encoded terms, never empty, that are copied. A signal that finds no
@@ -178,11 +201,16 @@ void dist_send_spawn_reply(struct dist *d, struct span req_id, const struct term
 /* Messages: begin writes length, control message and the version byte; the caller appends exactly one
  * term to dist_output(); end fills in the length. abort cuts the output back to before begin. They
  * return an offset into the output. No other signal may come between begin and end, and the owner may
- * not take bytes. dist_end returns 0; or, after cutting back and clearing it, the output's sticky error
+ * not take bytes. At its end a message to a process that waits for a large one, or is large itself, leaves
+ * the output for the pieces: signals to one process stay in order. dist_end returns 0; or, after cutting back and clearing it, the output's sticky error
  * (nothing is lost then: a smaller answer may follow); or -ENOTCONN. */
 size_t dist_begin_send(struct dist *d, const struct term_pid *to);
 size_t dist_begin_send_name(struct dist *d, const struct term_pid *from, const char *name);
-size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, struct span alias);
+/* `to`: the process that has the alias, as far as order goes. NULL: any order will do. */
+size_t dist_begin_send_alias(struct dist *d, const struct term_pid *from, const struct term_pid *to,
+			     struct span alias);
+/* The message that was begun may overtake what was sent to the same process before, and be overtaken. */
+void dist_unordered(struct dist *d);
 /* SPAWN_REQUEST of Module:Function/Arity with a monitor; the term that follows is the list of arguments.
  * To peers with dist_can_spawn() only. */
 bool dist_can_spawn(const struct dist *d);
@@ -192,7 +220,15 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 
+/* The buffer in which the last event's payload lies, to be owned by the caller too: so parts of it stay when the
+ * event has passed. It may hold other bytes besides. NULL: no memory. */
+struct share;
+struct share *dist_share(struct dist *d) __attribute__((warn_unused_result));
+
 /* A new bound for messages whose length is not known yet. */
 void dist_set_max_message(struct dist *d, size_t max_message);
+
+/* Messages of the peer that have begun and whose last fragment has not come, and their bytes so far. */
+size_t dist_unfinished(const struct dist *d, size_t *bytes);
 
 #endif

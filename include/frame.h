@@ -70,6 +70,14 @@
  *   [9 TAKEN, id]  that call was taken from those sent ahead; the RESULT or ERROR of the one before it is
  *                  behind this, in the same write
  *
+ * Frames in parts, to the worker only: large binaries (from 256 KiB) follow what speaks of them, so that
+ * neither side copies them. After the length field, instead of the array:
+ *   0xc1, which begins no msgpack; a byte for the number of parts, 1 to 8; the length of the array in 4 bytes;
+ *   the length of each part in 4 bytes; the array, which has a PART for each; zeros up to 64 KiB from the
+ *   beginning of the length field, if it is shorter; the parts.
+ * So who reads at most 64 KiB from a frame's beginning has nothing yet of a part, and can receive it to where
+ * it is to stay.
+ *
  * Values are msgpack with these extension types; all else is plain msgpack (nil, bool, int, float64,
  * str, bin, array for a list, map). The payload of an extension:
  *   1 ATOM    the atom's text in UTF-8 (true, false and nil are msgpack's own)
@@ -98,7 +106,9 @@
  *             s16 s32 s64 u8 u16 u32 u64 f16 f32 f64 c64 c128 bf16, from 1; a byte for the number of
  *             dimensions, at most 32; a byte 1 if the dtype is a binary, not an atom, plus 2 if the shape
  *             is a list, not a tuple; 5 bytes of 0; each dimension in 8 bytes, big-endian; zeros up to a
- *             multiple of 16; the binary */
+ *             multiple of 16; the binary
+ *  14 PART    to the worker, in frames in parts only: a byte for the index of the part, from 0, and one for what
+ *             it is: 0 a bin; 1 a str; 2 the binary of a TENSOR, and its payload up to there follows */
 #ifndef KRAIT_FRAME_H
 #define KRAIT_FRAME_H
 
@@ -147,7 +157,14 @@ enum frame_ext {
 	EXT_INPUT,
 	EXT_STRUCT,
 	EXT_TENSOR,
+	EXT_PART,
 };
+enum frame_part { PART_BIN, PART_STR, PART_TENSOR };
+
+#define FRAME_LENGTH_BYTES 4
+#define FRAME_PARTS_MAX    8
+#define FRAME_PARTS_AT     (64 * 1024)
+#define FRAME_PARTS_HEAD   (FRAME_LENGTH_BYTES + 2 + 4 + 4 * FRAME_PARTS_MAX)
 
 /* Bytes from one worker on their way to frames. */
 struct frame_reader {
@@ -185,6 +202,10 @@ int frame_next(struct frame_reader *r, struct frame *frame) __attribute__((warn_
  * given to frame_end(), which fills in the length. Failure is sticky in `out->err`. */
 size_t frame_begin(struct buf *out, unsigned type, uint64_t id, uint32_t count);
 void frame_end(struct buf *out, size_t start);
+
+/* The head of a frame in parts whose array has `text_len` bytes; its length field is 0. */
+struct iovec;
+void frame_put_parts(struct buf *out, size_t text_len, const struct iovec *part, unsigned count);
 
 /* The msgpack pieces that frames are written with; they append to `out`. */
 void frame_put_nil(struct buf *out);

@@ -102,6 +102,7 @@ struct span node_request_session(const struct node_request *r);
 struct node_claim *node_claim_of(const struct node_request *r); /* of one that has one */
 /* Its frame, of pool.bytes. */
 uint8_t *node_request_frame(const struct node_request *r);
+struct parcel *node_request_parcel(const struct node_request *r); /* NULL: a small frame */
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
 void node_request_free(struct node_request *r);
@@ -207,6 +208,11 @@ void node_stream_message(struct books *b, const struct dist_event *ev, struct no
 void node_stream_down(struct node_holding *h);
 void node_stream_drained(struct books *b); /* its peer has read what waited for it */
 
+/* node_large.c */
+void node_large_init(struct node *n);
+void node_large_check(struct node *n); /* before the loop blocks */
+void node_large_end(void);             /* all buffers have been freed */
+
 /* node_lane.c */
 bool node_lane_message(struct books *b, struct node_pool *p,
 		       const uint8_t *message); /* false: none */
@@ -215,7 +221,7 @@ void node_lane_hear(struct node_lane *l, struct node_request *r);
 void node_lane_forget(struct node_request *r); /* its answer is not wanted any more */
 struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
-bool node_lane_end(struct node_lane *l);
+bool node_lane_end(struct node_lane *l, size_t mark);
 void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
 void node_lanes_gather(struct node *n);   /* before the loop blocks: sends what need not wait */
 void node_lanes_init(struct node *n);

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "log_rate.h"
 #include "node.h"
+#include "parcel.h"
 #include "peer.h"
 #include "pool.h"
 #include "request.h"
@@ -216,7 +217,7 @@ struct node_request {
 	/* What its memory goes on with: the tag; the terms of module and function (CALL, STREAM; of a batch
 	 * M and F of all calls, one after the other, are the function); the tag of progress; the session's
 	 * id; the trace context; where in the frame the session's token is filled in, if `has_token`; the
-	 * frame of pool.bytes, or a pointer to it; pool.claim (a node_claim), if it has one, and its key */
+	 * frame of pool.bytes, or a pointer to its parcel; pool.claim (a node_claim), if it has one, and its key */
 	uint32_t function_len;
 	uint16_t tag_len, module_len, progress_len, session_len, trace_len;
 	enum request_verb verb;
@@ -228,7 +229,7 @@ struct node_request {
 	bool of_node : 1; /* AWAIT_READY, DRAIN, RELOAD: it concerns all pools */
 	bool cast : 1;
 	bool strings_utf8 : 1;
-	bool frame_on_heap : 1;
+	bool in_parcel : 1; /* its frame is in one */
 	bool has_deadline : 1; /* the last four bytes of its frame */
 	bool has_token : 1;
 	uint8_t data[];

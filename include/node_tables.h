@@ -206,6 +206,7 @@ struct node {
 	uv_timer_t callback_timer;
 	struct list throttled; /* struct node_worker */
 	uv_timer_t memory_timer;
+	uv_timer_t large_timer;
 	unsigned peers; /* connections, half-open ones included */
 	uint64_t peers_refused, junk, unknown_signals;
 	struct table watches; /* struct watch, by id */
@@ -214,6 +215,9 @@ struct node {
 	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
 	struct buf scratch; /* frames under construction */
+	struct parcel_parts
+		parts;       /* of such a frame: they lie in the message that is being served */
+	struct dist *source; /* who told that */
 	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
 	/* Places in a frame under construction that are filled in when it is sent, or copied from it; offsets,
 	 * 0: none. */

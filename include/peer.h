@@ -45,8 +45,8 @@ struct peer *peer_connect(uv_loop_t *loop, const struct sockaddr *address, const
  * be called before the loop blocks. */
 struct dist *peer_dist(struct peer *p);
 
-/* Gives what waits to the kernel, as far as it takes it; the rest follows when it can. Closes the
- * connection when more than max_output waits. */
+/* Gives what waits to the kernel, a slice at once and the rest as it takes it: what is small before what is
+ * large. Closes the connection when more than max_output waits. */
 void peer_flush(struct peer *p);
 
 /* A tick has come: answers it, since the peer's tick time may be shorter than ours; but not one that may be

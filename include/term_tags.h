@@ -40,6 +40,11 @@ enum term_tag {
 #define FUN_HEAD    30
 #define FUN_FREE_AT 26
 
+/* How many of `len` bytes at `p`, UTF8_WIDE_BYTES or more, are certainly UTF-8: whole characters from the
+ * first on (term_utf8_wide.c). */
+#define UTF8_WIDE_BYTES 1024
+size_t term_utf8_wide(const uint8_t *p, size_t len);
+
 /* Whether `n` bytes are all ASCII; short texts without a loop. */
 static inline bool ascii_only(const uint8_t *p, size_t n)
 {

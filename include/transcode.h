@@ -44,11 +44,14 @@
 /* Deepest nesting that may be asked for as a limit; bounds the explicit stack. */
 #define TRANSCODE_DEPTH_MAX 1024
 
+struct parcel_parts;
 struct transcode_options {
 	uint32_t
 		max_depth; /* containers within containers, the outermost list of arguments not counted */
 	size_t max_bytes;  /* longest output */
 	bool strings_utf8; /* false: every binary becomes bin */
+	struct parcel_parts
+		*apart; /* terms to msgpack: large binaries become PARTs of that; NULL: none do */
 };
 
 enum transcode_fault {
@@ -77,7 +80,7 @@ void transcode_seed(uint64_t seed);
 
 /* Appends the arguments of a call as one msgpack array. `args` is a checked term: a proper list or
  * STRING_EXT. Each element that is {bytes, Binary} becomes bin, and {krait_input, Pid} INPUT. Paths begin with "args". On any fault
- * `out` is cut back to where it was, `err` is set and -EINVAL returned. */
+ * `out` and `opts->apart` are cut back to where they were, `err` is set and -EINVAL returned. */
 int transcode_args(const uint8_t *args, const struct transcode_options *opts, struct buf *out,
 		   struct transcode_error *err) __attribute__((warn_unused_result));
 

@@ -12,6 +12,11 @@
 enum transcode_fault pack_ext(struct sink *s, enum frame_ext type, const void *data, size_t len);
 /* str or bin. */
 enum transcode_fault pack_bytes(struct sink *s, const uint8_t *data, size_t len, bool text);
+/* The same of what is no key: apart, where it may be. */
+enum transcode_fault pack_value(struct sink *s, const uint8_t *data, size_t len, bool text);
+/* A PART of the kind, whose payload ends with `lead` (16 KiB at most). False: that may not go apart. */
+bool pack_apart(struct sink *s, enum frame_part kind, const void *lead, size_t lead_len,
+		const uint8_t *data, size_t len, enum transcode_fault *fault);
 /* str if `utf8` and it is, else bin. */
 enum transcode_fault pack_binary(struct sink *s, const uint8_t *data, size_t len, bool utf8);
 

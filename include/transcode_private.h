@@ -25,12 +25,19 @@
 struct sink {
 	uint8_t *w, *end; /* next byte, end of the memory */
 	struct buf *out;
-	size_t start;     /* length of `out` at the beginning */
-	size_t max;       /* bytes that may be written */
-	size_t seen;      /* when it is TOO_LARGE: bytes that were to be written so far */
-	size_t limit;     /* of `out`, restored at the end */
-	const char *what; /* of the fault, in words; "" if there are none */
+	size_t start;               /* length of `out` at the beginning */
+	size_t max;                 /* bytes that may be written */
+	size_t seen;                /* when it is TOO_LARGE: bytes that were to be written so far */
+	size_t limit;               /* of `out`, restored at the end */
+	const char *what;           /* of the fault, in words; "" if there are none */
+	struct parcel_parts *apart; /* where large binaries go; NULL: into `out` */
+	size_t apart_before;        /* bytes that were there at the beginning */
 };
+
+/* Large binaries go there from now on; may be NULL. */
+void sink_apart(struct sink *s, struct parcel_parts *apart);
+/* Bytes that count for `max`: written, and gone apart. */
+size_t sink_total(const struct sink *s);
 
 /* OK, or the fault and `out` is as it was. Afterwards there is room for SINK_SLACK bytes. */
 enum transcode_fault sink_begin(struct sink *s, struct buf *out, size_t max_bytes);

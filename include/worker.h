@@ -43,6 +43,10 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
  * errno; on_broken follows in time by itself when the process is gone. */
 int worker_send(struct worker *w, const void *data, size_t len) __attribute__((warn_unused_result));
 
+/* The same of a large frame, which is not copied: what is sent later holds the parcel until then. */
+struct parcel;
+int worker_send_parcel(struct worker *w, struct parcel *p) __attribute__((warn_unused_result));
+
 /* Stops and goes on taking frames: who is not read stops writing, in time. It goes on when it was told so
  * as often as it was told to stop. A worker that was closed is read to its end all the same. */
 void worker_pause(struct worker *w);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const struct transcode_options opts = { 1000, SIZE_MAX, true };
+static const struct transcode_options opts = { 1000, SIZE_MAX, true, NULL };
 
 static double seconds(void)
 {

@@ -66,7 +66,7 @@ static void send_row(struct dist *d, int i)
 		answer(d, dist_begin_send_name(d, &us, "rex"));
 		break;
 	case 15:
-		answer(d, dist_begin_send_alias(d, &us, ref5));
+		answer(d, dist_begin_send_alias(d, &us, &them, ref5));
 		break;
 	case 16:
 		dist_send_unlink(d, 256, &us, &them);
@@ -156,7 +156,7 @@ START_TEST(an_answer_to_an_alias_is_these_bytes)
 		"\x83h\2w\2oka\7";
 	struct dist *d = connected(&test_config);
 
-	answer(d, dist_begin_send_alias(d, &us, ref5));
+	answer(d, dist_begin_send_alias(d, &us, &them, ref5));
 	ck_assert_uint_eq(dist_output(d)->len, sizeof expected - 1);
 	ck_assert_mem_eq(dist_output(d)->data, expected, sizeof expected - 1);
 	dist_free(d);
@@ -241,7 +241,7 @@ START_TEST(nothing_is_sent_unless_connected)
 	for (int i = 0; i < ROWS; i++)
 		if (i < 13 || i > 15)
 			send_row(d, i);
-	start = dist_begin_send_alias(d, &us, ref5);
+	start = dist_begin_send_alias(d, &us, &them, ref5);
 	term_put_text(dist_output(d), "early");
 	ck_assert_int_eq(dist_end(d, start), -ENOTCONN);
 	ck_assert_uint_eq(dist_output(d)->len, 0);
@@ -274,7 +274,7 @@ START_TEST(a_signal_without_memory_closes_an_answer_does_not)
 			mem_fail_after = 0;
 			start = i == 13   ? dist_begin_send(d, &them)
 				: i == 14 ? dist_begin_send_name(d, &us, "rex")
-					  : dist_begin_send_alias(d, &us, ref5);
+					  : dist_begin_send_alias(d, &us, &them, ref5);
 			term_put_text(dist_output(d), "an answer");
 			ck_assert_int_eq(dist_end(d, start), -ENOMEM);
 			ck_assert_int_eq(mem_fail_after, -1);
@@ -304,13 +304,13 @@ START_TEST(an_output_over_its_limit_is_never_cut_in_a_frame)
 	size_t start, len;
 
 	out->limit = 300;
-	start = dist_begin_send_alias(d, &us, ref5);
+	start = dist_begin_send_alias(d, &us, &them, ref5);
 	for (int i = 0; i < 100; i++)
 		term_put_text(out, "too much");
 	ck_assert_int_eq(dist_end(d, start), -EMSGSIZE);
 	ck_assert_uint_eq(out->len, 0);
 	ck_assert_int_eq(out->err, 0);
-	answer(d, dist_begin_send_alias(d, &us, ref5)); /* a smaller one */
+	answer(d, dist_begin_send_alias(d, &us, &them, ref5)); /* a smaller one */
 	len = out->len;
 	ck_assert(!dist_next(d, &ev));
 	for (int i = 0; i < 10; i++)
@@ -328,11 +328,11 @@ START_TEST(answers_in_a_warm_buffer_allocate_nothing)
 {
 	struct dist *d = connected(&test_config);
 
-	answer(d, dist_begin_send_alias(d, &us, ref5));
+	answer(d, dist_begin_send_alias(d, &us, &them, ref5));
 	for (int i = 0; i < 1000; i++) {
 		buf_consume(dist_output(d), dist_output(d)->len);
 		mem_fail_after = 0;
-		answer(d, dist_begin_send_alias(d, &us, ref5));
+		answer(d, dist_begin_send_alias(d, &us, &them, ref5));
 		ck_assert_int_eq(mem_fail_after, 0);
 	}
 	mem_fail_after = -1;

@@ -662,6 +662,33 @@ START_TEST(utf8_is_what_it_is_by_definition)
 }
 END_TEST
 
+/* Long texts are looked at in chunks of 1024 bytes and registers of 16: four bytes of every kind, where they
+ * lie across an edge, and behind and before characters of several bytes. */
+START_TEST(utf8_of_long_texts_is_the_same_across_every_edge)
+{
+	static const uint8_t kinds[] = { 0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
+					 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xee,
+					 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff };
+	static const size_t places[] = { 15, 509, 1021, 1022, 1023, 1040 };
+	enum { KINDS = sizeof kinds, LEN = 1100 };
+	const char *unit = _i % 2 == 0 ? "a" : "\xc3\xa9";
+	size_t unit_len = strlen(unit), place = places[_i / 2];
+	uint8_t text[LEN], four[4];
+
+	place -= place % unit_len;
+	for (size_t at = 0; at < LEN; at++)
+		text[at] = (uint8_t)unit[at % unit_len];
+	for (unsigned n = 0; n < KINDS * KINDS * KINDS * KINDS; n++) {
+		for (unsigned i = 0, rest = n; i < 4; i++, rest /= KINDS)
+			four[i] = kinds[rest % KINDS];
+		memcpy(text + place, four, 4);
+		if (term_utf8(text, LEN) != valid_by_definition(four, 4))
+			ck_abort_msg("%02x %02x %02x %02x at %zu of a long text", four[0], four[1],
+				     four[2], four[3], place);
+	}
+}
+END_TEST
+
 START_TEST(utf8_errors_are_found_wherever_they_stand)
 {
 	struct random r = given_random("utf8");
@@ -727,6 +754,7 @@ int main(void)
 	tcase_add_test(t, wide_tuples_have_the_long_form);
 	tcase_add_loop_test(t, readers_say_no_to_other_kinds, 0, SAMPLES);
 	tcase_add_test(t, utf8_is_what_it_is_by_definition);
+	tcase_add_loop_test(t, utf8_of_long_texts_is_the_same_across_every_edge, 0, 12);
 	tcase_add_test(t, utf8_errors_are_found_wherever_they_stand);
 	tcase_add_test(t, a_full_buffer_is_told_once_and_stays_so);
 	srunner_run_all(runner, CK_ENV);

@@ -5,8 +5,8 @@
 
 #include <errno.h>
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
-static const struct transcode_options raw = { 100, 1 << 30, false };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
+static const struct transcode_options raw = { 100, 1 << 30, false, NULL };
 
 enum entrance { ARGS, KWARGS, TERM, VALUE };
 

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
 
 START_TEST(atoms_from_a_worker_have_at_most_255_characters)
 {
@@ -88,11 +88,11 @@ START_TEST(nesting_is_allowed_to_the_limit_and_not_beyond)
 	static const uint32_t limits[] = { 1, 2, 7, 500, 800, TRANSCODE_DEPTH_MAX };
 
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-		struct transcode_options opts = { limits[i], 1 << 30, true };
+		struct transcode_options opts = { limits[i], 1 << 30, true, NULL };
 
 		for (uint32_t depth = limits[i]; depth <= limits[i] + 1; depth++) {
 			struct buf term = { 0 }, args = { 0 }, packed = { 0 }, back = { 0 };
-			struct transcode_options far = { TRANSCODE_DEPTH_MAX, 1 << 30, true };
+			struct transcode_options far = { TRANSCODE_DEPTH_MAX, 1 << 30, true, NULL };
 			struct transcode_error err;
 			int want = depth <= limits[i] ? 0 : -EINVAL;
 
@@ -248,7 +248,7 @@ START_TEST(the_longest_output_is_the_limit_and_a_byte_more_is_too_large)
 			for (size_t limit = 0; limit <= whole + 1; limit++) {
 				struct transcode_options opts = { 100,
 								  how % 2 == 0 ? limit : SIZE_MAX,
-								  true };
+								  true, NULL };
 				struct buf out = { 0 };
 				int rc;
 
@@ -282,7 +282,7 @@ END_TEST
 
 START_TEST(a_binary_over_the_limit_is_not_copied)
 {
-	struct transcode_options opts = { 100, 1000, true };
+	struct transcode_options opts = { 100, 1000, true, NULL };
 	struct buf in = { 0 }, out = { 0 };
 	struct transcode_error err;
 

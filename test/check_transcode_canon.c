@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
 
 /* The canonical form of a checked term. */
 static struct buf canonical(const uint8_t *term)

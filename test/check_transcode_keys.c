@@ -6,8 +6,8 @@
 
 #include <errno.h>
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
-static const struct transcode_options raw = { 100, 1 << 30, false };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
+static const struct transcode_options raw = { 100, 1 << 30, false, NULL };
 
 /* Pairs of keys: are they one in Python? In the BEAM they are two. */
 #define Z11 "00 00 00 00 00 00 00 00 00 00 00 "
@@ -297,7 +297,7 @@ START_TEST(the_check_for_duplicates_is_linear)
 {
 	const uint32_t n = 500000;
 	struct buf in = { 0 }, out = { 0 }, back = { 0 };
-	struct transcode_options deep = { 1000, 1 << 30, true };
+	struct transcode_options deep = { 1000, 1 << 30, true, NULL };
 	struct transcode_error err;
 	double start = seconds(), took;
 

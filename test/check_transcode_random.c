@@ -10,8 +10,8 @@
 
 #define ROUNDS (quick() ? 1000 : 100000)
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
-static const struct transcode_options raw = { 100, 1 << 30, false };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
+static const struct transcode_options raw = { 100, 1 << 30, false, NULL };
 
 /* msgpack-c must take all of it, extensions that hold msgpack included. */
 static void valid_msgpack(const uint8_t *data, size_t len);

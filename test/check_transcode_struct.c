@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-static const struct transcode_options plain = { 100, 1 << 30, true };
+static const struct transcode_options plain = { 100, 1 << 30, true, NULL };
 
 /* A map under construction: the pairs as hex. */
 #define K(name)    " 77 " name

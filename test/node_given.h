@@ -291,6 +291,20 @@ int worker_send(struct worker *w, const void *data, size_t len)
 	return 0;
 }
 
+int worker_send_parcel(struct worker *w, struct parcel *p)
+{
+	uint8_t *frame = malloc(p->len); /* no allocation of the node's */
+	size_t at = 0;
+	int rc;
+
+	ck_assert_ptr_null(p->held);
+	for (unsigned i = 0; i < p->pieces; at += p->piece[i++].iov_len)
+		memcpy(frame + at, p->piece[i].iov_base, p->piece[i].iov_len);
+	rc = worker_send(w, frame, p->len);
+	free(frame);
+	return rc;
+}
+
 void worker_pause(struct worker *w)
 {
 	(void)w;

@@ -21,6 +21,7 @@ struct conn {
 	struct sim *sim; /* NULL: it only waits to be closed */
 	struct wire_handshake hs;
 	struct buf in, out, sending;
+	struct wire_join join;
 	size_t parsed;
 	bool up, writing, closing, discards;
 };
@@ -80,6 +81,23 @@ static void broken(struct conn *c, const char *why)
 	sim_cut_off(sim, silent, was_up, wanted, why);
 }
 
+/* Takes one frame; it may be the last fragment of one, or not. */
+static void take_frame(struct conn *c, const uint8_t *p, size_t len)
+{
+	bool fragments = (c->hs.flags & c->hs.node_flags & WIRE_FRAGMENTS) != 0;
+	struct buf whole;
+
+	if (!fragments || !wire_is_fragment(p, len)) {
+		signal_take(c->sim, p, len, fragments);
+		return;
+	}
+	if (wire_take_fragment(&c->join, p, len, &whole) != NULL)
+		signal_take(c->sim, p, len, fragments); /* which complains */
+	else if (whole.len > 0)
+		signal_take(c->sim, whole.data, whole.len, fragments);
+	buf_free(&whole);
+}
+
 /* Takes one packet of the handshake or one frame; false: more bytes are needed, or it is over. */
 static bool take(struct conn *c)
 {
@@ -99,7 +117,7 @@ static bool take(struct conn *c)
 	c->parsed += head + len;
 	if (c->up) {
 		if (len > 0)
-			signal_take(c->sim, p + head, len);
+			take_frame(c, p + head, len);
 	} else if ((why = wire_packet(&c->hs, p + head, len, &c->out)) != NULL) {
 		broken(c, why);
 		return false;
@@ -210,6 +228,7 @@ static void on_closed(uv_handle_t *h)
 	buf_free(&c->in);
 	buf_free(&c->out);
 	buf_free(&c->sending);
+	wire_join_close(&c->join);
 	mem_free(c);
 }
 

@@ -24,7 +24,7 @@ void sim_came_up(struct sim *sim, const struct wire_handshake *hs);
 /* The node has closed its connection: the `silent` one, or the one in use, as was `wanted` or not. */
 void sim_cut_off(struct sim *sim, bool silent, bool was_up, bool wanted, const char *why);
 
-/* Takes one frame that the node has sent. */
-void signal_take(struct sim *sim, const uint8_t *frame, size_t len);
+/* Takes one frame that the node has sent; `fragments`: in the form that goes with them. */
+void signal_take(struct sim *sim, const uint8_t *frame, size_t len, bool fragments);
 
 #endif

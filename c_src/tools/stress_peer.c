@@ -184,8 +184,10 @@ void sim_dial(struct sim *sim)
 		return;
 	if (!sim->same_life)
 		sim->creation = 4 + (uint32_t)rnd_to(s, UINT32_MAX - 8);
-	sim->flags = sim->index % 2 == 0 ? WIRE_OTP25 : WIRE_OTP29;
-	sim->ref_words = sim->index % 2 == 0 ? 3 : 5;
+	sim->flags = sim->index % 3 == 0   ? WIRE_OTP25
+		     : sim->index % 3 == 1 ? WIRE_OTP29
+					   : WIRE_PLAIN;
+	sim->ref_words = sim->flags == WIRE_OTP29 ? 5 : 3;
 	sim->state = SIM_DIALLING;
 	sim->dialled_us = now_us();
 	if ((sim->conn = conn_dial(sim)) == NULL)

@@ -351,11 +351,11 @@ static void take_demonitor(struct sim *sim, const struct wire_signal *sig)
 	mem_free(w);
 }
 
-void signal_take(struct sim *sim, const uint8_t *frame, size_t len)
+void signal_take(struct sim *sim, const uint8_t *frame, size_t len, bool fragments)
 {
 	struct stress *s = sim->s;
 	struct wire_signal sig;
-	const char *why = wire_read(frame, len, &sig);
+	const char *why = wire_read(frame, len, fragments, &sig);
 
 	if (why != NULL) {
 		fail(s, NULL, "%s got %s (%zu bytes): a BEAM would close the connection", sim->name,

@@ -326,7 +326,15 @@ static bool read_element(char letter, const uint8_t *t, struct wire_signal *out)
 	}
 }
 
-const char *wire_read(const uint8_t *p, size_t len, struct wire_signal *out)
+/* Past what stands before the control message; NULL: something else does. */
+static const uint8_t *frame_head(const uint8_t *p, size_t len, bool fragments)
+{
+	if (fragments)
+		return len > 3 && memcmp(p, "\x83\x44\0", 3) == 0 ? p + 3 : NULL;
+	return len > 2 && p[0] == PASS_THROUGH && p[1] == TERM_VERSION ? p + 2 : NULL;
+}
+
+const char *wire_read(const uint8_t *p, size_t len, bool fragments, struct wire_signal *out)
 {
 	const uint8_t *end = p + len, *t;
 	const struct shape *shape = NULL;
@@ -335,9 +343,9 @@ const char *wire_read(const uint8_t *p, size_t len, struct wire_signal *out)
 	size_t used;
 
 	*out = (struct wire_signal){ 0 };
-	if (len < 3 || p[0] != PASS_THROUGH || p[1] != TERM_VERSION)
-		return "a frame that does not begin with 112, 131";
-	p += 2;
+	if ((p = frame_head(p, len, fragments)) == NULL)
+		return fragments ? "a frame that does not begin with 131, 68, 0"
+				 : "a frame that does not begin with 112, 131";
 	if (term_check(p, (size_t)(end - p), &used) != 0 || !term_tuple(p, &arity, &t) ||
 	    arity == 0 || !term_int(t, &op))
 		return "a control message that is no tuple of an operation and more";
@@ -355,9 +363,10 @@ const char *wire_read(const uint8_t *p, size_t len, struct wire_signal *out)
 			return "an element of a control message is not of its kind";
 	if (shape->tail == 0)
 		return p == end ? NULL : "bytes behind a control message that has no message";
-	if (end - p < 2 || p[0] != TERM_VERSION ||
-	    term_check(p + 1, (size_t)(end - p) - 1, &used) != 0 || p + 1 + used != end)
+	if (!fragments && (p == end || *p++ != TERM_VERSION))
+		return "a message without its version";
+	if (term_check(p, (size_t)(end - p), &used) != 0 || p + used != end)
 		return "a message that is not exactly one well-formed term";
-	*(shape->tail == 'm' ? &out->message : &out->reason) = p + 1;
+	*(shape->tail == 'm' ? &out->message : &out->reason) = p;
 	return NULL;
 }

@@ -17,7 +17,10 @@
 
 #define WIRE_OTP25    UINT64_C(0xd07df7fbd)  /* what a BEAM of OTP 25 announces */
 #define WIRE_OTP29    UINT64_C(0x6d07df7fbd) /* and one of OTP 29 */
+#define WIRE_PLAIN    UINT64_C(0x507074fbc)  /* and a program that knows no fragments */
 #define WIRE_NAME_MAX 255
+
+#define WIRE_FRAGMENTS UINT64_C(0x800000)
 
 enum wire_op {
 	OP_LINK = 1,
@@ -108,7 +111,27 @@ struct wire_signal {
 	uint64_t unlink_id;
 };
 
-/* Reads one frame (without its length, not empty). NULL, or what is wrong with it. */
-const char *wire_read(const uint8_t *p, size_t len, struct wire_signal *out);
+/* Reads one frame (without its length, not empty), as peers with fragments write it or others. NULL, or
+ * what is wrong with it. */
+const char *wire_read(const uint8_t *p, size_t len, bool fragments, struct wire_signal *out);
+
+/* ---- fragments of frames in: stress_join.c ---- */
+
+#define WIRE_PARTS_MAX 256
+
+struct wire_join {
+	struct wire_part {
+		uint64_t sequence, next;
+		struct buf bytes;
+	} parts[WIRE_PARTS_MAX];
+	unsigned count;
+};
+
+bool wire_is_fragment(const uint8_t *p, size_t len);
+/* Takes one; `whole` (the caller's from then on) is a frame when it was the last of it, else empty. NULL, or
+ * what is wrong with it. */
+const char *wire_take_fragment(struct wire_join *j, const uint8_t *p, size_t len,
+			       struct buf *whole);
+void wire_join_close(struct wire_join *j);
 
 #endif

@@ -10,7 +10,7 @@ Being independent, the two also check each other in the tests.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -22,6 +22,7 @@ from krait._convert import (
     EXT_INPUT,
     EXT_LISTKEY,
     EXT_MAPKEY,
+    EXT_PART,
     EXT_OPAQUE,
     EXT_PID,
     EXT_PORT,
@@ -39,6 +40,7 @@ from krait._convert import (
     simplify,
     type_name,
 )
+from krait._parts import part
 from krait._structs import Clash, Struct, made
 from krait._tensor import Payload, decoded, view_payload
 from krait._terms import Atom, Export, ListKey, MapKey, Opaque, Pid, Port, Reference
@@ -253,16 +255,16 @@ _CONTAINER_CODES = (EXT_TUPLE, EXT_LISTKEY, EXT_MAPKEY, EXT_STRUCT)
 def decode(data: Any) -> Any:
     """The value of one msgpack item that fills `data`; raises ValueError or TypeError if it is none."""
     try:
-        return _decode(data, True)
+        return _decode(data, True, getattr(data, "parts", ()))
     except Clash:
         pass
     try:
-        return _decode(data, False)
+        return _decode(data, False, getattr(data, "parts", ()))
     except Clash:
         raise ValueError("a map or set with a key twice") from None
 
 
-def _decode(data: Any, structs: bool) -> Any:
+def _decode(data: Any, structs: bool, parts: Sequence[bytes]) -> Any:
     """The same; without `structs` those in keys stay maps. Raises Clash, too."""
     stack: list[_Reading] = []
     data = memoryview(data)
@@ -284,7 +286,8 @@ def _decode(data: Any, structs: bool) -> Any:
             code = item[0]
             continue
         else:
-            item = item if kind == "value" else extension(*item)
+            if kind == "ext":
+                item = part(parts, item[1]) if item[0] == EXT_PART else extension(*item)
             if not stack:
                 break
             stack[-1].items.append(item)

@@ -14,8 +14,14 @@ import threading
 from collections import deque
 from typing import Callable, Optional, Tuple, Union
 
+from krait._parts import Parted
+
 BUFFER_BYTES = 64 << 10
 LONG_KEEP_BYTES = 4 << 20  # memory of a longer frame that is kept for the next one
+PARTS_TAG = 0xC1  # frame.h, "Frames in parts"
+PARTS_MAX = 8
+PARTS_AT = 64 << 10  # where the parts begin, at least: BUFFER_BYTES may be no more than that
+PARTS_HEAD_BYTES = 10 + 4 * PARTS_MAX
 JOIN_BYTES = 64 << 10  # up to here it is cheaper to copy a body behind its length than to gather both
 
 # What is sent as one frame; in two parts where that saves copying. (typing's, for Python 3.9.)
@@ -43,6 +49,7 @@ class Channel:
         "_lock",
         "_long",
         "_poll",
+        "_recv",
         "_recv_into",
         "_sendall",
         "_start",
@@ -60,6 +67,7 @@ class Channel:
         self._kept: deque[bytes | None] = deque()  # frames before those, and the end if it was seen
         self.pending = False  # whether there is either: poll() would not tell
         self._long = bytearray()
+        self._recv = sock.recv
         self._recv_into = sock.recv_into
         self._sendall = sock.sendall
         self._lock = threading.Lock()  # of sending
@@ -94,7 +102,7 @@ class Channel:
         self.pending = self._start != self._end
         while None not in arrived and self.ready():
             body = self.receive()
-            arrived.append(None if body is None else bytes(body))
+            arrived.append(body if body is None or type(body) is Parted else bytes(body))
         taken = [body for body in arrived if body is not None and wanted(body)]
         self._kept.extend(body for body in arrived if body is None or not wanted(body))
         self.pending = bool(self._kept) or self._start != self._end
@@ -131,7 +139,61 @@ class Channel:
             raise ChannelLost("end of file in a frame")
         self._end += got
 
-    def _receive_long(self, size: int) -> memoryview:
+    def _receive_parts(self, size: int) -> Parted:
+        """A frame in parts. Up to where they begin it goes through the buffer, or into memory of its own;
+        nothing of them is in the buffer then."""
+        while self._end - self._start < PARTS_HEAD_BYTES:
+            self._receive_more()
+        count, length = struct.unpack_from(">BI", self._buffer, self._start + 5)
+        if not 1 <= count <= PARTS_MAX:
+            raise BadFrame(f"a frame in {count} parts")
+        sizes = struct.unpack_from(f">{count}I", self._buffer, self._start + 10)
+        at = 10 + 4 * count
+        if size + 4 != max(at + length, PARTS_AT) + sum(sizes):
+            raise BadFrame("a frame whose parts do not add up")
+        body = Parted(length)
+        if at + length < PARTS_AT:
+            while self._end - self._start < PARTS_AT:
+                self._receive_more()
+            body[:] = self._view[self._start + at : self._start + at + length]
+        else:
+            have = self._end - self._start - at
+            with memoryview(body) as memory:
+                memory[:have] = self._view[self._start + at : self._end]
+                self._fill(memory[have:])
+        self._start = self._end = 0
+        body.parts = [self._receive_bytes(part_size) for part_size in sizes]
+        return body
+
+    def _receive_bytes(self, size: int) -> bytes:
+        """So many bytes, received into the object that is returned; into several and joined only when a
+        signal comes in between."""
+        got = self._recv(size, socket.MSG_WAITALL)
+        if len(got) == size:
+            return got
+        pieces = [got]
+        left = size - len(got)
+        while left:
+            if not got:
+                raise ChannelLost("end of file in a frame")
+            got = self._recv(left, socket.MSG_WAITALL)
+            pieces.append(got)
+            left -= len(got)
+        return b"".join(pieces)
+
+    def _fill(self, memory: memoryview) -> None:
+        at = 0
+        while at < len(memory):
+            got = self._recv_into(memory[at:], 0, socket.MSG_WAITALL)
+            if got == 0:
+                raise ChannelLost("end of file in a frame")
+            at += got
+
+    def _receive_long(self, size: int) -> memoryview | Parted:
+        while self._start + 4 == self._end:
+            self._receive_more()
+        if self._buffer[self._start + 4] == PARTS_TAG:
+            return self._receive_parts(size)
         if size > len(self._long):
             memory = bytearray(size)
             if size <= LONG_KEEP_BYTES:
@@ -142,11 +204,7 @@ class Channel:
         at = self._end - self._start - 4
         body[:at] = self._view[self._start + 4 : self._end]
         self._start = self._end = 0
-        while at < size:
-            got = self._recv_into(body[at:], 0, socket.MSG_WAITALL)
-            if got == 0:
-                raise ChannelLost("end of file in a frame")
-            at += got
+        self._fill(body[at:])
         return body
 
     def send(self, body: Body) -> None:

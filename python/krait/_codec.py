@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import msgpack
 
@@ -26,6 +26,7 @@ from krait._convert import (
     EXT_BIGINT,
     EXT_LISTKEY,
     EXT_MAPKEY,
+    EXT_PART,
     EXT_STRUCT,
     EXT_TENSOR,
     EXT_TUPLE,
@@ -39,6 +40,7 @@ from krait._convert import (
     simplify,
     type_name,
 )
+from krait._parts import Parted, part
 from krait._structs import IN_KEY, MAPSET, Clash, Struct, made
 from krait._tensor import ARRAYS, VIEWS, array_parts
 from krait._terms import Atom, ListKey, MapKey
@@ -57,6 +59,7 @@ def make_decoder() -> Callable[[Any], Any]:
     """A function from a msgpack item (anything with the buffer interface) to its value. It raises
     ValueError or TypeError for what is no such item. Not for several threads at a time."""
     atoms: dict[bytes, Atom] = {}
+    parts: Sequence[bytes] = ()  # of the frame that is being decoded, if it is known to have some
     level = sets = 0  # containers that are open; MapSets among them, which count their elements
 
     def hook(code: int, data: bytes) -> Any:
@@ -80,6 +83,8 @@ def make_decoder() -> Callable[[Any], Any]:
             if code == EXT_LISTKEY:
                 return ListKey(items)
             return MapKey(_careful.distinct(list(zip(items[::2], items[1::2]))))
+        if code == EXT_PART:
+            return part(parts, data)
         return struct_of(data) if code == EXT_STRUCT else _careful.extension(code, data)
 
     def struct_of(data: bytes) -> Any:
@@ -100,7 +105,7 @@ def make_decoder() -> Callable[[Any], Any]:
     counting = partial(fast, object_pairs_hook=_careful.distinct)
 
     def decode(data: Any) -> Any:
-        nonlocal level, sets, unpack
+        nonlocal level, sets, parts, unpack
         try:
             return unpack(data)
         except MemoryError:
@@ -109,6 +114,12 @@ def make_decoder() -> Callable[[Any], Any]:
             pass
         except Exception:
             level = sets = 0
+            if type(data) is Parted and not parts:  # found out so: other frames do not pay for that
+                parts = data.parts
+                try:
+                    return decode(data)
+                finally:
+                    parts = ()
             return _careful.decode(data)
         level = sets = 0
         unpack = counting
@@ -217,6 +228,13 @@ class Encoder:
         if type(value) is bytes and len(value) > APART_BYTES:
             self.within_limits(value, len(value) + 5)
             return self._head(type_, call_id) + _BIN_32.pack(0xC6, len(value)), value
+        if type(value) is str and len(value) > APART_BYTES:
+            try:
+                text = value.encode()
+            except UnicodeEncodeError:  # _careful.py says where
+                return self._head(type_, call_id) + self._slowly(value, root)
+            self.within_limits(text, len(text) + 5)
+            return self._head(type_, call_id) + _BIN_32.pack(0xDB, len(text)), text
         if ARRAYS and type(value) in ARRAYS and value.nbytes > APART_BYTES and not has_encoder(type(value)):
             parts = array_parts(value)
             if parts is not None:

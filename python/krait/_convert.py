@@ -25,6 +25,7 @@ EXT_MAPKEY = 10
 EXT_INPUT = 11
 EXT_STRUCT = 12
 EXT_TENSOR = 13
+EXT_PART = 14
 
 INT_MIN = -(2**63)  # msgpack's own integers; beyond them is EXT_BIGINT
 INT_MAX = 2**64 - 1

@@ -80,6 +80,22 @@ def decoded(payload: bytes) -> Any:
         return view
 
 
+def decoded_apart(head: bytes, data: bytes) -> Any:
+    """The same of a payload in two parts. An array is over the second, where that is."""
+    try:
+        code, shape, form, at = _header(head)
+        name = _NUMPY[code - 1]
+    except (IndexError, struct.error):
+        raise ValueError("no tensor") from None
+    numpy = _numpy()
+    if form == 0 and numpy is not None:
+        try:
+            return numpy.ndarray(shape, numpy.dtype(name), data)
+        except TypeError:  # bfloat16
+            pass
+    return decoded(head + data)
+
+
 _missing = False
 
 

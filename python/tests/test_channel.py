@@ -22,6 +22,11 @@ def pair():
         yield a, b
 
 
+def body_of(size):
+    """Anything but a frame in parts."""
+    return (b"\x93" + os.urandom(size))[:size]
+
+
 def framed(body):
     return struct.pack(">I", len(body)) + body
 
@@ -43,7 +48,7 @@ SIZES = [
 @pytest.mark.parametrize("size", SIZES)
 def test_any_size_arrives_whole_both_ways(pair, size):
     a, b = pair
-    body = os.urandom(size)
+    body = body_of(size)
     sender = threading.Thread(target=Channel(a).send, args=(body,))
     sender.start()
     assert bytes(Channel(b).receive()) == body
@@ -53,7 +58,7 @@ def test_any_size_arrives_whole_both_ways(pair, size):
 @pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
 def test_a_frame_in_two_parts_arrives_as_one(pair, size):
     a, b = pair
-    body = os.urandom(size)
+    body = body_of(size)
     sender = threading.Thread(target=Channel(a).send, args=((b"head", body),))
     sender.start()
     assert bytes(Channel(b).receive()) == b"head" + body
@@ -64,7 +69,7 @@ def test_a_send_that_is_cut_within_the_header_is_completed(pair):
     a, b = pair
 
     class Slow:
-        recv_into, sendall = a.recv_into, a.sendall
+        recv, recv_into, sendall = a.recv, a.recv_into, a.sendall
 
         def sendmsg(self, parts):
             return a.send(parts[0][:2])
@@ -80,7 +85,7 @@ def test_memory_of_a_long_frame_is_kept_up_to_a_bound(pair):
     a, b = pair
     channel = Channel(b)
     for size, kept in ((100_000, 100_000), (70_000, 100_000), (LONG_KEEP_BYTES + 1, 100_000), (200_000, 200_000)):
-        body = os.urandom(size)
+        body = body_of(size)
         sender = threading.Thread(target=a.sendall, args=(framed(body),))
         sender.start()
         assert bytes(channel.receive()) == body
@@ -91,7 +96,7 @@ def test_memory_of_a_long_frame_is_kept_up_to_a_bound(pair):
 def test_frames_cut_anywhere_arrive_in_order(pair):
     a, b = pair
     choose = random.Random(7)
-    bodies = [os.urandom(choose.choice([1, 5, 100, 5000, 65000, 65532, 65533, 70000, 200000])) for _ in range(200)]
+    bodies = [body_of(choose.choice([1, 5, 100, 5000, 65000, 65532, 65533, 70000, 200000])) for _ in range(200)]
     stream = b"".join(framed(body) for body in bodies)
 
     def feed():
@@ -149,7 +154,7 @@ def test_an_empty_frame_is_none(pair):
 def test_a_long_frame_is_sent_whole_though_the_socket_takes_it_in_parts(pair):
     a, b = pair
     a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    body = os.urandom(1 << 20)
+    body = body_of(1 << 20)
     sender = threading.Thread(target=Channel(a).send, args=(body,))
     sender.start()
     assert bytes(Channel(b).receive()) == body
@@ -160,7 +165,7 @@ def test_what_is_wanted_is_taken_out_of_what_has_come_and_the_rest_keeps_its_ord
     a, b = pair
     channel = Channel(b)
     assert channel.take(lambda body: True) == [] and not channel.ready()
-    long = os.urandom(BUFFER_BYTES + 1)
+    long = body_of(BUFFER_BYTES + 1)
     a.sendall(b"".join(framed(body) for body in (b"1", b"x2", b"3", long, b"x4")))
     assert channel.take(lambda body: body.startswith(b"x")) == [b"x2", b"x4"]
     assert channel.pending and channel.take(lambda body: body == b"3") == [b"3"]

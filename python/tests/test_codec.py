@@ -418,7 +418,7 @@ def test_long_bytes_are_not_copied_into_their_frame():
 
 def test_the_memory_of_a_large_result_is_given_back():
     encoder = _codec.Encoder(max_bytes=1 << 30)
-    assert len(encoder.frame(2, 1, "x" * (_codec.PACKER_KEEP + 1))) > _codec.PACKER_KEEP
+    assert len(encoder.frame(2, 1, ["x" * (_codec.PACKER_KEEP + 1)])) > _codec.PACKER_KEEP
     assert encoder.frame(2, 1, (None,)) == b"\x93\x02\x01\xd5\x02\x91\xc0"
 
 
@@ -433,7 +433,8 @@ def test_the_atom_cache_is_bounded():
     for i in range(2 * _codec.ATOM_CACHE + 10):
         atom = read(b"\xc7\x06\x01" + f"{i:06}".encode())
         assert atom == f"{i:06}" and type(atom) is krait.Atom
-    hook = read.__closure__[1].cell_contents.keywords["ext_hook"]
+    unpack = dict(zip(read.__code__.co_freevars, read.__closure__))["fast"].cell_contents
+    hook = unpack.keywords["ext_hook"]
     cache = next(cell.cell_contents for cell in hook.__closure__ if isinstance(cell.cell_contents, dict))
     assert 0 < len(cache) <= _codec.ATOM_CACHE
 

@@ -1,7 +1,7 @@
 /* fuzz_dist.h - a connection, in either role, and a peer that says what it likes; see fuzz_dist.c.
  *
  * Input: byte 0: how the handshake is done (bits 0, 1), the status that an acceptor answers (2, 3), small
- * limits (4), an output that nobody reads (5), that an allocation fails (6); byte 1: the seed of the pieces
+ * limits (4), an output that nobody reads (5), that an allocation fails (6), fragments (7); byte 1: the seed of the pieces
  * that bytes arrive in; byte 2: which allocation. Then, by the way of the handshake:
  *   0  the bytes of the peer, from the first on (test/data/dist are such)
  *   1  records; a proof in one of them is made right
@@ -9,7 +9,9 @@
  *   3  likewise; then bytes
  * A record is a head of 16 bits and as many bytes as its lower 12 say: one packet of the handshake or one
  * frame, whose length is put in front unless RAW. PASS puts 112, 131 there, too; LONG adds 1 KiB for the value
- * of the first byte; TICK has an empty frame follow.
+ * of the first byte; TICK has an empty frame follow. With fragments, the first byte of a PASS record says what
+ * PASS puts there: 112, 131 (0 in its lower two bits), a distribution header (1), that of a first fragment (2) or
+ * of a further one (3), whose sequence is in its upper four bits and whose number is the second byte.
  *
  * Whatever comes: the same events whatever the pieces; each as its header describes it, its terms sound and
  * within what was received; CLOSED at most once, with a reason, and nothing after it. What we say to such a
@@ -47,8 +49,11 @@ static const struct span small_ref = { (const uint8_t *)"Z\0\1w\3a@b\0\0\0\1\0\0
 
 static inline bool received(const struct run *r, struct span s)
 {
+	const struct span whole = dist_whole(r->d);
 	const struct buf *in = &r->d->in;
 
+	if (whole.at != NULL && s.at >= whole.at && s.at <= whole.at + whole.len)
+		return s.len <= (size_t)(whole.at + whole.len - s.at);
 	return s.at >= in->data && s.at <= in->data + in->len &&
 	       s.len <= (size_t)(in->data + in->len - s.at);
 }
@@ -132,7 +137,7 @@ static inline void look_at_event(struct run *r, const struct dist_event *ev)
 	hash_number(&r->hash, ev->unlink_id);
 	if (ev->type == DIST_EV_OVERSIZE) {
 		MUST(received(r, ev->payload) && ev->payload.len <= DIST_HEAD_BYTES);
-		MUST(ev->total_len > r->d->config.max_message);
+		MUST(ev->total_len > ev->limit && ev->limit > 0);
 		hash_bytes(&r->hash, ev->payload.at, ev->payload.len);
 	} else {
 		look_at_span(r, ev->payload);
@@ -222,7 +227,7 @@ static inline void answer(struct run *r, const struct dist_event *ev)
 	switch (ev->type) {
 	case DIST_EV_SEND:
 		if (ev->to_is_alias)
-			echo(r, dist_begin_send_alias(r->d, &us, ev->ref), ev->payload);
+			echo(r, dist_begin_send_alias(r->d, &us, to, ev->ref), ev->payload);
 		else if (ev->to_is_pid)
 			echo(r, dist_begin_send(r->d, to), ev->payload);
 		else
@@ -292,18 +297,16 @@ static inline bool give(struct run *r, const uint8_t *p, size_t len)
 	return len == 0;
 }
 
-/* The mirror gets all that we say, and has nothing against it. */
-static inline void reflect(struct run *r)
+static inline void reflect_bytes(struct run *r, const uint8_t *p, size_t len)
 {
-	struct buf *out = dist_output(r->d);
 	struct dist_event ev;
 	size_t room, n, at = 0;
 	uint8_t *to;
 
-	while (at < out->len) {
+	while (at < len) {
 		MUST((to = dist_room(r->mirror, &room)) != NULL);
-		n = room < out->len - at ? room : out->len - at;
-		memcpy(to, out->data + at, n);
+		n = room < len - at ? room : len - at;
+		memcpy(to, p + at, n);
 		dist_received(r->mirror, n);
 		at += n;
 		while (dist_next(r->mirror, &ev)) {
@@ -315,7 +318,25 @@ static inline void reflect(struct run *r)
 				dist_answer_name(r->mirror, (enum dist_status)(r->choice >> 2 & 1));
 		}
 	}
-	buf_consume(out, out->len);
+}
+
+/* The mirror, if there is one, gets all that we say, and has nothing against it. */
+static inline void reflect(struct run *r)
+{
+	struct buf *out = dist_output(r->d);
+	struct dist_piece pieces[DIST_PIECES_MAX];
+	size_t n;
+
+	do {
+		if (r->mirror != NULL)
+			reflect_bytes(r, out->data, out->len);
+		buf_consume(out, out->len);
+		n = dist_take_pieces(r->d, 1, pieces);
+		for (size_t i = 0; i < n && r->mirror != NULL; i++)
+			reflect_bytes(r, pieces[i].at, pieces[i].len);
+		dist_pieces_sent(r->d);
+	} while (n > 0);
+	MUST(dist_pieces_left(r->d) == 0);
 }
 
 static inline void pump(struct run *r)
@@ -330,10 +351,8 @@ static inline void pump(struct run *r)
 		if (ev.type == DIST_EV_NAME)
 			dist_answer_name(r->d, statuses[r->choice >> 2 & 3]);
 		answer(r, &ev);
-		if (r->mirror != NULL)
+		if (r->mirror != NULL || (r->choice & 0x20) == 0)
 			reflect(r);
-		else if ((r->choice & 0x20) == 0)
-			buf_consume(dist_output(r->d), dist_output(r->d)->len);
 		else if (r->up && dist_output(r->d)->limit == 0)
 			dist_output(r->d)->limit = 2000;
 	}
@@ -343,9 +362,8 @@ static inline void pump(struct run *r)
 /* The mirror and we shake hands. */
 static inline void shake_hands(struct run *r)
 {
-	const struct dist_config config = {
-		PEER_NAME, COOKIE, 77, DIST_FLAGS, 1 << 30, UINT32_MAX
-	};
+	const struct dist_config config = { PEER_NAME, COOKIE,     77, DIST_FLAGS,
+					    1 << 30,   UINT32_MAX, 0 };
 	struct buf *out;
 
 	if ((r->choice >> 2 & 3) == 3)
@@ -377,25 +395,49 @@ static inline void prove(uint8_t *packet, size_t len)
 		MUST(dist_digest(COOKIE, CHALLENGE, packet + 1));
 }
 
+/* The head of a PASS record with fragments, taken off its body. */
+static inline void put_head(struct buf *b, struct span *body)
+{
+	uint8_t what = body->at[0], number = body->len > 1 ? body->at[1] : 0;
+	size_t used = what & 2 && body->len > 1 ? 2 : 1;
+
+	if ((what & 3) == 0)
+		buf_put_u16(b, 112 << 8 | TERM_VERSION);
+	else
+		buf_put_u16(b, TERM_VERSION << 8 | (67 + (what & 3)));
+	if (what & 2) {
+		buf_put_u64(b, what >> 4);
+		buf_put_u64(b, number);
+	}
+	if ((what & 3) == 1 || (what & 3) == 2)
+		buf_put_u8(b, 0);
+	body->at += used;
+	body->len -= used;
+}
+
 static inline bool give_record(struct run *r, struct input *in)
 {
 	unsigned head = next_u16(in);
 	struct span body = next_span(in, head & 0xfff);
 	size_t more = r->up && head & RECORD_LONG && body.len > 0 ? 1024u * body.at[0] : 0;
 	long fail_after = mem_fail_after;
-	struct buf b = { 0 };
+	struct buf b = { 0 }, front = { 0 };
 	bool ok;
 
 	mem_fail_after = -1; /* this memory is the peer's */
+	if (r->up && head & RECORD_PASS && r->choice & 0x80 && body.len > 0)
+		put_head(&front, &body);
+	else if (r->up && head & RECORD_PASS)
+		buf_put_u16(&front, 112 << 8 | TERM_VERSION);
 	if ((head & RECORD_RAW) == 0) {
 		if (r->up)
-			buf_put_u32(&b, (uint32_t)(body.len + more + (head & RECORD_PASS ? 2 : 0)));
+			buf_put_u32(&b, (uint32_t)(body.len + more + front.len));
 		else
 			buf_put_u16(&b, (unsigned)body.len);
 	}
-	if (r->up && head & RECORD_PASS)
-		buf_put_u16(&b, 112 << 8 | TERM_VERSION);
+	buf_put(&b, front.data, front.len);
 	buf_put(&b, body.at, body.len);
+	buf_free(&front);
 	if (!r->up && (head & RECORD_RAW) == 0)
 		prove(b.data + 2, body.len);
 	MUST(buf_reserve(&b, more) == 0);
@@ -419,7 +461,9 @@ static inline uint64_t run(bool dials, struct input in, bool whole)
 	const struct dist_config config = { .name = OUR_NAME,
 					    .cookie = COOKIE,
 					    .creation = OUR_CREATION,
-					    .flags = DIST_FLAGS,
+					    .flags = r.choice & 0x80 ? DIST_FLAGS
+								     : DIST_FLAGS & ~FLAG_FRAGMENTS,
+					    .max_unfinished = r.choice & 0x10 ? 1000 : 2 << 20,
 					    .max_message = r.choice & 0x10 ? 300 : 1 << 20,
 					    .max_frame = r.choice & 0x10 ? 300000 : 64 << 20 };
 

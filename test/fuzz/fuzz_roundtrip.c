@@ -389,7 +389,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 	unsigned choice = next_u8(&in);
-	struct transcode_options opts = { TRANSCODE_DEPTH_MAX, 1 << 24, (choice & 1) == 0 };
+	struct transcode_options opts = { TRANSCODE_DEPTH_MAX, 1 << 24, (choice & 1) == 0, NULL };
 	struct transcode_error err;
 	struct buf term = { 0 }, there = { 0 }, back = { 0 }, there2 = { 0 }, back2 = { 0 };
 	bool made = (choice & 2) != 0, is_canonical;

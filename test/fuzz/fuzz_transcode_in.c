@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, size };
 	unsigned choice = next_u8(&in), nth = next_u8(&in), depth = 0;
 	struct transcode_options opts = { depths[choice >> 3 & 3], sizes[choice >> 5 & 3],
-					  (choice & 4) == 0 };
+					  (choice & 4) == 0, NULL };
 	struct transcode_error err = { .fault = TRANSCODE_OK };
 	struct buf out = { 0 };
 	const char *root = "term";

@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char before[] = "what was there";
 	struct input in = { data, size };
 	unsigned choice = next_u8(&in), nth = next_u8(&in);
-	struct transcode_options opts = { depths[choice & 3], sizes[choice >> 2 & 3], true };
+	struct transcode_options opts = { depths[choice & 3], sizes[choice >> 2 & 3], true, NULL };
 	struct transcode_error err = { .fault = TRANSCODE_OK };
 	struct buf out = { 0 };
 	uint8_t *value = exact(in.at, in.left);

@@ -80,6 +80,36 @@ signals() ->
 
 proof(Tag, N) -> <<Tag, 0:N/unit:8>>.
 
+%% The same with fragments (16#80): the first byte of a body says what stands before it; see fuzz_dist.h.
+fragments() ->
+    P = self(), Q = spawn(fun() -> ok end),
+    Whole = fun(What, Control, Message) ->
+        record(16#2000, <<What, (bare(Control))/binary, (bare(Message))/binary>>) end,
+    First = fun(Sequence, Number, Bytes) ->
+        record(16#2000, <<(Sequence * 16 + 2), Number, Bytes/binary>>) end,
+    More = fun(Sequence, Number, Bytes) ->
+        record(16#2000, <<(Sequence * 16 + 3), Number, Bytes/binary>>) end,
+    Bytes = <<(bare({6, P, '', default}))/binary, (bare({call, math, sqrt, [2.0]}))/binary>>,
+    <<A:50/binary, B:10/binary, C/binary>> = Bytes,
+    Long = fun(What, Control) ->
+        record(16#6000, <<What, (bare(Control))/binary, 109, (What * 1024):32>>) end,
+    [Whole(1, {2, '', Q}, hello), Whole(1, {22, P, Q}, hello), First(1, 1, Bytes),
+     <<(First(1, 3, A))/binary, (More(1, 2, B))/binary, (More(1, 1, C))/binary>>,
+     <<(First(1, 3, A))/binary, (First(2, 2, <<A/binary, B/binary>>))/binary, (More(1, 2, B))/binary,
+       (Whole(1, {22, P, Q}, hi))/binary, (More(2, 1, C))/binary, (More(1, 1, C))/binary>>,
+     <<(First(1, 3, A))/binary, (More(1, 1, C))/binary>>, More(1, 1, C),
+     <<(First(1, 2, A))/binary, (First(1, 2, A))/binary>>, First(1, 0, A),
+     Long(16#41, {22, P, Q}),
+     <<(Long(16#81, {22, P, Q}))/binary, (Whole(1, {22, P, Q}, hi))/binary,
+       (Long(16#41, {22, Q, P}))/binary, (record(16#2000, <<1, (bare({1, P, Q}))/binary>>))/binary>>,
+     <<(record(16#6000, <<16#f2, 2, (bare({22, P, Q}))/binary, 109, (16#f2 * 1024 + 20000):32>>))/binary,
+       (record(16#6000, <<16#f3, 1>>))/binary>>].
+
+bare(Term) -> tl_(term_to_binary(Term)).
+
+fragmented() ->
+    [<<Way, 5, 0, S/binary>> || S <- fragments(), Way <- [16#82, 16#92]].
+
 dist() ->
     Captured = [captured(N) || N <- streams()],
     {Large, _, _} = captured("large"),
@@ -90,7 +120,7 @@ dist() ->
     Old = <<$n, 5:16, (Flags band 16#ffffffff):32, Ours/binary>>,
     Complement = <<$c, (Flags bsr 32):32, 77:32>>,
     Reply = proof($r, 20),
-    [<<0, 0, 0, B/binary>> || {B, _, _} <- Captured] ++
+    fragmented() ++ [<<0, 0, 0, B/binary>> || {B, _, _} <- Captured] ++
     [<<0, 9, 0, (binary:part(Large, 0, 3000))/binary>>] ++
     [<<1, 5, 0, (records(P))/binary, (records(F))/binary>> || {_, P, F} <- Captured] ++
     [<<2, 3, 0, (record(F))/binary>> || {_, _, Fs} <- Captured, F <- lists:usort(Fs)] ++
@@ -116,7 +146,7 @@ dist_connect() ->
     Ack = proof($a, 16),
     [<<0, 0, 0, Dial/binary>>, <<1, 7, 0, (records(Packets))/binary, (records(Frames))/binary>>] ++
     [<<2, 3, 0, (records(Fs))/binary>> || {_, _, Fs} <- Captured] ++
-    [<<2, 3, 0, S/binary>> || S <- signals()] ++
+    [<<2, 3, 0, S/binary>> || S <- signals()] ++ fragmented() ++
     [<<1, 0, 0, (records([Status, Challenge, Ack]))/binary>> ||
         Status <- [<<"sok">>, <<"sok_simultaneous">>, <<"snok">>, <<"salive">>, <<"snot_allowed">>,
                    <<"snamed:", 1:16, "x", 1:32>>, <<"swhat">>, <<"x", 255>>]] ++

@@ -35,12 +35,17 @@ defmodule Krait.LightPeer do
   end
 
   @doc "Connects; a name that is still connected (a silent peer that comes back) takes over."
-  @spec connect(node, String.t(), pos_integer) :: {:ok, t} | {:error, term}
-  def connect(node, name \\ unique_name(), creation \\ :rand.uniform(0x7FFFFFFF)) do
+  @spec connect(node, String.t(), pos_integer, pos_integer) :: {:ok, t} | {:error, term}
+  def connect(
+        node,
+        name \\ unique_name(),
+        creation \\ :rand.uniform(0x7FFFFFFF),
+        flags \\ @flags
+      ) do
     options = [:binary, active: false, packet: 2, nodelay: true]
 
     with {:ok, socket} <- :gen_tcp.connect({127, 0, 0, 1}, port_of(node), options, 10_000),
-         :ok <- handshake(socket, name, creation),
+         :ok <- handshake(socket, name, creation, flags),
          :ok <- :inet.setopts(socket, packet: 4) do
       {:ok, %__MODULE__{socket: socket, name: name, creation: creation}}
     end
@@ -52,8 +57,8 @@ defmodule Krait.LightPeer do
     port
   end
 
-  defp handshake(socket, name, creation) do
-    hello = <<"N", @flags::64, creation::32, byte_size(name)::16, name::binary>>
+  defp handshake(socket, name, creation, flags) do
+    hello = <<"N", flags::64, creation::32, byte_size(name)::16, name::binary>>
 
     with :ok <- :gen_tcp.send(socket, hello),
          {:ok, status} <- :gen_tcp.recv(socket, 0, 10_000),

@@ -1,0 +1,266 @@
+/* dist_split.c - large messages of ours to fragments, and who is sent when.
+ *
+ * What is small goes to the output and from there to the peer, in order. A message of more than 64 KiB
+ * to a peer that knows fragments is taken out of the output as soon as it is complete, and its memory
+ * with it, so nothing is copied; it becomes a part of a flow. The owner takes from the output first and
+ * then, a few fragments at a time, from the flows in turn: so a small signal waits for a few fragments at
+ * most, however large the messages are and however many.
+ *
+ *   output:  [frame][frame][frame]                              small, at once
+ *   flows:   to <4.1.0>:  [large part: 3 of 250 sent] -> [raw part: frames that must not overtake it]
+ *            to <9.1.0>:  [large part: 1 of 16 sent]            in turn, one fragment each
+ *
+ * Signals to one process stay in order: while a part to it waits, what is said to it later goes to the
+ * end of the same flow. A flow is found by a 64-bit key of its receiver; two receivers with the same key
+ * only wait for each other. Key 0: a message that depends on no other.
+ *
+ * The happy path: dist_end() -> dist_route() makes a part -> dist_take_pieces() says where the next bytes
+ * lie -> the owner writes them -> dist_pieces_sent(), which frees what is through -> ... -> the last part
+ * is taken, the flow is gone.
+ * What can go wrong: no memory for a flow. Then the message stays in the output and goes out whole, which
+ * a peer must accept too; but behind a part to the same process it cannot, and is refused or, if it is a
+ * signal, the connection is lost. A sequence that was begun is always finished, whatever happens to who
+ * waits for it: the protocol knows no way to give it up. */
+#include "dist_private.h"
+
+#include "mem.h"
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(ptr, size) mem_free(ptr)
+#define HASH_NONFATAL_OOM      1
+#include <uthash.h>
+
+#include <assert.h>
+#include <errno.h>
+
+#define SKIPPED 7 /* length:32, 131, 68, 0: each fragment has a head of its own instead */
+
+struct dist_part {
+	struct list link; /* in a flow's parts, or in `taken` */
+	struct buf bytes;
+	size_t at;         /* what is before it has been taken */
+	uint64_t sequence; /* of its fragments; 0: whole frames */
+	uint64_t left;     /* fragments that have not been taken */
+	bool begun;
+};
+
+struct dist_flow {
+	UT_hash_handle hh; /* by key, unless that is 0 */
+	uint64_t key;
+	struct list link; /* in dist.flows, in turn */
+	struct list parts;
+};
+
+static struct dist_flow *find(const struct dist *d, uint64_t key)
+{
+	struct dist_flow *f = NULL;
+
+	if (key != 0)
+		HASH_FIND(hh, d->flow_of, &key, sizeof key, f);
+	return f;
+}
+
+static void flow_free(struct dist *d, struct dist_flow *f)
+{
+	if (f->key != 0)
+		HASH_DEL(d->flow_of, f);
+	list_remove(&f->link);
+	mem_free(f);
+}
+
+static struct dist_flow *flow_new(struct dist *d, uint64_t key)
+{
+	struct dist_flow *f = mem_zalloc(sizeof *f);
+
+	if (f == NULL)
+		return NULL;
+	f->key = key;
+	list_init(&f->parts);
+	if (key != 0) {
+		HASH_ADD(hh, d->flow_of, key, sizeof f->key, f);
+		if (f->hh.tbl == NULL) {
+			mem_free(f);
+			return NULL;
+		}
+	}
+	list_append(&d->flows, &f->link);
+	return f;
+}
+
+static void part_free(struct dist_part *part)
+{
+	list_remove(&part->link);
+	buf_free(&part->bytes);
+	mem_free(part);
+}
+
+/* A part of what stands in the output from `start` on, which then ends there. Whatever is less is moved:
+ * what stands before it, or itself. NULL: no memory, and nothing has changed. */
+static struct dist_part *cut(struct dist *d, size_t start)
+{
+	struct dist_part *part = mem_zalloc(sizeof *part);
+	size_t len = d->out.len - start;
+	struct buf copy = { 0 };
+
+	if (part == NULL)
+		return NULL;
+	if (start < len) {
+		buf_put(&copy, d->out.data, start);
+		part->at = start;
+	} else {
+		buf_put(&copy, d->out.data + start, len);
+	}
+	if (copy.err != 0) {
+		mem_free(part);
+		return NULL;
+	}
+	if (start < len) {
+		copy.limit = d->out.limit;
+		part->bytes = d->out;
+		part->bytes.limit = 0;
+		d->out = copy;
+	} else {
+		part->bytes = copy;
+		d->out.len = start;
+	}
+	return part;
+}
+
+/* The last part of the flow, if frames may still be added to it. */
+static struct dist_part *open_part(struct dist_flow *f)
+{
+	struct dist_part *last;
+
+	if (list_empty(&f->parts))
+		return NULL;
+	last = list_entry(f->parts.prev, struct dist_part, link);
+	return last->sequence == 0 ? last : NULL;
+}
+
+static int follow(struct dist *d, struct dist_flow *f, size_t start)
+{
+	size_t len = d->out.len - start;
+	struct dist_part *part = open_part(f);
+
+	if (part != NULL) {
+		buf_put(&part->bytes, d->out.data + start, len);
+		if (part->bytes.err != 0)
+			return part->bytes.err;
+		d->out.len = start;
+	} else {
+		if ((part = cut(d, start)) == NULL)
+			return -ENOMEM;
+		list_append(&f->parts, &part->link);
+	}
+	d->flow_bytes += len;
+	return 0;
+}
+
+static int split(struct dist *d, struct dist_flow *f, uint64_t key, size_t start)
+{
+	size_t body = d->out.len - start - SKIPPED;
+	bool fresh = f == NULL;
+	struct dist_part *part;
+
+	if (fresh && (f = flow_new(d, key)) == NULL)
+		return -ENOMEM;
+	if ((part = cut(d, start)) == NULL) {
+		if (fresh)
+			flow_free(d, f);
+		return -ENOMEM;
+	}
+	part->at += SKIPPED;
+	part->sequence = ++d->sequences;
+	part->left = (body - 1) / DIST_FRAGMENT_BYTES + 1;
+	list_append(&f->parts, &part->link);
+	d->flow_bytes += body;
+	return 0;
+}
+
+int dist_route(struct dist *d, size_t start, uint64_t key, bool has_message)
+{
+	struct dist_flow *f = find(d, key);
+	int rc;
+
+	if (has_message && dist_fragments(d) && d->out.len - start - SKIPPED > DIST_FRAGMENT_BYTES)
+		rc = split(d, f, key, start);
+	else
+		rc = f != NULL ? follow(d, f, start) : 0;
+	return f != NULL ? rc : 0; /* else it goes out whole */
+}
+
+/* Takes the next fragment of the part: its head, which is written to `head`, and its body. */
+static size_t take_fragment(struct dist_part *part, uint8_t *head, struct dist_piece *pieces)
+{
+	size_t len = part->left > 1 ? DIST_FRAGMENT_BYTES : part->bytes.len - part->at;
+	size_t head_len = part->begun ? 4 + 18 : 4 + 19;
+
+	put_u32(head, (uint32_t)(head_len - 4 + len));
+	head[4] = TERM_VERSION;
+	head[5] = part->begun ? DIST_FRAG_CONT : DIST_FRAG_HEADER;
+	put_u64(head + 6, part->sequence);
+	put_u64(head + 14, part->left);
+	head[22] = 0; /* atom cache references; of the first only */
+	pieces[0] = (struct dist_piece){ head, head_len };
+	pieces[1] = (struct dist_piece){ part->bytes.data + part->at, len };
+	part->begun = true;
+	part->at += len;
+	part->left--;
+	return len;
+}
+
+size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX])
+{
+	size_t n = 0, heads = 0, len = 0;
+
+	assert(list_empty(&d->taken) && d->taken_bytes == 0);
+	while (!list_empty(&d->flows) && n + 2 <= DIST_PIECES_MAX &&
+	       (n == 0 || d->taken_bytes + DIST_FRAGMENT_BYTES <= bytes)) {
+		struct dist_flow *f = list_entry(d->flows.next, struct dist_flow, link);
+		struct dist_part *part = list_entry(f->parts.next, struct dist_part, link);
+
+		if (part->sequence != 0) {
+			len = take_fragment(part, d->heads[heads++], pieces + n);
+			n += 2;
+		} else {
+			len = part->bytes.len - part->at;
+			pieces[n++] = (struct dist_piece){ part->bytes.data + part->at, len };
+			part->at += len;
+		}
+		d->taken_bytes += len;
+		list_remove(&f->link);
+		list_append(&d->flows, &f->link);
+		if (part->left == 0) {
+			list_remove(&part->link);
+			list_append(&d->taken, &part->link);
+		}
+		if (list_empty(&f->parts))
+			flow_free(d, f);
+	}
+	return n;
+}
+
+void dist_pieces_sent(struct dist *d)
+{
+	d->flow_bytes -= d->taken_bytes;
+	d->taken_bytes = 0;
+	while (!list_empty(&d->taken))
+		part_free(list_entry(d->taken.next, struct dist_part, link));
+}
+
+size_t dist_pieces_left(const struct dist *d)
+{
+	return d->flow_bytes;
+}
+
+void dist_forget_flows(struct dist *d)
+{
+	while (!list_empty(&d->taken))
+		part_free(list_entry(d->taken.next, struct dist_part, link));
+	while (!list_empty(&d->flows)) {
+		struct dist_flow *f = list_entry(d->flows.next, struct dist_flow, link);
+
+		while (!list_empty(&f->parts))
+			part_free(list_entry(f->parts.next, struct dist_part, link));
+		flow_free(d, f);
+	}
+}
