@@ -4,7 +4,7 @@
  * memory beyond what it has said is bounded, and so is the work for one who comes, is served, runs out of
  * time, gives up or dies with its node: it is the same at both numbers, but for the logarithm of the timers.
  * Work is counted, not timed: what every call goes through is compiled so that each basic block counts
- * (Makefile, COUNTED).
+ * (Makefile, COUNTED). SHOW=1 in the environment shows the numbers.
  *
  * And in steady state calls come and go without asking for any memory. Under AddressSanitizer and valgrind
  * they do ask (slab.h), and nothing is said of memory. */
@@ -218,6 +218,8 @@ START_TEST(a_caller_who_waits_costs_three_hundred_bytes_beyond_its_message)
 		settle();
 		ck_assert_uint_eq(pool_queued(the_pool->pool), MANY - 1);
 		before = (bytes_in_use() - before) / (MANY / 2);
+		if (getenv("SHOW") != NULL)
+			printf("%zu bytes for a message of %zu\n", before, message);
 		ck_assert_msg(before <= message + BEYOND, "%zu bytes for a message of %zu", before,
 			      message);
 	}
