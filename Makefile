@@ -111,6 +111,17 @@ $(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_
 # The node's rooms without its loop and without what moves bytes (test/node_given.h).
 $(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
 
+# Who waits and what that takes: the same, of what every call goes through each basic block counted.
+COUNTED := $(notdir $(basename $(wildcard c_src/pool*.c))) heap table slab \
+           $(patsubst %,node_%,admit monitor request ref reply lane pool peer)
+$(BUILD)/test/check_waiting: $(COUNTED:%=$(BUILD)/counted/%.o) \
+	$(call OBJ,$(filter-out %/node_listen.c $(COUNTED:%=c_src/%.c),$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
+
+$(BUILD)/counted/%.o: c_src/%.c VERSION
+	@mkdir -p $(@D)
+	@echo "  CC    $< (counted)"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize-coverage=trace-pc -MMD -MP -c $< -o $@
+
 setup:
 	@scripts/setup.sh test
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 long mem_fail_after = -1;
+unsigned long mem_asked;
 
 bool mem_must_fail(void)
 {
@@ -15,16 +16,19 @@ bool mem_must_fail(void)
 
 void *mem_alloc(size_t len)
 {
+	mem_asked++;
 	return mem_must_fail() ? NULL : malloc(len);
 }
 
 void *mem_zalloc(size_t len)
 {
+	mem_asked++;
 	return mem_must_fail() ? NULL : calloc(1, len);
 }
 
 void *mem_realloc(void *ptr, size_t len)
 {
+	mem_asked++;
 	return mem_must_fail() ? NULL : realloc(ptr, len);
 }
 

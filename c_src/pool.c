@@ -308,7 +308,7 @@ static bool next_of_requests(struct list *line, struct pool_action *action)
 	action->worker_id = r->ahead ? r->slot->worker->id : r->worker_id;
 	action->call_id = r->id;
 	action->request = r;
-	action->lease = r->lease;
+	action->lease = r->kind == POOL_CHECKOUT ? r->lease : NULL;
 	return true;
 }
 

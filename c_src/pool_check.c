@@ -57,7 +57,7 @@ struct seen {
 static void check_queued(const struct pool_request *r, uint64_t until, struct seen *seen)
 {
 	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request", r->id);
-	HOLDS((r->kind == POOL_CHECKOUT) == (r->lease != NULL), "waiting request", r->id);
+	HOLDS(r->kind != POOL_CHECKOUT || r->lease != NULL, "waiting request", r->id);
 	HOLDS((r->claim != NULL) == (r->session != NULL), "waiting request", r->id);
 	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
 	seen->queued++;

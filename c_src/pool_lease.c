@@ -21,10 +21,9 @@ struct pool_lease *lease_find(const struct pool *p, uint64_t lease_id)
 
 void lease_grant(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
-	struct pool_lease *lease = r->lease, **chain = &p->lease_hash[pool_chain(r->lease_id)];
+	struct pool_lease *lease = r->lease, **chain = &p->lease_hash[pool_chain(lease->id)];
 
-	assert(s->state == WORKER_IDLE && lease_find(p, r->lease_id) == NULL);
-	lease->id = r->lease_id;
+	assert(s->state == WORKER_IDLE && lease_find(p, lease->id) == NULL);
 	lease->slot = s;
 	lease->worker_id = r->worker_id = s->worker->id;
 	list_init(&lease->waiting);

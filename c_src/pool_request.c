@@ -241,7 +241,10 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 	assert((r->kind == POOL_CHECKOUT) == (ev->lease != NULL));
 	r->arrived_us = p->now_us;
 	r->arrival = ++p->totals.received;
-	r->lease = ev->lease;
+	if (r->kind == POOL_CHECKOUT) {
+		ev->lease->id = r->lease_id;
+		r->lease = ev->lease;
+	}
 	list_init(&r->link);
 	list_init(&r->turn);
 	list_init(&r->by_age);

@@ -97,6 +97,7 @@ static struct chunk *chunk_new(struct slab_size *s)
 {
 	struct chunk *c = map_chunk();
 
+	mem_asked++;
 	if (c == NULL)
 		return NULL;
 	list_prepend(&s->roomy, &c->link);

@@ -6,10 +6,10 @@
 
 #include <assert.h>
 
-#define ROOM_MIN 16 /* buckets, when there are more than one */
-#define ROOM_KEPT 512 /* and when nothing is in it */
-#define PER_MORE 2  /* objects for each bucket: more, and there is one bucket more */
-#define PER_LESS 4  /* buckets for each object: more, and there are fewer */
+#define ROOM_MIN  16  /* buckets, when there are more than one */
+#define ROOM_KEPT 512 /* that are not given back, whatever is in it */
+#define PER_MORE  2   /* objects for each bucket: more, and there is one bucket more */
+#define PER_LESS  4   /* buckets for each object: more, and there are fewer */
 
 void table_init(struct table *t, table_hash hash, const void *arg)
 {
@@ -101,7 +101,7 @@ static void trim(struct table *t)
 {
 	struct table_link **bucket;
 
-	if (t->room <= ROOM_MIN || t->size > t->room / 4)
+	if (t->room <= ROOM_KEPT || t->size > t->room / 4)
 		return;
 	bucket = mem_realloc(t->bucket, t->room / 2 * sizeof *bucket);
 	if (bucket == NULL)
@@ -173,10 +173,4 @@ struct table_link *table_after(const struct table *t, const struct table_link *p
 	while (i < t->size && t->bucket[i] == NULL)
 		i++;
 	return i < t->size ? t->bucket[i] : NULL;
-}
-
-/* Eight bytes at a time, mixed as splitmix64 does. */
-uint32_t table_hash_bytes(const void *data, size_t len)
-{
-	return (uint32_t)hash_bytes(data, len);
 }

@@ -11,6 +11,8 @@
 
 /* Number of allocations that still succeed before one fails; -1: never fail. For tests. */
 extern long mem_fail_after;
+/* How often memory was asked for: of malloc, or of the kernel by slab.h. For tests. */
+extern unsigned long mem_asked;
 
 /* As malloc, calloc, realloc, strdup and free. NULL when there is no memory; the caller owns the
  * result and returns it with mem_free. `mem_dup` copies `len` bytes and adds a final NUL. */

@@ -102,13 +102,19 @@ struct pool_claim {
  * leaves no hole. */
 struct pool_request {
 	uint64_t id;
-	uint64_t deadline_us;       /* absolute, of the whole request */
-	uint64_t queue_deadline_us; /* absolute, of the wait */
+	uint64_t deadline_us; /* absolute, of the whole request */
+	union {
+		uint64_t queue_deadline_us; /* absolute, of the wait */
+		uint64_t done_us;           /* when it is DONE; the pool's */
+	};
 	struct pool_claim
-		*claim;    /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
-	uint64_t lease_id; /* LEASE_CALL: which; CHECKOUT: the id that the lease will have */
-	uint32_t bytes;    /* its payload, for queue_bytes_limit */
-	uint32_t peer;     /* whose it is, for turns; 0: nobody's in particular */
+		*claim; /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
+	union {
+		uint64_t lease_id;        /* LEASE_CALL: which; CHECKOUT, before: its id */
+		struct pool_lease *lease; /* CHECKOUT: the record it brought along; the pool's */
+	};
+	uint32_t bytes; /* its payload, for queue_bytes_limit */
+	uint32_t peer;  /* whose it is, for turns; 0: nobody's in particular */
 	enum pool_kind kind;
 	enum pool_priority priority;
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
@@ -125,8 +131,8 @@ struct pool_request {
 		REQUEST_DONE
 	} POOL_PACKED state;
 	bool closing; /* streaming, and POOL_CLOSE was said */
-	bool ahead; /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
-	bool late;  /* likewise, and its queue time is over: has it begun? */
+	bool ahead;   /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
+	bool late;    /* likewise, and its queue time is over: has it begun? */
 	enum pool_outcome outcome;
 	struct pool_session *session; /* which it belongs to */
 	uint64_t arrival;             /* its number in the order of arrival */
@@ -137,10 +143,9 @@ struct pool_request {
 	struct pool_request *next; /* the first of its peer: in the table of those */
 	struct list by_age;        /* in the queues: by arrival */
 	struct heap_node timer;
-	struct pool_slot *slot;   /* while running, or sent ahead */
-	uint64_t worker_id;       /* where it ran last, or the lease was granted; 0: nowhere yet */
-	struct pool_lease *lease; /* CHECKOUT: the record it brought along */
-	uint64_t arrived_us, started_us, done_us;
+	struct pool_slot *slot; /* while running, or sent ahead */
+	uint64_t worker_id;     /* where it ran last, or the lease was granted; 0: nowhere yet */
+	uint64_t arrived_us, started_us;
 };
 
 /* Those who wait for the same: peers take turns, and each peer's requests come in their order of arrival. */
@@ -281,11 +286,11 @@ struct pool_worker {
 	/* What was sent ahead, in order; of the first `taken` it is known that the worker has them */
 	struct pool_ahead ahead[POOL_AHEAD_MAX];
 	unsigned ahead_count, taken;
-	bool recalling;            /* POOL_RECALLED is to come, and decides about the others */
-	bool purging;              /* it is to come, and decides nothing */
-	struct list recall;        /* POOL_RECALL is due */
-	struct list leads;         /* in the list of those that may take one more ahead */
-	struct heap_node patience; /* when those who wait here have waited long enough */
+	bool recalling;             /* POOL_RECALLED is to come, and decides about the others */
+	bool purging;               /* it is to come, and decides nothing */
+	struct list recall;         /* POOL_RECALL is due */
+	struct list leads;          /* in the list of those that may take one more ahead */
+	struct heap_node patience;  /* when those who wait here have waited long enough */
 	unsigned in[WORKER_STATES]; /* how many of its slots are in each state */
 	unsigned slots;
 	struct pool_slot slot[];

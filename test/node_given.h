@@ -62,6 +62,7 @@ static struct worker *workers[WORKERS];
 static struct heard heard[CALLERS]; /* by the id of the caller's pid */
 static bool spawns[CALLERS];        /* who hears the answer as the end of a process */
 static long node_fails;             /* mem_fail_after of the node */
+static unsigned long node_asked;    /* mem_asked of the node, between a node_turn() and its end */
 static uint64_t now_us;
 static bool no_descriptors, no_forkserver; /* what cannot be made */
 static struct forkserver {
@@ -74,12 +75,14 @@ static unsigned forkservers_started;
 static inline void node_turn(void)
 {
 	mem_fail_after = node_fails;
+	node_asked -= mem_asked;
 }
 
 static inline void test_turn(void)
 {
 	node_fails = mem_fail_after;
 	mem_fail_after = -1;
+	node_asked += mem_asked;
 }
 
 /* ---- node.c, as far as its rooms call it ---- */
@@ -618,6 +621,7 @@ static inline void settle(void)
 				hear_all(p);
 		}
 		node_turn();
+		node_lanes_gather(&node);
 		books_flush_dirty(&node);
 		for (unsigned i = 0; i < WORKERS; i++)
 			if (workers[i] != NULL && workers[i]->closing)
@@ -684,6 +688,7 @@ static inline void given_node(const char *size, long n)
 	node_callbacks_init(&node);
 	node_events_init(&node);
 	node_connect_init(&node);
+	node_lanes_init(&node);
 	ck_assert_ptr_nonnull(the_pool = node_pool_new(&node, config.pool[0]));
 	node_fails = -1;
 	for (unsigned i = 0; i < PEERS; i++)
@@ -738,6 +743,7 @@ static inline void then_all_is_given_back(void)
 	for (unsigned i = 0; i < CALLERS; i++)
 		buf_free(&heard[i].reply), buf_free(&heard[i].ask_tag);
 	node_connect_close(&node);
+	node_lanes_close(&node);
 	node_callbacks_close(&node);
 	node_events_close(&node);
 	uv_close((uv_handle_t *)&the_pool->timer, NULL);

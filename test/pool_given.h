@@ -155,14 +155,14 @@ static inline void perform(const struct pool_action *a)
 		struct pool_request *r = a->request;
 
 		ck_assert_uint_eq(r->state, REQUEST_DONE);
-		ck_assert_ptr_eq(a->lease, r->lease);
+		ck_assert_ptr_eq(a->lease, r->kind == POOL_CHECKOUT ? r->lease : NULL);
 		if (r->kind == POOL_CHECKOUT && r->outcome == OUTCOME_OK) {
 			say("DONE %a lease on %b", r->id, a->worker_id, "");
 		} else {
 			say("DONE %a %w", r->id, 0, pool_outcome_name(r->outcome));
-			if (r->lease != NULL)
-				leases[r->lease->id] = NULL;
-			free(r->lease);
+			if (a->lease != NULL)
+				leases[a->lease->id] = NULL;
+			free(a->lease);
 		}
 		requests[r->id] = NULL;
 		free(r);

@@ -266,7 +266,7 @@ static void m_submit(const struct pool_event *ev)
 		.order = ++m.orders,
 		.until_queue = real->queue_deadline_us,
 		.until_call = real->deadline_us,
-		.lease_id = real->lease_id,
+		.lease_id = ev->lease != NULL ? ev->lease->id : real->lease_id,
 		.kind = real->kind,
 		.priority = real->priority,
 		.peer = real->peer,
