@@ -56,7 +56,7 @@ NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
         bench-scale bench-report bench-compare bench-flame budget readme valgrind coverage covered \
-        simulate record-service record-played record-costs \
+        simulate record-service record-played record-overload record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
 
@@ -177,8 +177,12 @@ $(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-budget: all $(BUILD)/budget_load
-	test/budget.sh $(NODE) $(BUILD)/budget_load
+$(BUILD)/budget_clock.so: test/budget_clock.c
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared $< -o $@
+
+budget: all $(BUILD)/budget_load $(BUILD)/budget_clock.so
+	test/budget.sh $(NODE) $(BUILD)/budget_load $(abspath $(BUILD)/budget_clock.so)
 
 # All of it, or a part; what it writes is read by `make readme` and by bench-compare. BENCH_ARGS: the options
 # of mix_harness/bench/bench.exs, --quick perhaps. bench-report makes tables and plots anew of the numbers.
@@ -219,7 +223,7 @@ simulate: $(SIMULATE)
 	elixir test/scale/report.exs docs/data build/simulate docs
 
 # What the simulation and the cost model stand on, measured anew on this machine: service times of real workers,
-# what a real node makes of the simulation's requests, what a call, a peer, a worker cost. Each in a minute or two.
+# what a real node makes of the simulation's requests and of too many, what a call, a peer, a worker cost. Each in a minute or two.
 RECORD := KRAIT_BIN=$(abspath $(NODE)) elixir -pa build/demo
 
 record-service: all build/demo/.made
@@ -227,6 +231,9 @@ record-service: all build/demo/.made
 
 record-played: all build/demo/.made
 	$(RECORD) test/scale/replay.exs build/simulate docs/data
+
+record-overload: all build/demo/.made
+	$(RECORD) test/scale/overload.exs docs/data/overload.tsv
 
 record-costs: all build/demo/.made
 	$(RECORD) test/scale/costs.exs docs/data/costs.tsv

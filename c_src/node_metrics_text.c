@@ -77,6 +77,16 @@ static uint64_t slots(const struct node_pool *p)
 	return pool_config(p->pool)->slots;
 }
 
+static uint64_t ahead(const struct node_pool *p)
+{
+	return totals(p)->ahead;
+}
+
+static uint64_t recalled(const struct node_pool *p)
+{
+	return totals(p)->recalled;
+}
+
 static uint64_t recycling(const struct node_pool *p)
 {
 	return pool_recycling(p->pool);
@@ -132,6 +142,8 @@ static const struct {
 	{ "krait_queue_limit", GAUGE, "Requests that may wait; one more is refused.", queue_limit },
 	{ "krait_requests_running", GAUGE, "Requests that a worker is serving.", running },
 	{ "krait_request_retries_total", COUNTER, "Calls that ran again because their worker died in them.", retries },
+	{ "krait_requests_ahead_total", COUNTER, "Requests that were sent ahead to a busy worker.", ahead },
+	{ "krait_requests_recalled_total", COUNTER, "Of these, those that waited in the queue again.", recalled },
 	{ "krait_pool_size", GAUGE, "Workers that the pool wants to have at present.", size },
 	{ "krait_pool_size_min", GAUGE, "The least that it wants to have.", size_min },
 	{ "krait_pool_size_max", GAUGE, "The most that it wants to have.", size_max },

@@ -1,10 +1,10 @@
 /* table.c - an intrusive hash table that cannot fail; see table.h. */
 #include "table.h"
 
+#include "hash.h"
 #include "mem.h"
 
 #include <assert.h>
-#include <string.h>
 
 #define ROOM_MIN 16 /* buckets, when there are more than one */
 #define ROOM_KEPT 512 /* and when nothing is in it */
@@ -178,19 +178,5 @@ struct table_link *table_after(const struct table *t, const struct table_link *p
 /* Eight bytes at a time, mixed as splitmix64 does. */
 uint32_t table_hash_bytes(const void *data, size_t len)
 {
-	const unsigned char *at = data;
-	uint64_t h = len, word;
-
-	while (len > 0) {
-		size_t n = len < sizeof word ? len : sizeof word;
-
-		word = 0;
-		memcpy(&word, at, n);
-		h = (h ^ word) * UINT64_C(0xbf58476d1ce4e5b9);
-		h ^= h >> 29;
-		at += n;
-		len -= n;
-	}
-	h *= UINT64_C(0x94d049bb133111eb);
-	return (uint32_t)(h >> 32);
+	return (uint32_t)hash_bytes(data, len);
 }

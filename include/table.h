@@ -55,7 +55,7 @@ struct table_link *table_chain(const struct table *t, uint32_t hash);
  * taken out when the next one is known; nothing may be put in meanwhile. */
 struct table_link *table_after(const struct table *t, const struct table_link *prev);
 
-/* A hash of bytes, and of an id. */
+/* A hash of bytes, keyed (hash.h), and of an id. */
 uint32_t table_hash_bytes(const void *data, size_t len);
 
 static inline uint32_t table_hash_id(uint64_t id)

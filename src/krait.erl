@@ -181,6 +181,8 @@ call(Pool, M, F, Args) ->
 %% The option `timeout' is the node's deadline for the whole request; this side waits a little longer,
 %% so that the node's own error is normally the one that is heard.
 -spec call(pool(), name(), name(), list(), call_options()) -> {ok, term()} | {error, reason()}.
+call(Pool, M, F, Args, []) ->
+    call(Pool, M, F, Args);
 call(Pool, M, F, Args, Opts) ->
     by_lane(Pool, {call, M, F, Args, Opts}, wait(Opts)).
 

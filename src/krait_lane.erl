@@ -27,12 +27,11 @@
                  | {monitored, reference(), pid(), reference()}.
 
 -record(lane, {pool :: address(),
-               watch :: reference(),
                ids = #{} :: #{id() => waiting()},
                calls = [] :: [{id(), term(), pid()}], % not sent yet, the last one first
                gone = [] :: [id()],
                count = 0 :: non_neg_integer(),        % of both
-               busy = false :: boolean(),             % the connection takes nothing before the next tick
+               busy = unwatched :: unwatched | boolean(), % nothing is sent: true, before the next tick
                ticking = false :: boolean(),
                young = [] :: [id()],                  % asked since the last tick
                elder = [] :: [id()]}).                % asked in the tick before it
@@ -92,11 +91,23 @@ start_link(Key, Pool) ->
 %% @private
 -spec init(pid(), term(), address()) -> no_return().
 init(Parent, Key, Pool) ->
-    _ = process_flag(message_queue_data, off_heap),
-    Watch = erlang:monitor(process, Pool),
+    Lane = self(),
+    _ = spawn_link(fun() -> watch_pool(Lane, Pool) end),
     ok = krait_lanes:ready(Key),
-    proc_lib:init_ack(Parent, {ok, self()}),
-    wait(#lane{pool = Pool, watch = Watch}).
+    proc_lib:init_ack(Parent, {ok, Lane}),
+    wait(#lane{pool = Pool}).
+
+%% A monitor waits for the connection, as the lane must not. Nothing is sent before it is set, so that no
+%% call is on its way whose end nobody would hear of.
+-spec watch_pool(pid(), address()) -> ok.
+watch_pool(Lane, Pool) ->
+    Monitor = erlang:monitor(process, Pool),
+    Lane ! watched,
+    receive
+        {'DOWN', Monitor, process, _, Reason} ->
+            Lane ! {ended, Reason},
+            ok
+    end.
 
 %% --- the loop -------------------------------------------------------------------------------------
 
@@ -140,7 +151,9 @@ message({Id, _, process, _, _}, #lane{ids = Ids} = Lane) when is_integer(Id) ->
         {_, Left} -> gone(Id, Lane#lane{ids = Left});
         error -> Lane
     end;
-message({'DOWN', Watch, process, _, Reason}, #lane{watch = Watch} = Lane) ->
+message(watched, Lane) ->
+    Lane#lane{busy = false};
+message({ended, Reason}, Lane) ->
     ended(Reason, Lane);
 message(_, Lane) ->
     Lane.
@@ -193,7 +206,7 @@ ended(Reason, #lane{pool = {_, Node}}) ->
 -spec send(#lane{}) -> #lane{}.
 send(#lane{count = 0} = Lane) ->
     Lane;
-send(#lane{busy = true} = Lane) ->
+send(#lane{busy = Busy} = Lane) when Busy =/= false ->
     Lane;
 send(#lane{calls = Calls, gone = [], count = Count} = Lane) when Count =< ?GATHERED ->
     send(lists:reverse(Calls), [], Lane#lane{calls = [], count = 0});
@@ -231,9 +244,9 @@ tick_later(Lane) ->
     Lane#lane{ticking = true}.
 
 -spec tick(#lane{}) -> #lane{}.
-tick(#lane{ids = Ids, elder = Elder, young = Young} = Lane0) ->
+tick(#lane{ids = Ids, elder = Elder, young = Young, busy = Busy} = Lane0) ->
     Lane = Lane0#lane{ids = lists:foldl(fun watch/2, Ids, Elder), elder = Young, young = [],
-                      busy = false, ticking = false},
+                      busy = Busy =:= unwatched andalso unwatched, ticking = false},
     case Young of
         [] -> Lane;
         _ -> tick_later(Lane)

@@ -50,6 +50,7 @@ pool() ->
      {rpc,                 flag,                                    "--rpc"},
      {start_method,        {one_of, [fork, spawn]},                 "--start-method"},
      {slots,               {between, 1, 64},                        "--slots"},
+     {ahead,               {between, 0, 16},                        "--ahead"},
      {abandon,             {one_of, [kill, interrupt, finish]},     "--abandon"},
      {interrupt_grace,     {from, 1},                               "--interrupt-grace"},
      {call_timeout,        {timeout, 1},                            "--call-timeout"},

@@ -1,9 +1,11 @@
 #!/bin/sh
 # budget.sh - what one small call costs the node, in instructions, against a recorded budget (`make budget`).
 #
-#   test/budget.sh KRAIT LOAD [BUDGET]    LOAD is test/budget_load.c, BUDGET test/budget.txt
+#   test/budget.sh KRAIT LOAD CLOCK [BUDGET]    LOAD is test/budget_load.c, CLOCK test/budget_clock.c,
+#                                               BUDGET test/budget.txt
 #
-# KRAIT runs under callgrind with four workers, which run without it. LOAD says calls in lock step, so that
+# KRAIT runs under callgrind, and by a clock that is as slow as that makes it, with four workers, which run
+# without it. LOAD says calls in lock step, so that
 # what the node reads at a time, and how often its loop turns, is the same in every run. For each line of
 # BUDGET ("FORM WIDTH ROUNDS INSTRUCTIONS TOLERANCE%") the counters are set to zero when nothing is under way,
 # the rounds are run, and the counters are read: neither starts nor ends count. Then the same rounds
@@ -13,7 +15,7 @@
 # those of one compiler and one C library: BUDGET says which. Profiles stay in build/budget/.
 set -eu
 
-krait=$1 load=$2 budget=${3:-$(dirname "$0")/budget.txt}
+krait=$1 load=$2 clock=$3 budget=${4:-$(dirname "$0")/budget.txt}
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=$here/build/budget
 dir=$(mktemp -d)
@@ -115,7 +117,7 @@ ticks() { # user, system
 	sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 12,13
 }
 
-start callgrind valgrind --quiet --tool=callgrind --callgrind-out-file="$dir/dump" --trace-children=no
+start callgrind env LD_PRELOAD="$clock" valgrind --quiet --tool=callgrind --callgrind-out-file="$dir/dump" --trace-children=no
 dump=0
 lines | while read -r form width rounds limit tolerance; do
 	calls "$form" "$width" $((rounds / 10 + 1)) # whatever has grown has its size

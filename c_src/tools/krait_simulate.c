@@ -2,6 +2,7 @@
  *
  *   krait_simulate DATA DIR      DATA: docs/data, with what was recorded. Into DIR:
  *       runs.tsv      a line for each run and class of requests
+ *       ahead.tsv     short calls, some of which are sent ahead to busy workers, or none
  *       theory.tsv    runs whose result a formula tells, and that
  *       trace_80.tsv, trace_120.tsv    two runs request by request, to be played to a real node (replay.exs)
  *       again_80.tsv, again_120.tsv    what was played, from DATA/played_*.tsv, by simulation
@@ -141,6 +142,41 @@ static void under_load(const char *dir, const struct sim_service *services, int 
 					one_run(out, &services[k],
 						k == 0 ? loads[n] : loads_told[n], bursts != 0,
 						&rules[i]);
+	done(out);
+}
+
+/* ---- sent ahead ---- */
+
+/* Only short calls are; of these, exponential ones, which differ as much as calls of one kind may. */
+static void sent_ahead(const char *dir)
+{
+	static const double means_us[] = { 100, 300, 1000 };
+	FILE *out = create(dir, "ahead.tsv");
+
+	fprintf(out,
+		"mean\tload\tahead\tsent\trecalled\twait_mean\thigh_p99\tnormal_p99\tlow_p99\n");
+	for (size_t i = 0; i < COUNT(means_us); i++)
+		for (size_t n = 0; n < COUNT(loads_told); n++)
+			for (unsigned ahead = 0; ahead <= 8; ahead += 8) {
+				const struct sim_service service = { .mean_us = means_us[i] };
+				struct sim_plan plan;
+				struct sim_result r;
+
+				plan_as(&plan, &service, loads_told[n], false, &rules[1]);
+				plan.call_timeout_us = POOL_NEVER;
+				plan.queue_limit = 1000;
+				plan.ahead = ahead;
+				sim_run(&plan, &r);
+				fprintf(out, "%.0f\t%.0f\t%u\t%.4f\t%.4f\t%.0f\t%u\t%u\t%u\n",
+					means_us[i], loads_told[n] * 100, ahead,
+					(double)r.ahead / (double)plan.calls,
+					(double)r.recalled / (double)plan.calls,
+					sim_mean(&r.class[SIM_ALL].wait),
+					sim_quantile(&r.class[PRIORITY_HIGH].wait, 0.99),
+					sim_quantile(&r.class[PRIORITY_NORMAL].wait, 0.99),
+					sim_quantile(&r.class[PRIORITY_LOW].wait, 0.99));
+				sim_result_free(&r);
+			}
 	done(out);
 }
 
@@ -336,6 +372,7 @@ int main(int argc, char **argv)
 	while (at < count - 1 && strcmp(services[at].name, "inference") != 0)
 		at++;
 	under_load(argv[2], services, count);
+	sent_ahead(argv[2]);
 	against_formulas(argv[2]);
 	beside_a_node(argv[1], argv[2], &services[at]);
 	sim_services_free(services, count);

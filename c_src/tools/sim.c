@@ -1,196 +1,18 @@
 /* sim.c - one run of the simulation; see sim.h.
  *
  * The happy path: the next arrival -> POOL_SUBMIT -> POOL_RUN puts a job on its worker -> the job is over ->
- * POOL_WORKER_ANSWER -> POOL_DONE, the request is counted and freed. A worker does its jobs one after the
- * other, in the order in which they were sent, as the real one reads its pipe. What happens next is the first
- * in one heap, in which jobs, workers and impatient callers have a place of their own; the pool's ticks come
- * before it.
+ * POOL_WORKER_ANSWER -> POOL_DONE, the request is counted and freed. What happens
+ * next is the first in one heap, in which jobs, workers and impatient callers have a place of their own; the
+ * pool's ticks come before it.
  * What can go wrong, in the world that is simulated: a call's time is up (POOL_KILL: the worker is gone, a new
  * one starts), its caller dies, the queue is full.
  *
  * When all requests have arrived the run goes on until each is done. Counted are those behind the warm-up. */
-#include "sim.h"
+#include "sim_world.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A killed process is reaped about so much later. */
-#define REAP_US 1000
-
-enum happening { ARRIVAL, JOB_OVER, WORKER_HELLO, WORKER_REAPED, PATIENCE_OVER };
-
-struct moment {
-	struct heap_node at;
-	enum happening what;
-};
-
-struct sim_request {
-	struct pool_request pool; /* first: the pool's pointer is ours */
-	struct moment patience;
-	unsigned class; /* enum pool_priority */
-	bool counted, began;
-	uint64_t arrived_us, service_us, began_us;
-	struct sim_request *next_free;
-};
-
-struct job {
-	struct list link;            /* in its worker's */
-	struct sim_request *request; /* NULL: done before its worker was */
-	uint64_t call_id, service_us, began_us;
-};
-
-struct sim_worker {
-	struct list link;
-	uint64_t id;
-	struct moment moment; /* of its first job; or its HELLO, its end */
-	struct list jobs;
-};
-
-struct sim {
-	const struct sim_plan *plan;
-	struct sim_result *result;
-	struct pool *pool;
-	uint64_t now_us, from_us, till_us; /* the window that counts; till: 0 while it is open */
-	struct heap moments;
-	struct moment arrival;
-	struct list workers;
-	struct sim_arrivals arrivals;
-	struct sim_random when, how_long, whose, how_patient;
-	uint64_t arrived, done; /* the books */
-	uint64_t of[OUTCOMES];
-	double busy_us, good_us; /* within the window */
-	struct sim_request *free_requests;
-};
-
-static void *new_zeroed(size_t size)
-{
-	void *new = calloc(1, size);
-
-	if (new == NULL) {
-		fprintf(stderr, "simulation: no memory\n");
-		exit(1);
-	}
-	return new;
-}
-
-static void values_add(struct sim_values *v, uint64_t us)
-{
-	if (v->count == v->room) {
-		uint32_t *more;
-
-		v->room = v->room == 0 ? 1024 : 2 * v->room;
-		more = realloc(v->us, v->room * sizeof *more);
-		if (more == NULL) {
-			fprintf(stderr, "simulation: no memory\n");
-			exit(1);
-		}
-		v->us = more;
-	}
-	v->us[v->count++] = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
-}
-
-static void count_value(struct sim *s, const struct sim_request *r, bool total, uint64_t us)
-{
-	struct sim_class *both[] = { &s->result->class[r->class], &s -> result -> class[SIM_ALL] };
-
-	for (int i = 0; r->counted && i < 2; i++)
-		values_add(total ? &both[i]->total : &both[i]->wait, us);
-}
-
-/* FNV-1a of all that is decided, and when. */
-static void digest(struct sim *s, uint64_t word)
-{
-	for (int i = 0; i < 64; i += 8)
-		s->result->digest =
-			(s->result->digest ^ ((word >> i) & 0xff)) * UINT64_C(0x100000001b3);
-}
-
-static void happens(struct sim *s, struct moment *m, enum happening what, uint64_t at_us)
-{
-	heap_remove(&s->moments, &m->at);
-	m->what = what;
-	heap_insert(&s->moments, &m->at, at_us);
-}
-
-/* ---- workers ---- */
-
-static struct sim_worker *worker_of(struct sim *s, uint64_t id)
-{
-	struct list *at, *next;
-
-	list_each (at, next, &s->workers)
-		if (list_entry(at, struct sim_worker, link)->id == id)
-			return list_entry(at, struct sim_worker, link);
-	return NULL;
-}
-
-static void worker_start(struct sim *s, uint64_t id)
-{
-	struct sim_worker *w = new_zeroed(sizeof *w);
-
-	w->id = id;
-	list_init(&w->jobs);
-	list_append(&s->workers, &w->link);
-	happens(s, &w->moment, WORKER_HELLO, s->now_us + s->plan->start_us);
-}
-
-static void job_begin(struct sim *s, struct sim_worker *w)
-{
-	struct job *j = list_entry(w->jobs.next, struct job, link);
-	struct sim_request *r = j->request;
-
-	j->began_us = s->now_us;
-	if (r != NULL && !r->began) {
-		r->began = true;
-		r->began_us = s->now_us;
-		count_value(s, r, false, s->now_us - r->arrived_us);
-	}
-	happens(s, &w->moment, JOB_OVER, s->now_us + j->service_us);
-}
-
-static void job_new(struct sim *s, struct sim_worker *w, struct sim_request *r)
-{
-	struct job *j = new_zeroed(sizeof *j);
-	bool at_once = list_empty(&w->jobs);
-
-	j->request = r;
-	j->call_id = r->pool.id;
-	j->service_us = r->service_us + s->plan->overhead_us;
-	list_append(&w->jobs, &j->link);
-	if (at_once)
-		job_begin(s, w);
-}
-
-/* How much of a job lies within the window. */
-static double within(const struct sim *s, uint64_t from_us, uint64_t to_us)
-{
-	if (from_us < s->from_us)
-		from_us = s->from_us;
-	if (s->till_us != 0 && to_us > s->till_us)
-		to_us = s->till_us;
-	return s->from_us != 0 && to_us > from_us ? (double)(to_us - from_us) : 0;
-}
-
-/* Takes the worker's first job away. */
-static void job_end(struct sim *s, struct sim_worker *w)
-{
-	struct job *j = list_entry(w->jobs.next, struct job, link);
-
-	if (j->began_us != 0)
-		s->busy_us += within(s, j->began_us, s->now_us);
-	list_remove(&j->link);
-	free(j);
-}
-
-static void worker_free(struct sim *s, struct sim_worker *w)
-{
-	while (!list_empty(&w->jobs))
-		job_end(s, w);
-	heap_remove(&s->moments, &w->moment.at);
-	list_remove(&w->link);
-	free(w);
-}
 
 /* ---- requests ---- */
 
@@ -204,7 +26,7 @@ static struct sim_request *request_new(struct sim *s)
 		s->free_requests = r->next_free;
 		memset(r, 0, sizeof *r);
 	} else {
-		r = new_zeroed(sizeof *r);
+		r = sim_new(sizeof *r);
 	}
 	while (r->class < PRIORITIES - 1 && unit > plan->share[r->class]) {
 		unit -= plan->share[r->class];
@@ -230,19 +52,18 @@ static struct sim_request *request_new(struct sim *s)
 					     ? POOL_NEVER
 					     : s->now_us + plan->queue_timeout_us,
 		.abandon = ABANDON_KILL,
+		.plain = plan->ahead > 0,
 	};
 	if (plan->patience_us > 0)
-		happens(s, &r->patience, PATIENCE_OVER,
-			s->now_us + (uint64_t)sim_random_exponential(&s->how_patient,
-								     plan->patience_us));
+		sim_happens(s, &r->patience, PATIENCE_OVER,
+			    s->now_us + (uint64_t)sim_random_exponential(&s->how_patient,
+									 plan->patience_us));
 	return r;
 }
 
 static void request_done(struct sim *s, struct sim_request *r)
 {
 	enum pool_outcome outcome = r->pool.outcome;
-	struct list *at, *next;
-	struct sim_worker *w = worker_of(s, r->pool.worker_id);
 
 	s->done++;
 	s->of[outcome]++;
@@ -251,13 +72,10 @@ static void request_done(struct sim *s, struct sim_request *r)
 		s->result->class[SIM_ALL].outcome[outcome]++;
 	}
 	if (outcome == OUTCOME_OK) {
-		count_value(s, r, true, s->now_us - r->arrived_us);
-		s->good_us += within(s, r->began_us, s->now_us);
+		sim_count(s, r, true, s->now_us - r->arrived_us);
+		s->good_us += sim_within(s, r->began_us, s->now_us);
 	}
-	if (w != NULL)
-		list_each (at, next, &w->jobs)
-			if (list_entry(at, struct job, link)->request == r)
-				list_entry(at, struct job, link)->request = NULL;
+	sim_job_forget(r);
 	if (s->plan->trace != NULL)
 		fprintf(s->plan->trace, "%llu\t%d\t%llu\t%s\t%llu\t%llu\t%llu\n",
 			(unsigned long long)r->arrived_us, (int)r->class,
@@ -274,25 +92,32 @@ static void request_done(struct sim *s, struct sim_request *r)
 
 static void perform(struct sim *s, const struct pool_action *a)
 {
-	struct sim_worker *w = worker_of(s, a->worker_id);
+	struct sim_worker *w = sim_worker_of(s, a->worker_id);
 
-	digest(s, s->now_us);
-	digest(s, a->type);
-	digest(s, a->worker_id);
-	digest(s, a->call_id);
+	sim_digest(s, s->now_us);
+	sim_digest(s, a->type);
+	sim_digest(s, a->worker_id);
+	sim_digest(s, a->call_id);
 	switch (a->type) {
 	case POOL_START:
-		worker_start(s, a->worker_id);
+		sim_worker_start(s, a->worker_id);
 		break;
 	case POOL_RUN:
-		job_new(s, w, (struct sim_request *)(void *)a->request);
+	case POOL_AHEAD:
+		sim_job_new(s, w, (struct sim_request *)(void *)a->request);
+		break;
+	case POOL_RECALL:
+		w->recall = true;
+		s->recall = true;
+		break;
+	case POOL_BEGUN: /* its worker has said so */
 		break;
 	case POOL_DONE:
 		request_done(s, (struct sim_request *)(void *)a->request);
 		break;
 	case POOL_KILL:
 	case POOL_END:
-		happens(s, &w->moment, WORKER_REAPED, s->now_us + REAP_US);
+		sim_happens(s, &w->moment, WORKER_REAPED, s->now_us + REAP_US);
 		break;
 	default:
 		/* The plans have no leases, sessions, streams, probes and interrupts, and every
@@ -318,7 +143,7 @@ static void look_at_books(struct sim *s)
 	pool_check(s->pool);
 }
 
-static void step(struct sim *s, struct pool_event ev)
+static void step_once(struct sim *s, struct pool_event ev)
 {
 	struct pool_action action;
 
@@ -330,13 +155,41 @@ static void step(struct sim *s, struct pool_event ev)
 		look_at_books(s);
 }
 
+/* What is had back is told before anything else of that worker. */
+static void tell_recalled(struct sim *s)
+{
+	struct list *at, *next;
+
+	s->recall = false;
+	list_each (at, next, &s->workers) {
+		struct sim_worker *w = list_entry(at, struct sim_worker, link);
+		uint64_t ids[POOL_AHEAD_MAX];
+
+		if (!w->recall)
+			continue;
+		w->recall = false;
+		step_once(s, (struct pool_event){ .type = POOL_RECALLED,
+						  .worker_id = w->id,
+						  .call_ids = ids,
+						  .count = sim_jobs_recall(s, w, ids) });
+	}
+}
+
+static void step(struct sim *s, struct pool_event ev)
+{
+	step_once(s, ev);
+	while (s->recall)
+		tell_recalled(s);
+}
+
 /* ---- what happens ---- */
 
 static void await_arrival(struct sim *s)
 {
-	happens(s, &s->arrival, ARRIVAL,
-		s->plan->replay != NULL ? s->plan->start_us + 1 + s->plan->replay[s->arrived].at_us
-					: sim_arrivals_next(&s->arrivals, &s->when));
+	sim_happens(s, &s->arrival, ARRIVAL,
+		    s->plan->replay != NULL
+			    ? s->plan->start_us + 1 + s->plan->replay[s->arrived].at_us
+			    : sim_arrivals_next(&s->arrivals, &s->when));
 }
 
 static void arrive(struct sim *s)
@@ -358,11 +211,11 @@ static void arrive(struct sim *s)
 
 static void job_over(struct sim *s, struct sim_worker *w)
 {
-	uint64_t call_id = list_entry(w->jobs.next, struct job, link)->call_id, id = w->id;
+	uint64_t taken, id = w->id, call_id = sim_job_over(s, w, &taken);
 
-	job_end(s, w);
-	if (!list_empty(&w->jobs))
-		job_begin(s, w);
+	if (taken != 0)
+		step(s, (struct pool_event){
+				.type = POOL_WORKER_TAKEN, .worker_id = id, .call_id = taken });
 	step(s, (struct pool_event){
 			.type = POOL_WORKER_ANSWER, .worker_id = id, .call_id = call_id });
 }
@@ -384,7 +237,7 @@ static void happen(struct sim *s, struct moment *m)
 		break;
 	case WORKER_REAPED:
 		id = w->id;
-		worker_free(s, w);
+		sim_worker_free(s, w);
 		step(s, (struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = id });
 		break;
 	case PATIENCE_OVER:
@@ -421,6 +274,7 @@ static void begin(struct sim *s)
 	const struct sim_plan *plan = s->plan;
 	const struct pool_config config = {
 		.size = plan->workers,
+		.ahead = plan->ahead,
 		.queue_limit = plan->queue_limit,
 		.queue_bytes_limit = SIZE_MAX,
 		.start_timeout_us = 60000000,
@@ -465,7 +319,7 @@ static void end(struct sim *s)
 	list_each (at, next, &s->workers) {
 		uint64_t id = list_entry(at, struct sim_worker, link)->id;
 
-		worker_free(s, list_entry(at, struct sim_worker, link));
+		sim_worker_free(s, list_entry(at, struct sim_worker, link));
 		step(s, (struct pool_event){ .type = POOL_WORKER_GONE, .worker_id = id });
 	}
 	pool_free(s->pool);
@@ -475,19 +329,6 @@ static void end(struct sim *s)
 		s->free_requests = r->next_free;
 		free(r);
 	}
-}
-
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void sort(struct sim_values *v)
-{
-	if (v->count > 0)
-		qsort(v->us, v->count, sizeof *v->us, by_value);
 }
 
 void sim_run(const struct sim_plan *plan, struct sim_result *result)
@@ -501,40 +342,12 @@ void sim_run(const struct sim_plan *plan, struct sim_result *result)
 	while (next_moment(&s))
 		;
 	result->starts = pool_totals(s.pool)->starts;
+	result->ahead = pool_totals(s.pool)->ahead;
+	result->recalled = pool_totals(s.pool)->recalled;
 	result->window_s = (double)(s.till_us - s.from_us) / 1e6;
 	worker_us = (double)(s.till_us - s.from_us) * plan->workers;
 	result->busy = s.busy_us / worker_us;
 	result->goodput = s.good_us / worker_us;
 	end(&s);
-	for (int i = 0; i <= SIM_ALL; i++) {
-		sort(&result->class[i].wait);
-		sort(&result->class[i].total);
-	}
-}
-
-void sim_result_free(struct sim_result *result)
-{
-	for (int i = 0; i <= SIM_ALL; i++) {
-		free(result->class[i].wait.us);
-		free(result->class[i].total.us);
-	}
-	*result = (struct sim_result){ 0 };
-}
-
-double sim_mean(const struct sim_values *v)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < v->count; i++)
-		sum += v->us[i];
-	return v->count > 0 ? sum / (double)v->count : 0;
-}
-
-uint32_t sim_quantile(const struct sim_values *v, double q)
-{
-	size_t at = (size_t)(q * (double)v->count);
-
-	if (v->count == 0)
-		return 0;
-	return v->us[at < v->count ? at : v->count - 1];
+	sim_result_sort(result);
 }

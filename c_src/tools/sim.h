@@ -77,11 +77,12 @@ struct sim_plan {
 	unsigned workers;
 	const struct sim_service *service;
 	double load;
-	double burst_us;           /* 0: Poisson */
-	double share[PRIORITIES];  /* of the requests; they add up to 1 */
-	bool one_line;             /* all are submitted as `normal`: no priorities */
-	unsigned peers;            /* that the requests come from, in equal parts */
-	unsigned queue_limit;      /* as the options of that name */
+	double burst_us;          /* 0: Poisson */
+	double share[PRIORITIES]; /* of the requests; they add up to 1 */
+	bool one_line;            /* all are submitted as `normal`: no priorities */
+	unsigned peers;           /* that the requests come from, in equal parts */
+	unsigned ahead;           /* as the options of these names */
+	unsigned queue_limit;
 	uint64_t queue_timeout_us; /* POOL_NEVER: none */
 	uint64_t call_timeout_us;
 	double patience_us; /* callers die after so long on average, exponentially; 0: none dies */
@@ -109,7 +110,7 @@ struct sim_result {
 	double window_s;                        /* from the first counted arrival to the last one */
 	double busy;    /* share of the workers' time in that window in which they ran something */
 	double goodput; /* and ran what was answered OK */
-	uint64_t starts, steps;
+	uint64_t starts, steps, ahead, recalled; /* requests sent ahead, and had back */
 	uint64_t digest;  /* of all that was decided, in order, with its time */
 	uint64_t unsound; /* steps after which the books did not balance (`checked`) */
 };

@@ -1,7 +1,7 @@
 # beam_cost.exs - what a call costs the BEAM: processor time for each, by kind of call and concurrency.
 #
 #   elixir -pa build/demo mix_harness/bench/beam_cost.exs [--seconds 2] [--rounds 3]
-#       [--concurrency 1,8,64,1024] [--kinds local,ping,call,gen] [--delay-send]
+#       [--concurrency 1,8,64,1024] [--kinds local,ping,call,gping,gen] [--no-delay-send]
 #
 # The kinds:
 #
@@ -13,13 +13,13 @@
 #   gen    GenServer.call of the same call
 #
 # Processor time is that of this BEAM and of the node, from /proc/PID/stat, user and system; a shared machine
-# makes calls slower, but hardly dearer. "sent" is how many calls came to one message of a lane.
+# makes calls slower, but hardly dearer. `writes` and `reads` are messages to the node and from it for each call.
 
-Code.require_file("load.exs", __DIR__)
-Code.require_file("node_under_test.exs", __DIR__)
+for file <- ~w(stats.exs proc.exs values.exs load.exs node_under_test.exs),
+    do: Code.require_file(file, __DIR__)
 
 defmodule BeamCost do
-  alias Bench.Load
+  alias Bench.{Load, Values}
 
   @root Path.expand("../..", __DIR__)
 
@@ -31,8 +31,7 @@ defmodule BeamCost do
           rounds: :integer,
           concurrency: :string,
           kinds: :string,
-          delay_send: :boolean,
-          msacc: :boolean
+          delay_send: :boolean
         ]
       )
 
@@ -47,7 +46,10 @@ defmodule BeamCost do
     :ok = Bench.Node.call(node, :await_ready)
     {:ok, _} = :krait_sup.start_link()
     {_, port} = List.keyfind(:erlang.system_info(:dist_ctrl), node.name, 0)
-    if given[:delay_send], do: Bench.Node.delay_send(node, true)
+    # A first lane, so that the client has set it.
+    {:ok, _} = :krait.call({:default, node.name}, "math", "sqrt", [4])
+    _ = :sys.get_state(:krait_wire)
+    if given[:delay_send] == false, do: Bench.Node.delay_send(node, false)
 
     kinds = String.split(given[:kinds] || "local,ping,call,gping,gen", ",")
     concurrencies = String.split(given[:concurrency] || "1,8,64,1024", ",")
@@ -57,28 +59,18 @@ defmodule BeamCost do
     for _ <- 1..(given[:rounds] || 1), n <- concurrencies, kind <- kinds do
       n = String.to_integer(n)
       fun = asker(kind, node.name)
-      Load.processes(n, 100, fun)
-      if given[:msacc], do: :msacc.start()
+      Load.processes(n, %{warm: 50, window: 100}, fun)
       begin = numbers(node, port)
-      result = Load.processes(n, ms, fun)
+      result = Load.processes(n, %{warm: 50, window: ms}, fun)
       done = numbers(node, port)
-
-      if given[:msacc],
-        do:
-          (
-            :msacc.stop()
-            :msacc.print()
-          )
-
       report(kind, n, ms, result, Enum.zip_with(done, begin, &(&1 - &2)))
     end
 
     Bench.Node.stop(node)
   end
 
-  # Load runs 50 ms before the window that it counts in.
   defp report(kind, n, ms, result, [user, sys, of_node, reductions, writes, switches, reads]) do
-    calls = result.calls * (ms + 50) / ms
+    calls = result.all
     each = fn ticks -> ticks * 10_000 / calls end
 
     [
@@ -101,27 +93,24 @@ defmodule BeamCost do
 
   defp asker(kind, node) do
     to = {:default, node}
-    value = Load.value()
+    value = Values.small()
 
     case kind do
       "local" ->
         to = {:stand_in, node()}
-        fn -> {:ok, ^value} = :krait.call(to, "bench_echo", "echo", [value]) end
+        fn _ -> {:ok, ^value} = :krait.call(to, "bench_echo", "echo", [value]) end
 
       "ping" ->
-        fn -> {:answer, :pong} = :krait_lane.attempt(to, :ping, :infinity) end
+        fn _ -> {:answer, :pong} = :krait_lane.attempt(to, :ping, :infinity) end
 
       "call" ->
-        fn -> {:ok, ^value} = :krait.call(to, "bench_echo", "echo", [value]) end
-
-      "opts" ->
-        fn -> {:ok, ^value} = Krait.call(to, "bench_echo", "echo", [value], timeout: 5000) end
+        fn _ -> {:ok, ^value} = :krait.call(to, "bench_echo", "echo", [value]) end
 
       "gping" ->
-        fn -> :pong = GenServer.call(to, :ping) end
+        fn _ -> :pong = GenServer.call(to, :ping) end
 
       "gen" ->
-        fn -> {:ok, ^value} = GenServer.call(to, {:call, "bench_echo", "echo", [value]}) end
+        fn _ -> {:ok, ^value} = GenServer.call(to, {:call, "bench_echo", "echo", [value]}) end
     end
   end
 

@@ -149,7 +149,10 @@ defmodule Krait do
   """
   @spec call(pool, name, name, list, options) :: result(term)
   def call(pool, module, function, args \\ [], options \\ []) do
-    wrap(:krait.call(pool, module, function, args, options), pool: pool, call: {module, function})
+    case :krait.call(pool, module, function, args, options) do
+      {:error, reason} -> {:error, Error.new(reason, pool: pool, call: {module, function})}
+      result -> result
+    end
   end
 
   @doc """

@@ -213,8 +213,10 @@ defmodule Krait.LanesTest do
       signal(node.os_pid, "STOP")
       fill(name, :binary.copy("x", 1_000_000))
 
-      dead = spawn(fn -> Krait.call(address, "time", "sleep", [60]) end)
       assert :krait_lane.attempt(address, :ping, 30) == :timeout
+      # So does a new one, and its start holds up nobody.
+      assert :krait_lane.attempt({:another_pool, name}, :ping, 30) == :timeout
+      dead = spawn(fn -> Krait.call(address, "time", "sleep", [60]) end)
       lane = lane_of(dead)
       assert eventually({:process, dead} in monitors(lane))
       kill(dead)

@@ -37,15 +37,15 @@ defmodule Costs do
       for {name, value, callers, count} <- [
             {"64", %{"id" => 42, "name" => "Bungarus caeruleus", "values" => [1, 2, 3]}, 64,
              60_000},
-            {"1000", :binary.copy(<<255>>, 1000), 64, 60_000},
-            {"64000", :binary.copy(<<255>>, 64_000), 16, 10_000},
-            {"1000000", :binary.copy(<<255>>, 1_000_000), 8, 800}
+            {"1000", :binary.copy(<<255>>, 1000), 64, 40_000},
+            {"64000", :binary.copy(<<255>>, 64_000), 16, 6_000},
+            {"1000000", :binary.copy(<<255>>, 1_000_000), 8, 500}
           ],
           line <- call(node, name, value, callers, count),
           do: line
 
     status = fn -> for _ <- 1..2000, do: {:ok, _} = Krait.status(node.pool) end
-    {[beam, krait, _], _} = spent(node, status)
+    {[beam, krait, _], _} = least(node, status)
     stop(node)
     lines ++ [{"status_beam_us", beam / 2000}, {"status_node_us", krait / 2000}]
   end
@@ -54,7 +54,7 @@ defmodule Costs do
     each = div(count, callers)
     one = fn -> {:ok, ^value} = Krait.call(node.pool, "services", "echo", [value]) end
     at_once(callers, fn -> for _ <- 1..div(each, 10), do: one.() end)
-    {us, bytes} = spent(node, fn -> at_once(callers, fn -> for _ <- 1..each, do: one.() end) end)
+    {us, bytes} = least(node, fn -> at_once(callers, fn -> for _ <- 1..each, do: one.() end) end)
 
     IO.puts(
       :stderr,
@@ -77,13 +77,18 @@ defmodule Costs do
     end
 
     items.()
-    {us, bytes} = spent(node, items)
+    {us, bytes} = least(node, items)
     IO.puts(:stderr, "streams: #{inspect(us)} us for #{4 * count}")
     stop(node)
 
     Enum.zip(~w(beam node python), us)
     |> Enum.map(fn {part, us} -> {"item_#{part}_us", us / (4 * count)} end)
     |> Kernel.++([{"item_bytes", bytes / (4 * count)}])
+  end
+
+  # Of three times the one that cost the least: what else the machine does can only add to that.
+  defp least(node, fun) do
+    Enum.min_by(for(_ <- 1..3, do: spent(node, fun)), fn {us, _} -> Enum.sum(us) end)
   end
 
   # Microseconds of each part, and bytes to and from the node.
