@@ -200,7 +200,9 @@ defmodule Krait.LargeTest do
     for os_pid <- os_pids(node), do: TestNode.signal(os_pid, "STOP")
     before = Proc.rss(node.os_pid)
     # a sanitizer keeps what was freed
-    slack = if Krait.Chaos.sanitized?(node), do: 400 * @mb, else: 64 * @mb
+    {slack, rest} =
+      if Krait.Chaos.sanitized?(node), do: {400 * @mb, 400 * @mb}, else: {64 * @mb, 16 * @mb}
+
     data = bytes(4 * @mb)
     n = 40
     for i <- 1..n, do: caller(i, node, {:call, "krait_large", "echo", [data]}, 60_000)
@@ -210,7 +212,7 @@ defmodule Krait.LargeTest do
     for os_pid <- os_pids(node), do: TestNode.signal(os_pid, "CONT")
     for i <- 1..n, do: assert_receive({^i, {:ok, ^data}}, 60_000)
     assert peak(node) - before < 1.6 * n * byte_size(data) + slack
-    eventually(Proc.rss(node.os_pid) - before < div(slack, 4))
+    eventually(Proc.rss(node.os_pid) - before < rest)
   end
 
   defp peak(node) do
