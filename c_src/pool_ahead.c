@@ -24,7 +24,9 @@ static bool may_lead(const struct pool *p, const struct pool_worker *w)
 
 	return w->state == WORKER_BUSY && !w->retiring && !w->recalling && w->session_count == 0 &&
 	       s->depth == 1 && r != NULL && r->plain && !s->call[0].waits && s->lease == NULL &&
-	       w->ahead_count < p->config.ahead && p->now_us - r->started_us < AHEAD_PATIENCE_US;
+	       w->ahead_count < p->config.ahead &&
+	       w->ahead_count * (p->run_us8 / 8) < AHEAD_PATIENCE_US &&
+	       p->now_us - r->started_us < AHEAD_PATIENCE_US;
 }
 
 void ahead_lead(struct pool *p, struct pool_worker *w)

@@ -92,8 +92,9 @@
  * others have begun, or will, and so the call before those has ended. So nothing is decided about a call while that is not known: whoever is
  * not wanted any more is told so at once, but the worker is interrupted or killed only for a call that
  * runs, and a time-out in the queue is told only to who has not begun.
- *     sent ahead  only while calls are brisk (AHEAD_BRISK_US in the mean), to workers of one slot without
- *                 sessions, in the order of the lines: who may not be sent ahead is not overtaken
+ *     sent ahead  only while calls are brisk (AHEAD_BRISK_US in the mean), no more to a worker than it runs in
+ *                 AHEAD_PATIENCE_US, to workers of one slot without sessions, in the order of the lines: who may
+ *                 not be sent ahead is not overtaken
  *     had back    when the call before them takes longer than AHEAD_PATIENCE_US; before the worker is
  *                 interrupted or leaves; when one of them is not wanted any more; when the pool pauses. A
  *                 worker that answers without having taken one has none: it sleeps until it is sent a
