@@ -98,6 +98,26 @@ defmodule Krait.ClusterSessionsTest do
       Table.row(config, node.pool).generation
     end
 
+    test "that begins while its node is asked for its sessions is not forgotten" do
+      a = start_node()
+      cluster = start_cluster(nodes: [a.name], interval: 60_000)
+      {:ok, config} = Table.config(cluster)
+      row = Table.row(config, a.pool)
+      pin = Table.pin_new(config, :young, row, false)
+      asked_ms = Table.now_ms() + 1
+      Table.reconcile(config, row, [], asked_ms, config.session_ttl)
+      assert Table.pin(config, :young) == pin
+      # Its first call is answered after the node was asked, and before the answer to that is here.
+      eventually(Table.now_ms() > asked_ms)
+      Table.begun(config, pin)
+      Table.reconcile(config, row, [], asked_ms, config.session_ttl)
+      assert Table.pin(config, :young) != nil
+      # It has ended: it was known to live before the node was asked.
+      eventually(Table.now_ms() > asked_ms + 1)
+      Table.reconcile(config, row, [], Table.now_ms() + 1, config.session_ttl)
+      assert Table.pin(config, :young) == nil
+    end
+
     test "that has not begun is no loss" do
       [a, b] = nodes = for _ <- 1..2, do: start_node()
       id = session_for(a, nodes)

@@ -11,7 +11,8 @@ defmodule Krait.Cluster.Table do
   #
   # `generation` counts the lives of the connection to that node: a pin of an earlier one stands for a
   # session that is lost, unless the node says that it has it still. `begun?` is false until a call in the
-  # session has been answered: what never began cannot be lost.
+  # session has been answered: what never began cannot be lost. `seen_ms`: when it was known to live, last; of
+  # one that has not begun, when it was picked.
 
   alias Krait.Cluster.{Pick, Row}
 
@@ -111,7 +112,8 @@ defmodule Krait.Cluster.Table do
 
   @spec begun(map, pin) :: boolean
   def begun(_, {_, _, _, true, _}), do: true
-  def begun(%{pins: pins}, {session, _, _, _, _}), do: :ets.update_element(pins, session, {4, true})
+  def begun(%{pins: pins}, {session, _, _, _, _}),
+    do: :ets.update_element(pins, session, [{4, true}, {5, now_ms()}])
 
   @doc "Forgets a pin, and no other that has taken its place meanwhile."
   @spec unpin(map, pin) :: true
@@ -147,8 +149,9 @@ defmodule Krait.Cluster.Table do
   @doc """
   A node has told which sessions it holds, asked at `asked_ms`.
 
-  Those are pinned there, unless this BEAM uses them elsewhere already. A pin of this node that was not
-  listed may go when the session's name leads here anyway, or when nobody has seen it for `ttl` ms.
+  Those are pinned there, unless this BEAM uses them elsewhere already. A session that was known to live there
+  before, and was not listed, has ended: its pin may go when the session's name leads here anyway. One that had
+  not begun when the node was asked may have begun since. When nobody has seen it for `ttl` ms, each may go.
   """
   @spec reconcile(map, Row.t(), [term], integer, non_neg_integer) :: :ok
   def reconcile(%{pins: pins} = config, row, sessions, asked_ms, ttl) do
@@ -163,10 +166,11 @@ defmodule Krait.Cluster.Table do
 
     rows = rows(config)
 
-    for {session, _, generation, _, seen_ms} = pin <-
+    for {session, _, generation, begun?, seen_ms} = pin <-
           :ets.match_object(pins, {:_, row.address, :_, :_, :_}),
         seen_ms < asked_ms,
-        asked_ms - seen_ms > ttl or (generation == row.generation and home?(rows, row, session)),
+        asked_ms - seen_ms > ttl or
+          (begun? and generation == row.generation and home?(rows, row, session)),
         do: unpin(config, pin)
 
     :ok
