@@ -115,7 +115,7 @@ static void put_totals(struct node_pool *p, struct buf *out)
 	json_key(out, "outcomes");
 	json_open(out, '{');
 	for (unsigned i = 0; i < ANSWER_KINDS; i++)
-		json_put_uint(out, answer_kind_name(i), p->answers[i]);
+		json_put_uint(out, answer_kind_name((enum answer_kind)i), p->answers[i]);
 	json_put_uint(out, "abandoned", t->outcome[OUTCOME_ABANDONED]);
 	json_close(out, '}');
 }

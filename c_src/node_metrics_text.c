@@ -192,7 +192,7 @@ static void put_outcomes(struct node *n, struct buf *out)
 	while ((p = node_pool_next(n, p)) != NULL) {
 		for (unsigned i = 0; i < ANSWER_KINDS; i++)
 			prom_uint(out, name, p->answers[i], "pool", node_pool_name(p), "outcome",
-				  answer_kind_name(i), PROM_END);
+				  answer_kind_name((enum answer_kind)i), PROM_END);
 		prom_uint(out, name, totals(p)->outcome[OUTCOME_ABANDONED], "pool",
 			  node_pool_name(p), "outcome", "abandoned", PROM_END);
 	}

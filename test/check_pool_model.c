@@ -644,7 +644,7 @@ static void *shared(size_t size)
 static void nothing_was_left_out(void)
 {
 	for (unsigned i = 0; i < OUTCOMES; i++)
-		ck_assert_msg(tally->done[i] > 0, "never %s", pool_outcome_name(i));
+		ck_assert_msg(tally->done[i] > 0, "never %s", pool_outcome_name((enum pool_outcome)i));
 	for (unsigned i = 0; i <= POOL_DRAINED; i++) {
 		bool elsewhere = i == POOL_RECALL || i == POOL_AHEAD || i == POOL_BEGUN;
 
@@ -679,7 +679,7 @@ START_TEST(the_pool_does_what_the_model_says)
 		}
 	printf("%" PRIu64 " events in %" PRIu64 " lives", tally->events, life - 1);
 	for (unsigned i = 0; i < OUTCOMES; i++)
-		printf(", %" PRIu64 " %s", tally->done[i], pool_outcome_name(i));
+		printf(", %" PRIu64 " %s", tally->done[i], pool_outcome_name((enum pool_outcome)i));
 	printf(", %" PRIu64 " retries, %" PRIu64 " late, circuit opened %" PRIu64 " times, %" PRIu64
 	       " starts on trial, %" PRIu64 " exits never reported, %" PRIu64
 	       " inner calls, %" PRIu64 " deep, %" PRIu64 " times all waited",

@@ -488,7 +488,7 @@ static void compare(void)
 	SAME(pool_running(pool), m_requests(true, NULL), "running");
 	SAME(t->received, m.totals.received, "received");
 	for (unsigned i = 0; i < OUTCOMES; i++)
-		SAME(t->outcome[i], m.totals.outcome[i], "%s", pool_outcome_name(i));
+		SAME(t->outcome[i], m.totals.outcome[i], "%s", pool_outcome_name((enum pool_outcome)i));
 	SAME(t->retries, m.totals.retries, "retries");
 	SAME(t->starts, m.totals.starts, "starts");
 	SAME(t->start_failures, m.totals.start_failures, "failures");
