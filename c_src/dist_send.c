@@ -20,6 +20,8 @@
  * request arrive all the same. There the ACK says "alive", rightly, and the answer is dropped. */
 #include "dist_private.h"
 
+#include "splitmix.h"
+
 #include <assert.h>
 #include <errno.h>
 
@@ -127,12 +129,10 @@ static uint8_t *begin(struct dist *d, unsigned op, unsigned arity, size_t room)
 	return p;
 }
 
-/* The key of a receiver, never 0: splitmix64's finalizer. */
+/* The key of a receiver, never 0. */
 static uint64_t key(uint64_t x)
 {
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (x ^ x >> 31) | 1;
+	return splitmix_at(x) | 1;
 }
 
 static uint64_t pid_key(const struct term_pid *to)

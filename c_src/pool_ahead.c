@@ -332,7 +332,6 @@ void ahead_withdraw(struct pool *p, struct pool_worker *w)
 {
 	list_remove(&w->leads);
 	heap_remove(&p->patiences, &w->patience);
-	w->slot->put_off = false;
 	ahead_recall(p, w);
 }
 

@@ -5,6 +5,8 @@
  * had back, are not sent but counted); the worker is gone (nobody reads, and all of them are had back). */
 #include "worker_ahead.h"
 
+#include "buf.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -38,28 +40,13 @@ void ahead_queue_close(struct ahead_queue *a)
 	*a = (struct ahead_queue){ .ours = -1, .theirs = -1 };
 }
 
-static void put_id(uint8_t *at, uint64_t id)
-{
-	for (int i = 0; i < 8; i++)
-		at[i] = (uint8_t)(id >> (56 - 8 * i));
-}
-
-static uint64_t get_id(const uint8_t *at)
-{
-	uint64_t id = 0;
-
-	for (int i = 0; i < 8; i++)
-		id = id << 8 | at[i];
-	return id;
-}
-
 void ahead_queue_send(struct ahead_queue *a, uint64_t call_id, const void *body, size_t len)
 {
 	uint8_t id[8];
 	struct iovec parts[] = { { id, sizeof id }, { (void *)body, len } };
 	struct msghdr packet = { .msg_iov = parts, .msg_iovlen = 2 };
 
-	put_id(id, call_id);
+	put_u64(id, call_id);
 	if ((a->ours < 0 || a->unsent_count > 0 ||
 	     sendmsg(a->ours, &packet, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) &&
 	    a->unsent_count < AHEAD_QUEUE_MAX)
@@ -73,7 +60,7 @@ unsigned ahead_queue_recall(struct ahead_queue *a, uint64_t call_ids[AHEAD_QUEUE
 
 	while (count < AHEAD_QUEUE_MAX && a->theirs >= 0 &&
 	       recv(a->theirs, id, sizeof id, MSG_DONTWAIT) == sizeof id)
-		call_ids[count++] = get_id(id);
+		call_ids[count++] = get_u64(id);
 	for (unsigned i = 0; i < a->unsent_count && count < AHEAD_QUEUE_MAX; i++)
 		call_ids[count++] = a->unsent[i];
 	a->unsent_count = 0;

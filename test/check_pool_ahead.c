@@ -11,6 +11,7 @@
  *     nobody waits for ever
  *
  * KRAIT_SEED=N, KRAIT_AHEAD_EVENTS=N (default 300,000). */
+#include "chance.h"
 #include "pool_given.h"
 #include "quick.h"
 
@@ -19,23 +20,6 @@
 #define CALLS_MAX (1 << 20)
 #define WORKERS   40
 #define FRAMES    64
-
-/* ---- chance ---- */
-
-static uint64_t seed, state;
-
-static uint64_t any(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-static uint64_t below(uint64_t n)
-{
-	return (any() >> 11) % n;
-}
 
 /* ---- the world ---- */
 
@@ -63,9 +47,10 @@ struct process {
 static struct process processes[WORKERS];
 static struct call {
 	struct pool_request *r;
-	unsigned runs, may_run; /* may: once, and once more for each retry after its worker's death */
+	unsigned runs,
+		may_run; /* may: once, and once more for each retry after its worker's death */
 	bool done;
-} *calls;
+} * calls;
 static uint64_t last_call;
 static uint64_t interrupts, killings, late_queue, given_back, ran;
 static enum pool_abandon world_abandon;
@@ -98,7 +83,8 @@ static void begin(struct process *p, uint64_t id)
 	p->running = id;
 	p->hit = false;
 	ran++;
-	if (getenv("TR")) fprintf(stderr, "       worker %d begins %d\n", (int)p->id, (int)id);
+	if (getenv("TR"))
+		fprintf(stderr, "       worker %d begins %d\n", (int)p->id, (int)id);
 	calls[id].runs++;
 	ck_assert_msg(calls[id].runs <= calls[id].may_run, "call %d runs again", (int)id);
 }
@@ -175,7 +161,8 @@ static void done(struct pool_request *r)
 	if (r->outcome == OUTCOME_OK)
 		ck_assert_uint_ge(c->runs, 1);
 	if (r->outcome == OUTCOME_TIMEOUT_QUEUE) {
-		ck_assert_msg(c->runs == 0, "call %d has run, and is told that it has not", (int)r->id);
+		ck_assert_msg(c->runs == 0, "call %d has run, and is told that it has not",
+			      (int)r->id);
 		late_queue++;
 	}
 	c->r = NULL;
@@ -185,7 +172,11 @@ static void done(struct pool_request *r)
 static void world_perform(const struct pool_action *a, struct recalled *backs, unsigned *n)
 {
 	struct process *p = process_of(a->worker_id);
-	if (getenv("TR")) fprintf(stderr, "   ACT %d w %d call %d why %d outcome %d (running %d, queue %u)\n", a->type, (int)a->worker_id, (int)a->call_id, a->why, a->type==POOL_DONE? (int)a->request->outcome:-1, p? (int)p->running:-1, p?p->queue.count:0);
+	if (getenv("TR"))
+		fprintf(stderr, "   ACT %d w %d call %d why %d outcome %d (running %d, queue %u)\n",
+			a->type, (int)a->worker_id, (int)a->call_id, a->why,
+			a->type == POOL_DONE ? (int)a->request->outcome : -1,
+			p ? (int)p->running : -1, p ? p->queue.count : 0);
 
 	switch (a->type) {
 	case POOL_RECALL:
@@ -244,7 +235,10 @@ static void world_step(struct pool_event ev)
 	unsigned n = 0;
 
 	ev.random = any();
-	if (getenv("TR")) fprintf(stderr, "%llu EV %d w %d call %d req %d count %u\n", (unsigned long long)now_us, ev.type, (int)ev.worker_id, (int)ev.call_id, ev.request ? (int)ev.request->id : 0, ev.count);
+	if (getenv("TR"))
+		fprintf(stderr, "%llu EV %d w %d call %d req %d count %u\n",
+			(unsigned long long)now_us, ev.type, (int)ev.worker_id, (int)ev.call_id,
+			ev.request ? (int)ev.request->id : 0, ev.count);
 	pool_step(pool, &ev, now_us);
 	pool_check(pool);
 	while (pool_next(pool, &action))
@@ -293,8 +287,8 @@ static void submit_call(void)
 				    .peer = (unsigned)below(3),
 				    .retry = below(8) == 0,
 				    .deadline_us = below(6) ? POOL_NEVER : now_us + below(5000),
-				    .queue_deadline_us = below(6) ? POOL_NEVER
-								  : now_us + below(3000),
+				    .queue_deadline_us =
+					    below(6) ? POOL_NEVER : now_us + below(3000),
 				    .abandon = world_abandon,
 				    .plain = below(50) > 0 };
 	calls[id] = (struct call){ .r = r, .may_run = 1 + r->retry };
@@ -327,8 +321,8 @@ static void happen(void)
 		break;
 	case 5:
 		if ((r = some_request()) != NULL && below(3) == 0)
-			world_step((struct pool_event){ .type = below(2) ? POOL_ABANDON : POOL_CANCEL,
-							.request = r });
+			world_step((struct pool_event){
+				.type = below(2) ? POOL_ABANDON : POOL_CANCEL, .request = r });
 		break;
 	case 6:
 		now_us += below(40);
@@ -399,7 +393,17 @@ static void settle(void)
 	for (struct process *p = processes; p < processes + WORKERS; p++)
 		if (p->id != 0 && pool_queued(pool) + pool_running(pool) > 0) {
 			const struct pool_worker *w = pool_worker(pool, p->id);
-			fprintf(stderr, "w %d ready %d dead %d channel %u queue %u out %u running %d; pool: %s call %d (%p) ahead %u taken %u recalling %d slot intr %d\n", (int)p->id, p->ready, p->dead, p->channel.count, p->queue.count, p->out.count, (int)p->running, w ? worker_state_name(w->state) : "-", w ? (int)w->slot->call[0].id : 0, w ? (void*)w->slot->call[0].request : 0, w ? w->ahead_count : 0, w ? w->taken : 0, w ? w->recalling : 0, w ? w->slot->interrupted : 0);
+			fprintf(stderr,
+				"w %d ready %d dead %d channel %u queue %u out %u running %d; "
+				"pool: %s call %d (%p) ahead %u taken %u recalling %d slot intr "
+				"%d\n",
+				(int)p->id, p->ready, p->dead, p->channel.count, p->queue.count,
+				p->out.count, (int)p->running,
+				w ? worker_state_name(w->state) : "-",
+				w ? (int)w->slot->call[0].id : 0,
+				w ? (void *)w->slot->call[0].request : 0, w ? w->ahead_count : 0,
+				w ? w->taken : 0, w ? w->recalling : 0,
+				w ? w->slot->interrupted : 0);
 		}
 	ck_assert_uint_eq(pool_queued(pool) + pool_running(pool), 0);
 	for (uint64_t id = 1; id <= last_call; id++)
@@ -447,7 +451,8 @@ START_TEST(a_world_by_chance)
 	}
 	free(calls);
 	/* All of it has really happened. */
-	printf("ahead: %llu calls ran, %llu came back, %llu interrupts, %llu kills, %llu late in a queue\n",
+	printf("ahead: %llu calls ran, %llu came back, %llu interrupts, %llu kills, %llu late in a "
+	       "queue\n",
 	       (unsigned long long)ran, (unsigned long long)given_back,
 	       (unsigned long long)interrupts, (unsigned long long)killings,
 	       (unsigned long long)late_queue);
@@ -469,9 +474,9 @@ static Suite *suite(void)
 
 int main(void)
 {
-	seed = getenv("KRAIT_SEED") != NULL ? strtoull(getenv("KRAIT_SEED"), NULL, 10)
-					    : (uint64_t)time(NULL);
-	state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	uint64_t seed = getenv("KRAIT_SEED") != NULL ? strtoull(getenv("KRAIT_SEED"), NULL, 10)
+						     : (uint64_t)time(NULL);
+	chance_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	printf("seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
 	return run(suite());

@@ -8,6 +8,7 @@
  *     KRAIT_SEED=N           the seed (printed at the start; default: from the clock)
  *     KRAIT_MODEL_EVENTS=N   how many events in all (default 400,000)
  *     KRAIT_MODEL_LIFE=N     plays this one of them only */
+#include "chance.h"
 #include "pool_script.h"
 #include "quick.h"
 
@@ -24,21 +25,6 @@ static struct script *script;
 static uint64_t seed, trials;
 
 /* ---- chance ---- */
-
-static uint64_t chance_state;
-
-static uint64_t any(void)
-{
-	chance_state ^= chance_state << 13;
-	chance_state ^= chance_state >> 7;
-	chance_state ^= chance_state << 17;
-	return chance_state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-static uint64_t below(uint64_t n)
-{
-	return (any() >> 11) % n;
-}
 
 static uint64_t one_of(const uint64_t *values, unsigned n)
 {

@@ -2,6 +2,7 @@
 #ifndef KRAIT_TEST_TERM_GIVEN_H
 #define KRAIT_TEST_TERM_GIVEN_H
 
+#include "splitmix.h"
 #include "term.h"
 
 #include <check.h>
@@ -26,11 +27,7 @@ static inline struct random given_random(const char *what)
 
 static inline uint64_t any(struct random *r)
 {
-	uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
+	return splitmix_next(&r->state);
 }
 
 static inline uint32_t below(struct random *r, uint32_t n)

@@ -1,12 +1,14 @@
 /* sim_draw.c - chance, service times and arrivals of the simulation; see sim.h. */
 #include "sim.h"
 
+#include "splitmix.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* splitmix64 (Steele, Lea, Flood 2014): each stream begins elsewhere in one long sequence. */
+/* Each stream begins elsewhere in one long sequence. */
 void sim_random_seed(struct sim_random *r, uint64_t seed, uint64_t stream)
 {
 	r->state = seed * UINT64_C(0xd1342543de82ef95) + stream * UINT64_C(0xaef17502108ef2d9);
@@ -15,11 +17,7 @@ void sim_random_seed(struct sim_random *r, uint64_t seed, uint64_t stream)
 
 uint64_t sim_random_bits(struct sim_random *r)
 {
-	uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
+	return splitmix_next(&r->state);
 }
 
 double sim_random_unit(struct sim_random *r)
