@@ -5,7 +5,7 @@
  * what else can go wrong while requests arrive: starts that fail, workers that speak nonsense. */
 #include "node_given.h"
 
-#include "log.h"
+#include "suite.h"
 
 #include <signal.h>
 
@@ -55,16 +55,9 @@ static struct buf *begin(struct peer *p, unsigned caller, const struct term_pid 
 static struct buf *begin_call(struct peer *p, unsigned caller, const struct term_pid *lease,
 			      size_t *start)
 {
-	struct term_pid from = caller_pid(p, caller);
 	struct buf *out = begin(p, caller, lease, start);
 
-	term_put_tuple(out, 3);
-	term_put_atom(out, "$gen_call");
-	term_put_tuple(out, 2);
-	term_put_pid(out, &from);
-	term_put_list(out, 1);
-	term_put_atom(out, "alias");
-	put_ref(out, p, caller);
+	put_gen_call(out, p, caller, caller);
 	return out;
 }
 
@@ -1251,22 +1244,11 @@ START_TEST(a_worker_that_is_killed_before_it_is_forked_costs_no_fork_server)
 }
 END_TEST
 
-static bool unheard(void *arg, const char *line, size_t len)
-{
-	(void)arg;
-	(void)line;
-	(void)len;
-	return true;
-}
-
 int main(void)
 {
 	Suite *suite = suite_create("admission");
 	TCase *tests = tcase_create("admission");
-	SRunner *runner;
-	int failed;
 
-	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, no_allocation_that_fails_loses_a_call);
 	tcase_add_loop_test(
 		tests, no_allocation_that_fails_for_those_who_overhear_is_noticed_by_others, 0, 4);
@@ -1289,9 +1271,5 @@ int main(void)
 	tcase_add_test(tests, what_a_fork_server_says_of_anothers_workers_is_not_believed);
 	tcase_add_test(tests, a_worker_that_is_killed_before_it_is_forked_costs_no_fork_server);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(suite);
 }

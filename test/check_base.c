@@ -6,6 +6,7 @@
 #include "../include/list.h"
 #include "../include/mem.h"
 #include "../include/splitmix.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -444,18 +445,6 @@ START_TEST(another_seed_is_another_hash)
 	ck_assert_uint_ne(hash_bytes(&id, sizeof id), first);
 }
 END_TEST
-
-/* Runs the suite; the exit status of main(). */
-static int run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
 
 int main(void)
 {

@@ -1,6 +1,7 @@
 /* check_breaker.c - how often the breaker lets workers start. What the pool makes of it:
  * check_pool_start.c. */
 #include "../include/breaker.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -314,18 +315,6 @@ START_TEST(states_have_names)
 	ck_assert_str_eq(breaker_state_name(BREAKER_HALF_OPEN), "half_open");
 }
 END_TEST
-
-/* Runs the suite; the exit status of main(). */
-static int run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
 
 /* ---- other bounds ---- */
 

@@ -3,6 +3,7 @@
  * In directories that look like cgroups; what the kernel makes of it is tried where we may write a real one, with
  * processes that really join it. */
 #include "../include/cgroup.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -247,8 +248,6 @@ int main(void)
 	Suite *suite = suite_create("cgroup");
 	TCase *places_tc = tcase_create("places"), *tc = tcase_create("files");
 	TCase *real = tcase_create("kernel");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(places_tc, its_place_is_found_from_the_mounts_and_the_membership, 0,
 			    (int)(sizeof places / sizeof places[0]));
@@ -264,8 +263,5 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_test(real, what_is_left_in_a_group_is_killed_and_the_group_removed);
 	suite_add_tcase(suite, real);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

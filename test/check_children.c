@@ -1,9 +1,9 @@
 /* check_children.c - who waits for which child of the node. */
 #include "../include/children.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,16 +100,11 @@ int main(void)
 {
 	Suite *suite = suite_create("children");
 	TCase *tc = tcase_create("children");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tc, strangers_are_waited_for);
 	tcase_add_test(tc, one_that_is_known_keeps_its_status_for_who_knows_it);
 	tcase_add_test(tc, what_libuv_waits_for_is_left_to_it);
 	tcase_add_test(tc, who_lives_is_not_waited_for);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

@@ -2,9 +2,9 @@
 #include "config.h"
 #include "mem.h"
 #include "pool.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct config config;
@@ -290,8 +290,6 @@ int main(void)
 {
 	Suite *s = suite_create("config");
 	TCase *c = tcase_create("config");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, c);
 	tcase_add_test(c, defaults_are_those_of_the_table);
@@ -305,8 +303,5 @@ int main(void)
 			    sizeof alloweds / sizeof alloweds[0]);
 	tcase_add_test(c, a_name_too_long_to_be_looked_up_is_not_allowed);
 	tcase_add_test(c, no_memory_at_any_point_is_said_and_nothing_leaks);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

@@ -2,6 +2,7 @@
 #include "config_private.h"
 
 #include "mem.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -403,8 +404,6 @@ int main(void)
 {
 	Suite *s = suite_create("config_file");
 	TCase *c = tcase_create("config_file");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, c);
 	tcase_add_checked_fixture(c, setup, teardown);
@@ -418,8 +417,5 @@ int main(void)
 	tcase_add_test(c, what_is_printed_says_the_same);
 	tcase_add_test(c, a_file_by_itself_may_leave_the_name_to_the_command_line);
 	tcase_add_test(c, no_memory_at_any_point_is_said_and_nothing_leaks);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

@@ -2,6 +2,7 @@
  * the command line, in a file and in a request. A new row is tested as soon as it is there. */
 #include "config_change.h"
 #include "config_private.h"
+#include "suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -455,8 +456,7 @@ int main(void)
 {
 	Suite *s = suite_create("config_options");
 	TCase *c = tcase_create("config_options");
-	SRunner *r = srunner_create(s);
-	int failed, count = 0;
+	int count = 0;
 
 	while (config_option((size_t)count) != NULL)
 		count++;
@@ -466,8 +466,5 @@ int main(void)
 	tcase_add_loop_test(c, a_copy_of_a_pool_is_the_same_and_shares_nothing, 0, count);
 	tcase_add_loop_test(c, terms_of_other_kinds_are_refused, 0, count);
 	tcase_add_test(c, the_example_of_a_file_is_right);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

@@ -3,6 +3,7 @@
  * Requests and answers are said as JSON and made into terms by the parser that `call` has for its arguments;
  * {"$atom": ...} and {"$tuple": ...} say what JSON cannot. */
 #include "../c_src/tools/ctl.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -736,8 +737,6 @@ int main(void)
 {
 	Suite *s = suite_create("ctl");
 	TCase *c = tcase_create("ctl");
-	SRunner *r;
-	int failed;
 
 	tcase_add_loop_test(c, a_command_line_becomes_a_request, 0,
 			    (int)(sizeof asked / sizeof asked[0]));
@@ -761,9 +760,5 @@ int main(void)
 	tcase_add_test(c, workers_are_sorted_as_is_asked_for);
 	tcase_add_test(c, a_frame_has_as_many_lines_as_the_screen);
 	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

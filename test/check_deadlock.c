@@ -7,11 +7,11 @@
 #include "deadlock.h"
 
 #include "mem.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MOST 32
@@ -179,16 +179,10 @@ int main(void)
 {
 	Suite *s = suite_create("deadlock");
 	TCase *t = tcase_create("all");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(t, who_goes_on_is_found, 0, (int)(sizeof rows / sizeof rows[0]));
 	tcase_add_test(t, it_is_as_old_as_the_last_thing_that_it_is_made_of);
 	tcase_add_test(t, without_memory_nobody_is_refused);
 	suite_add_tcase(s, t);
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

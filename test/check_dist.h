@@ -7,6 +7,7 @@
 
 #include "dist_private.h"
 #include "mem.h"
+#include "suite.h"
 
 #include <check.h>
 #include <ei.h>
@@ -215,16 +216,10 @@ static inline int run_suite(const char *name, void (*add)(TCase *))
 {
 	Suite *suite = suite_create(name);
 	TCase *tests = tcase_create(name);
-	SRunner *runner;
-	int failed;
 
 	add(tests);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(suite);
 }
 
 #endif

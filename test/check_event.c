@@ -1,10 +1,10 @@
 /* check_event.c - the catalogue of events: as it is written, and as docs/events.md has it. */
 #include "event.h"
+#include "suite.h"
 
 #include <check.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static char page[64 * 1024];
@@ -146,8 +146,6 @@ int main(void)
 {
 	Suite *s = suite_create("event");
 	TCase *t = tcase_create("event");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, the_page_has_the_events_of_the_node_and_no_others);
@@ -156,8 +154,5 @@ int main(void)
 				    SIGABRT);
 	tcase_add_test_raise_signal(t, an_event_that_is_not_whole_is_a_mistake_in_the_program,
 				    SIGABRT);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(s);
 }

@@ -2,6 +2,7 @@
 #include "frame.h"
 
 #include "mem.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -480,8 +481,6 @@ int main(void)
 {
 	Suite *s = suite_create("frame");
 	TCase *t = tcase_create("frame");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, frames_may_come_in_any_pieces);
@@ -496,8 +495,5 @@ int main(void)
 	tcase_add_test(t, readers_of_elements_stop_at_the_end_and_stay_put);
 	tcase_add_test(t, a_value_is_skipped_whole_or_not_at_all);
 	tcase_add_test(t, what_is_no_value_is_not_skipped);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

@@ -4,10 +4,10 @@
 #include "buf.h"
 #include "mem.h"
 #include "parcel.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MB ((size_t)1 << 20)
@@ -309,8 +309,6 @@ int main(void)
 {
 	Suite *s = suite_create("large");
 	TCase *t = tcase_create("large");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, given_nothing_kept, then_nothing_is_kept);
@@ -327,8 +325,5 @@ int main(void)
 			    (int)(sizeof text_lengths / sizeof text_lengths[0]));
 	tcase_add_test(t, what_is_small_elsewhere_or_too_many_does_not_go_apart);
 	tcase_add_test(t, without_memory_nothing_is_taken_over);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

@@ -2,6 +2,7 @@
 #include "log_format.h"
 #include "log_journal.h"
 #include "log_rate.h"
+#include "suite.h"
 #include "utf8.h"
 
 #include <check.h>
@@ -439,8 +440,6 @@ int main(void)
 {
 	Suite *s = suite_create("log");
 	TCase *t = tcase_create("log");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, a_line_has_three_forms);
@@ -461,8 +460,5 @@ int main(void)
 	tcase_add_test(t, the_journal_gets_fields_or_priorities_if_it_takes_none);
 	tcase_add_test(t, a_journal_that_is_behind_costs_lines_but_no_time);
 	tcase_add_test(t, json_and_other_descriptors_are_not_the_journals);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(s);
 }

@@ -6,12 +6,12 @@
 #include "frame.h"
 #include "mem.h"
 #include "request.h"
+#include "suite.h"
 #include "term.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MANY 3000 /* pieces: beyond several doublings of a buffer */
@@ -186,17 +186,11 @@ int main(void)
 {
 	Suite *suite = suite_create("oom");
 	TCase *tests = tcase_create("oom");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tests, a_writer_says_that_it_failed_and_keeps_what_was_whole, 0,
 			    WRITERS);
 	tcase_add_test(tests, a_reader_of_frames_that_has_no_room_has_it_the_next_time);
 	tcase_add_test(tests, a_request_that_is_wrong_is_refused_with_or_without_a_reason);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(suite);
 }

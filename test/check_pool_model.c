@@ -11,6 +11,7 @@
 #include "chance.h"
 #include "pool_script.h"
 #include "quick.h"
+#include "suite.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -689,8 +690,6 @@ int main(void)
 {
 	Suite *suite = suite_create("pool: model");
 	TCase *tc = tcase_create("model");
-	SRunner *runner;
-	int failed;
 
 	seed = from_env("KRAIT_SEED", (uint64_t)time(NULL));
 	printf("KRAIT_SEED=%" PRIu64 "\n", seed);
@@ -698,9 +697,5 @@ int main(void)
 	tcase_set_timeout(tc, 3600); /* for events by the million, and valgrind */
 	tcase_add_test(tc, the_pool_does_what_the_model_says);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

@@ -1,6 +1,7 @@
 /* check_records.c - where records live and how they are found: slab.h and table.h. */
 #include "mem.h"
 #include "slab.h"
+#include "suite.h"
 #include "table.h"
 
 #include <check.h>
@@ -243,8 +244,6 @@ int main(void)
 {
 	Suite *suite = suite_create("records");
 	TCase *tests = tcase_create("records");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tests, a_table_has_what_was_put_in_and_not_taken_out);
 	tcase_add_test(tests, a_table_that_finds_no_memory_is_slower_and_nothing_else);
@@ -254,9 +253,5 @@ int main(void)
 	tcase_add_test(tests, records_that_come_and_go_ask_for_no_memory);
 	tcase_add_test(tests, the_nth_record_fails_as_the_nth_allocation_does);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(suite);
 }

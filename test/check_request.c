@@ -2,6 +2,7 @@
  *
  * Terms are written as text and encoded by ei; reasons are decoded and printed by ei. */
 #include "request.h"
+#include "suite.h"
 
 #include <check.h>
 #include <ei.h>
@@ -623,8 +624,6 @@ int main(void)
 {
 	Suite *s = suite_create("request");
 	TCase *c = tcase_create("request");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, c);
 	tcase_add_loop_test(c, a_request_is_understood_where_it_may_be_said, 0,
@@ -642,8 +641,5 @@ int main(void)
 	tcase_add_test(c, a_tag_is_an_alias_only_if_it_has_the_shape_of_one);
 	tcase_add_loop_test(c, a_message_is_a_call_a_cast_or_something_else, 0,
 			    sizeof outsides / sizeof outsides[0]);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(s);
 }

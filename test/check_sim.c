@@ -2,6 +2,7 @@
  * its books balance at every step, and the same seed gives the same run. */
 #include "../c_src/tools/sim.h"
 #include "quick.h"
+#include "suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -33,25 +34,26 @@ static struct sim_plan given_plan(double load)
 
 /* ---- theory ---- */
 
-static double must_wait(const struct sim_result *r)
-{
-	const struct sim_values *wait = &r->class[SIM_ALL].wait;
-	size_t waited = 0;
-
-	for (size_t i = 0; i < wait->count; i++)
-		waited += wait->us[i] > 0;
-	return (double)waited / (double)wait->count;
-}
-
-/* Longer than half a service time. */
-static double waits_long(const struct sim_result *r)
+/* The share of calls that wait longer than so many microseconds. */
+static double waits_longer(const struct sim_result *r, uint64_t us)
 {
 	const struct sim_values *wait = &r->class[SIM_ALL].wait;
 	size_t longer = 0;
 
 	for (size_t i = 0; i < wait->count; i++)
-		longer += wait->us[i] > 25000;
+		longer += wait->us[i] > us;
 	return (double)longer / (double)wait->count;
+}
+
+static double must_wait(const struct sim_result *r)
+{
+	return waits_longer(r, 0);
+}
+
+/* Half a service time. */
+static double waits_long(const struct sim_result *r)
+{
+	return waits_longer(r, 25000);
 }
 
 static double mean_wait(const struct sim_result *r)
@@ -420,8 +422,6 @@ int main(void)
 {
 	Suite *suite = suite_create("simulation");
 	TCase *tc = tcase_create("theory");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, formulas_know_what_textbooks_print);
 	tcase_add_loop_test(tc, without_limits_calls_wait_as_erlang_c_says, 0, 3);
@@ -442,9 +442,5 @@ int main(void)
 	tcase_add_test(tc, recorded_times_are_drawn_with_equal_chance);
 	tcase_add_loop_test(tc, what_is_no_list_of_times_is_refused, 0, 6);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

@@ -1,8 +1,8 @@
 /* check_spin.c - looking again before sleeping: for how long, and when not. */
 #include "spin.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #define WINDOW 100
 
@@ -124,8 +124,6 @@ int main(void)
 {
 	Suite *suite = suite_create("spin");
 	TCase *tc = tcase_create("spin");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tc, what_comes_in_its_window_is_waited_for);
 	tcase_add_test(tc, nothing_is_waited_for_beyond_the_window);
@@ -136,8 +134,5 @@ int main(void)
 	tcase_add_test(tc, who_is_taken_the_processor_from_gives_it_up);
 	tcase_add_test(tc, a_window_that_is_stopped_is_over_and_no_miss);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

@@ -2,6 +2,7 @@
 #include "term.h"
 
 #include "quick.h"
+#include "suite.h"
 #include "term_given.h"
 
 #include <ei.h>
@@ -729,8 +730,6 @@ int main(void)
 {
 	Suite *s = suite_create("term");
 	TCase *t = tcase_create("term");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_loop_test(t, every_tag_is_accepted_whole_and_refused_when_cut_short, 0, SAMPLES);
@@ -757,8 +756,5 @@ int main(void)
 	tcase_add_loop_test(t, utf8_of_long_texts_is_the_same_across_every_edge, 0, 12);
 	tcase_add_test(t, utf8_errors_are_found_wherever_they_stand);
 	tcase_add_test(t, a_full_buffer_is_told_once_and_stays_so);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

@@ -1,12 +1,12 @@
 /* check_text.c - what becomes lines of text: a worker's output, cut into lines, and the log. */
 #include "lines.h"
 #include "log.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -252,8 +252,6 @@ int main(void)
 {
 	Suite *s = suite_create("text");
 	TCase *t = tcase_create("text");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_loop_test(t, a_stream_is_the_same_lines_however_it_arrives, 0,
@@ -267,8 +265,5 @@ int main(void)
 	tcase_add_test(t, lines_that_are_dropped_are_counted_and_told_when_there_is_room);
 	tcase_add_test(t, a_reader_of_standard_error_that_stalls_costs_lines_but_no_time);
 	tcase_add_test(t, levels_are_words);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(s);
 }

@@ -1,6 +1,7 @@
 /* check_transcode.c - the mapping table, both ways, and its faults with their paths. */
 #include "transcode.h"
 
+#include "suite.h"
 #include "term_given.h"
 
 #include <errno.h>
@@ -456,8 +457,6 @@ int main(void)
 {
 	Suite *s = suite_create("transcode");
 	TCase *t = tcase_create("transcode");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_loop_test(t, each_term_has_its_msgpack_and_comes_back, 0, ROWS(same));
@@ -465,8 +464,5 @@ int main(void)
 	tcase_add_test(t, with_strings_bytes_every_binary_is_bin);
 	tcase_add_loop_test(t, each_fault_says_where_and_what, 0, ROWS(faults));
 	tcase_add_test(t, long_paths_are_cut_in_front_and_long_keys_behind);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

@@ -4,6 +4,7 @@
 #include "mem.h"
 #include "parcel.h"
 #include "quick.h"
+#include "suite.h"
 #include "term_given.h"
 
 #include <errno.h>
@@ -475,8 +476,6 @@ int main(void)
 {
 	Suite *s = suite_create("transcode_bounds");
 	TCase *t = tcase_create("transcode_bounds");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, atoms_from_a_worker_have_at_most_255_characters);
@@ -491,8 +490,5 @@ int main(void)
 	tcase_add_test(t, an_error_that_the_buffer_has_already_is_kept);
 	tcase_add_test(t, an_empty_buffer_without_memory_stays_empty);
 	tcase_add_test(t, any_allocation_may_fail);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

@@ -2,6 +2,7 @@
 #include "transcode.h"
 
 #include "mem.h"
+#include "suite.h"
 #include "term_given.h"
 
 #include <errno.h>
@@ -216,8 +217,6 @@ int main(void)
 {
 	Suite *suite = suite_create("transcode_canon");
 	TCase *tc = tcase_create("canon");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(tc, equal_terms_have_equal_bytes_and_others_have_not, 0, (int)ROWS);
 	tcase_add_test(tc, the_order_of_pairs_does_not_matter_however_many_there_are);
@@ -225,8 +224,5 @@ int main(void)
 	tcase_add_test(tc, what_is_cut_off_is_refused_at_any_byte);
 	tcase_add_test(tc, no_memory_at_any_point_is_said_and_nothing_leaks);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return run(suite);
 }

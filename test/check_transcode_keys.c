@@ -2,6 +2,7 @@
 #include "transcode.h"
 
 #include "quick.h"
+#include "suite.h"
 #include "term_given.h"
 
 #include <errno.h>
@@ -351,8 +352,6 @@ int main(void)
 {
 	Suite *s = suite_create("transcode_keys");
 	TCase *t = tcase_create("transcode_keys");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_loop_test(t, keys_that_are_one_in_python_are_refused, 0, ROWS(python_keys));
@@ -363,8 +362,5 @@ int main(void)
 	tcase_add_test(t, a_forged_fun_with_a_key_twice_is_refused);
 	tcase_add_test(t, the_check_for_duplicates_is_linear);
 	tcase_add_test(t, another_seed_gives_the_same_answers);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

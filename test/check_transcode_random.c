@@ -3,6 +3,7 @@
 #include "transcode.h"
 
 #include "quick.h"
+#include "suite.h"
 #include "term_given.h"
 
 #include <errno.h>
@@ -183,15 +184,10 @@ int main(void)
 {
 	Suite *s = suite_create("transcode_random");
 	TCase *t = tcase_create("transcode_random");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_test(t, random_terms_come_back_as_they_went);
 	tcase_add_test(t, garbage_from_a_worker_is_refused_or_becomes_a_sound_term);
 	tcase_add_test(t, checked_garbage_from_a_peer_is_refused_or_becomes_msgpack);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(s);
 }

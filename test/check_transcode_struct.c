@@ -5,6 +5,7 @@
 #include "frame.h"
 #include "mem.h"
 #include "quick.h"
+#include "suite.h"
 #include "term_given.h"
 #include "term_tags.h"
 
@@ -564,8 +565,6 @@ int main(void)
 {
 	TCase *tcase = tcase_create("transcode_struct");
 	Suite *suite = suite_create("transcode_struct");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tcase, each_struct_has_its_msgpack_and_comes_back, 0, ROWS(same));
 	tcase_add_loop_test(tcase, however_a_struct_is_written_it_is_one, 0, ROWS(forms));
@@ -580,9 +579,5 @@ int main(void)
 	tcase_add_test(tcase, no_memory_at_any_point_is_said_and_nothing_leaks);
 	tcase_add_test(tcase, mutants_of_structs_do_no_harm);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run(suite);
 }

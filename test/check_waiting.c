@@ -10,8 +10,8 @@
  * they do ask (slab.h), and nothing is said of memory. */
 #include "node_given.h"
 
-#include "log.h"
 #include "slab.h"
+#include "suite.h"
 
 #include <malloc.h>
 
@@ -108,13 +108,7 @@ static size_t say_call(struct peer *p, unsigned i, bool for_ever)
 	struct buf *out = dist_output(p->theirs);
 
 	before = out->len;
-	term_put_tuple(out, 3);
-	term_put_atom(out, "$gen_call");
-	term_put_tuple(out, 2);
-	term_put_pid(out, &from);
-	term_put_list(out, 1);
-	term_put_atom(out, "alias");
-	put_ref(out, p, i);
+	put_gen_call(out, p, i % CALLERS, number_of(i));
 	put_request(out, for_ever);
 	before = out->len - before;
 	ck_assert_int_eq(dist_end(p->theirs, start), 0);
@@ -310,29 +304,14 @@ START_TEST(who_comes_and_goes_is_no_more_work_where_more_wait)
 }
 END_TEST
 
-static bool unheard(void *arg, const char *line, size_t len)
-{
-	(void)arg;
-	(void)line;
-	(void)len;
-	return true;
-}
-
 int main(void)
 {
 	Suite *suite = suite_create("waiting");
 	TCase *tests = tcase_create("waiting");
-	SRunner *runner;
-	int failed;
 
-	log_set_sink(unheard, NULL);
 	tcase_add_test(tests, a_caller_who_waits_costs_three_hundred_bytes_beyond_its_message);
 	tcase_add_loop_test(tests, calls_that_come_and_go_ask_for_no_memory, 0, 3);
 	tcase_add_loop_test(tests, who_comes_and_goes_is_no_more_work_where_more_wait, 0, 3);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run(suite);
 }

@@ -4,11 +4,11 @@
 #include "../include/log_ring.h"
 #include "../include/mem.h"
 #include "../include/prom.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct buf out;
@@ -263,8 +263,6 @@ int main(void)
 {
 	Suite *suite = suite_create("watch");
 	TCase *tc = tcase_create("watch");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, commas_stand_between_values_and_nowhere_else);
 	tcase_add_loop_test(tc, any_bytes_become_valid_text, 0, ROWS(texts));
@@ -276,9 +274,5 @@ int main(void)
 	tcase_add_test(tc, a_ring_without_memory_is_none);
 	tcase_add_loop_test(tc, an_address_and_a_port_are_taken_apart, 0, ROWS(addresses));
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite);
 }

@@ -11,6 +11,7 @@
 
 #include "cgroup.h"
 #include "epmd_lookup.h"
+#include "log.h"
 #include "node_private.h"
 
 #include <check.h>
@@ -242,8 +243,8 @@ const char *peer_label(const struct peer *p)
 }
 
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
-			  int *error)
+			  const struct worker_callbacks *callbacks, void *arg,
+			  int theirs[WORKER_FDS], int *error)
 {
 	struct worker *w = calloc(1, sizeof *w);
 
@@ -461,7 +462,7 @@ static inline void forkserver_ends(unsigned i)
 	test_turn();
 }
 
-/* ---- what the BEAMs do with what they hear ---- */
+/* ---- what BEAMs say ---- */
 
 static inline struct term_pid caller_pid(const struct peer *p, unsigned caller)
 {
@@ -469,6 +470,23 @@ static inline struct term_pid caller_pid(const struct peer *p, unsigned caller)
 		.node = p->name, .node_len = (uint16_t)strlen(p->name), .id = caller, .creation = 7
 	};
 }
+
+/* {'$gen_call', {From, [alias | Ref]}, ...: the request follows. The reference has the number `ref`. */
+static inline void put_gen_call(struct buf *out, const struct peer *p, unsigned caller,
+				uint32_t ref)
+{
+	struct term_pid from = caller_pid(p, caller);
+
+	term_put_tuple(out, 3);
+	term_put_atom(out, "$gen_call");
+	term_put_tuple(out, 2);
+	term_put_pid(out, &from);
+	term_put_list(out, 1);
+	term_put_atom(out, "alias");
+	term_put_ref(out, p->name, 7, ref);
+}
+
+/* ---- what the BEAMs do with what they hear ---- */
 
 static inline void hear_answer(unsigned caller, const uint8_t *t)
 {
@@ -647,6 +665,13 @@ static inline void given_peer(struct peer *p, const char *name, struct dist_conf
 	books_open(&node, p->books);
 }
 
+/* What the node logs is no news to a test. */
+static inline bool unheard(void *arg, const char *line, size_t len)
+{
+	(void)arg, (void)line, (void)len;
+	return true;
+}
+
 /* A node of `size` workers that have not started yet, and two peers that are up. The node's n-th
  * allocation from here on fails; -1: none. */
 static inline void given_node(const char *size, long n)
@@ -661,6 +686,7 @@ static inline void given_node(const char *size, long n)
 				    .max_frame = 1 << 20 };
 	char error[200];
 
+	log_set_sink(unheard, NULL);
 	ck_assert_int_eq(
 		config_parse(&config, 6, (char *const *)(uintptr_t)argv, error, sizeof error),
 		CONFIG_RUN);

@@ -17,6 +17,7 @@
 
 #include "../include/mem.h"
 #include "../include/pool.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -536,18 +537,6 @@ static inline void tear_down(void)
 	ck_assert_uint_eq(pool_next_tick(pool), POOL_NEVER);
 	pool_free(pool);
 	pool = NULL;
-}
-
-/* Runs one suite of one case; the exit status of main(). */
-static inline int run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif
