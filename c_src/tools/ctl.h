@@ -8,7 +8,7 @@
  *   ctl_json.c     terms as JSON (pure); ctl_parse.c  JSON as terms (pure)
  *   ctl_text.c     text made harmless, units, maps (pure)
  *   ctl_table.c    columns (pure)
- *   ctl_view.c     answers as tables for people (pure)
+ *   ctl_view.c     answers as tables for people (pure); ctl_view_config.c  options and their changes (pure)
  *   ctl_reason.c   what went wrong, in words (pure)
  *   ctl_follow.c   lines and events as they come; ctl_line.c  one of them (pure)
  *   ctl_top.c      the live screen; ctl_screen.c  the terminal; ctl_frame.c  what it shows (pure)
@@ -139,7 +139,6 @@ void text_bytes(struct buf *out, uint64_t bytes);
 void text_ms(struct buf *out, uint64_t ms);
 void text_us(struct buf *out, uint64_t us);
 
-/* Of a map with atoms as keys; NULL: not there, or no map. */
 /* Appends what people see of a term: text and atoms as they are, nothing for nil, else JSON. */
 void term_show(struct buf *out, const uint8_t *term);
 
@@ -175,13 +174,21 @@ void table_free(struct table *t);
 void look_put(const struct look *look, enum colour colour, struct buf *out, const char *text,
 	      size_t len);
 
-/* ---- ctl_view.c, ctl_reason.c ---- */
+/* ---- ctl_view.c, ctl_view_config.c, ctl_reason.c ---- */
 
 /* Appends an answer (what `{ok, Answer}` holds, or `ok`, `pong`) for people. */
 void ctl_view_put(const struct ctl_args *a, const uint8_t *answer, const struct look *look,
 		  struct buf *out);
 void view_workers(const uint8_t *list, const struct look *look, struct buf *out);
 enum colour view_state_colour(const uint8_t *state);
+/* The next cell is what people see of a term. */
+void cell_show(struct table *t, enum colour colour, const uint8_t *term);
+/* Whether a row is of the pool that was asked for, if one was. */
+bool view_is_wanted(const struct ctl_args *a, const uint8_t *pool);
+/* What `config` answers; what `set` and `reload config` answer. */
+void view_config(const struct ctl_args *a, const uint8_t *config, const struct look *look,
+		 struct buf *out);
+void view_changes(const struct ctl_args *a, const uint8_t *answer, struct buf *out);
 /* Appends a Reason in words, without a line end. */
 void ctl_reason_put(const uint8_t *reason, struct buf *out);
 
