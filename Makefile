@@ -80,7 +80,7 @@ $(STRESS): $(call OBJ,$(wildcard c_src/tools/*stress*.c) c_src/cookie.c) $(BUILD
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer epmd epmd_lookup children)) \
+$(CTL): $(call OBJ,$(wildcard c_src/tools/*ctl*.c) $(patsubst %,c_src/%.c,cookie peer peer_write epmd epmd_lookup children)) \
         $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)

@@ -1,211 +1,20 @@
-/* peer.c - TCP around one distribution connection; see peer.h.
+/* peer.c - TCP around one distribution connection; see peer.h. What is written: peer_write.c.
  *
- * The happy path: accept or connect -> bytes -> dist events -> on_event; answers gather in the dist's output and
- * peer_flush() hands them to the kernel once per turn of the loop; what it does not take is written
- * slice by slice as it becomes writable, so that one peer's large answer never holds up another's. A slice
- * is what is small first, and then, at the end of a frame, some fragments of what is large, so that a large
- * answer does not hold up the small ones to the same peer either. Likewise is read: a slice of what the
- * peer has sent per turn of the loop.
+ * The happy path: accept or connect -> bytes -> dist events -> on_event; answers gather in the dist's output, and
+ * peer_flush() hands them to the kernel once per turn of the loop. Read is, likewise, a slice of what the peer
+ * has sent per turn of the loop.
  * What can go wrong: the handshake takes too long; the dist refuses (its last words are flushed); the
- * peer is silent for the net tick time; it does not read (max_output); reset, end of file, no memory:
- * each closes this connection with a reason, and on_closed is called once. Who writes much can ask to be
- * told when it has been read (peer_tell_drained).
- * The end of a node (peer_finish) is polite: the rest is written, our side is shut down, and what the peer still
- * says is dropped unread until it closes its own. To close at once would reset the connection as soon as the peer
- * says more, and a reset makes it forget what it has not read yet: the last answers. */
-#include "peer.h"
+ * peer is silent for the net tick time; it does not read; reset, end of file, no memory: each closes this
+ * connection with a reason, and on_closed is called once. */
+#include "peer_private.h"
 
-#include "log.h"
 #include "mem.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 
-#define SLICE_BYTES (256 * 1024) /* read or written per peer and turn; four fragments */
-#define KEEP_BYTES  (256 * 1024) /* of an empty output buffer */
-#define TICKS       4            /* per ticktime */
-
-struct peer {
-	uint64_t id;
-	const struct peer_callbacks *callbacks;
-	void *arg, *data;
-	struct dist *dist;
-	uv_tcp_t tcp;
-	uv_timer_t timer; /* the handshake's deadline, then the ticks */
-	uv_connect_t connect;
-	uv_write_t write;
-	struct buf
-		sending; /* small frames: what is being written; the output is gathered meanwhile */
-	size_t sent;     /* of them, and of what is in `slice` */
-	uv_buf_t slice
-		[1 + DIST_PIECES_MAX]; /* what is being written now: of `sending`, then fragments */
-	unsigned slices;
-	size_t taken;  /* bytes of this turn's reads */
-	bool yielding; /* the rest is for the next turn */
-	bool writing, tell_drained;
-	size_t drained; /* with tell_drained: how little must be unsent */
-	uint64_t ticktime_ms;
-	size_t max_output;
-	uint64_t bytes_in, bytes_out; /* in all */
-	uint64_t seen_in, seen_out;   /* at the last tick */
-	unsigned silent;              /* ticks without a byte from the peer */
-	bool asked;                   /* a tick of ours may be answered with one */
-	unsigned open;
-	bool closing, up;
-	bool finishing, shut; /* peer_finish(); nothing more is written */
-	uv_shutdown_t shutdown;
-	char label[DIST_NAME_MAX + 8];
-	char why[256];
-};
-
-static void close_now(struct peer *p);
-
-static void slice_written(struct peer *p);
-static void write_rest(struct peer *p);
-static void shut(struct peer *p);
-
-static void on_written(uv_write_t *req, int status)
-{
-	struct peer *p = req->handle->data;
-
-	if (p->closing)
-		return;
-	if (status != 0) {
-		peer_close(p, uv_strerror(status));
-		return;
-	}
-	p->writing = false;
-	slice_written(p);
-	write_rest(p);
-	peer_flush(p);
-	shut(p);
-}
-
-/* What is to be written next: of the small frames first, all that have gathered or a slice of them; where
- * their last one ends, a few fragments follow. */
-static void make_slice(struct peer *p)
-{
-	struct dist_piece pieces[DIST_PIECES_MAX];
-	struct buf *out = dist_output(p->dist), empty = p->sending;
-	size_t left, n;
-
-	p->slices = 0;
-	if (p->sending.len == 0) { /* it may have memory */
-		p->sending = *out;
-		p->sending.limit = 0;
-		empty.limit = out->limit;
-		*out = empty;
-		dist_output_taken(p->dist);
-	}
-	left = p->sending.len - p->sent;
-	if (left > SLICE_BYTES)
-		left = SLICE_BYTES;
-	if (left > 0)
-		p->slice[p->slices++] =
-			uv_buf_init((char *)p->sending.data + p->sent, (unsigned)left);
-	p->sent += left;
-	if (p->sent < p->sending.len)
-		return;
-	n = dist_take_pieces(p->dist, SLICE_BYTES - left, pieces);
-	for (size_t i = 0; i < n; i++)
-		p->slice[p->slices++] =
-			uv_buf_init((char *)(uintptr_t)pieces[i].at, (unsigned)pieces[i].len);
-}
-
-/* The slice is through: what it pointed at is no longer needed. */
-static void slice_written(struct peer *p)
-{
-	dist_pieces_sent(p->dist);
-	if (p->sent == p->sending.len) {
-		buf_reset(&p->sending, KEEP_BYTES);
-		p->sent = 0;
-	}
-}
-
-/* Hands the slice to the kernel without waiting, and drops from it what that takes: all, if none is left. */
-static int try_write(struct peer *p)
-{
-	int n = uv_try_write((uv_stream_t *)&p->tcp, p->slice, p->slices);
-	unsigned done = 0;
-	size_t some;
-
-	if (n == UV_EAGAIN)
-		return 0;
-	if (n < 0)
-		return n;
-	p->bytes_out += (uint64_t)n;
-	for (some = (size_t)n; done < p->slices && some >= p->slice[done].len; done++)
-		some -= p->slice[done].len;
-	p->slices -= done;
-	memmove(p->slice, p->slice + done, p->slices * sizeof *p->slice);
-	if (p->slices > 0) {
-		p->slice[0].base += some;
-		p->slice[0].len -= some;
-	}
-	return 0;
-}
-
-/* Writes what is left of the slice, or the next one, as the kernel takes it. */
-static void write_rest(struct peer *p)
-{
-	int rc;
-
-	if (p->slices == 0)
-		make_slice(p);
-	if (p->slices == 0)
-		return;
-	for (unsigned i = 0; i < p->slices; i++)
-		p->bytes_out += p->slice[i].len;
-	rc = uv_write(&p->write, (uv_stream_t *)&p->tcp, p->slice, p->slices, on_written);
-	p->slices = 0;
-	p->writing = true;
-	if (rc != 0)
-		peer_close(p, uv_strerror(rc));
-}
-
-static void flush(struct peer *p)
-{
-	int rc;
-
-	if (p->closing || p->shut || peer_unsent(p) == 0)
-		return;
-	if (p->writing) {
-		if (peer_unsent(p) > p->max_output)
-			peer_close(p, "it does not read: more than max_output_bytes wait for it");
-		return;
-	}
-	make_slice(p);
-	if ((rc = try_write(p)) != 0) {
-		peer_close(p, uv_strerror(rc));
-		return;
-	}
-	if (p->slices == 0)
-		slice_written(p);
-	if (p->slices > 0 || peer_unsent(p) > 0) /* what a slice holds counts as sent */
-		write_rest(p);
-}
-
-void peer_flush(struct peer *p)
-{
-	flush(p);
-	if (p->closing || !p->tell_drained || peer_unsent(p) > p->drained)
-		return;
-	p->tell_drained = false;
-	p->callbacks->on_drained(p->arg, p);
-}
-
-size_t peer_unsent(const struct peer *p)
-{
-	return dist_output(p->dist)->len + p->sending.len - p->sent + dist_pieces_left(p->dist);
-}
-
-void peer_tell_drained(struct peer *p, size_t bytes)
-{
-	p->tell_drained = true;
-	p->drained = bytes;
-}
+#define TICKS 4 /* per ticktime */
 
 static void take_events(struct peer *p)
 {
@@ -235,7 +44,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	uint8_t *at = NULL;
 
 	(void)suggested;
-	p->yielding = p->taken >= SLICE_BYTES;
+	p->yielding = p->taken >= PEER_SLICE_BYTES;
 	if (!p->yielding)
 		at = dist_room(p->dist, &room);
 	*buf = uv_buf_init((char *)at,
@@ -321,56 +130,11 @@ void peer_close(struct peer *p, const char *why)
 {
 	if (p->closing)
 		return;
-	if (!p->writing && !p->shut && p->slices == 0 && dist_output(p->dist)->len > 0) {
-		make_slice(p);
-		(void)!try_write(p);
-	}
+	peer_write_last(p);
 	p->closing = true;
 	if (why != p->why)
 		snprintf(p->why, sizeof p->why, "%s", why);
 	close_now(p);
-}
-
-static void on_lingered(uv_timer_t *timer)
-{
-	struct peer *p = timer->data;
-
-	peer_close(p, p->why);
-}
-
-static void on_shutdown(uv_shutdown_t *req, int status)
-{
-	struct peer *p = req->handle->data;
-
-	if (status != 0 && !p->closing)
-		peer_close(p, p->why);
-}
-
-/* When all is written. */
-static void shut(struct peer *p)
-{
-	if (!p->finishing || p->shut || p->writing || p->closing)
-		return;
-	p->shut = true;
-	if (uv_shutdown(&p->shutdown, (uv_stream_t *)&p->tcp, on_shutdown) != 0)
-		peer_close(p, p->why);
-}
-
-void peer_finish(struct peer *p, const char *why, uint64_t linger_ms)
-{
-	if (p->closing || p->finishing)
-		return;
-	if (!p->up) {
-		peer_close(p, why);
-		return;
-	}
-	peer_flush(p);
-	if (p->closing)
-		return;
-	p->finishing = true;
-	snprintf(p->why, sizeof p->why, "%s", why);
-	uv_timer_start(&p->timer, on_lingered, linger_ms, 0);
-	shut(p);
 }
 
 static void label_by_address(struct peer *p)
