@@ -40,16 +40,14 @@ struct cgroup {
 static int write_file(const char *dir, const char *name, const char *text)
 {
 	char path[PATH_MAX + 64];
-	ssize_t n;
-	int fd;
+	int fd, rc;
 
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	if ((fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0)
 		return -errno;
-	n = write(fd, text, strlen(text));
-	n = n < 0 ? -errno : 0;
+	rc = write(fd, text, strlen(text)) < 0 ? -errno : 0;
 	close(fd);
-	return (int)n;
+	return rc;
 }
 
 /* The whole file, cut at TEXT_MAX, to be freed with mem_free(); NULL: it cannot be read. */
@@ -57,7 +55,7 @@ static char *read_file(const char *dir, const char *name)
 {
 	char path[PATH_MAX + 64], *text;
 	size_t len = 0;
-	ssize_t n = 0;
+	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof path, "%s/%s", dir, name);

@@ -63,8 +63,10 @@ static struct dist_flow *find(const struct dist *d, uint64_t key)
 
 static void flow_free(struct dist *d, struct dist_flow *f)
 {
-	if (f->key != 0)
+	if (f->key != 0) {
+		assert(d->flow_of != NULL); /* it is in there */
 		HASH_DEL(d->flow_of, f);
+	}
 	list_remove(&f->link);
 	mem_free(f);
 }
@@ -233,7 +235,7 @@ static struct dist_flow *next_flow(struct dist *d)
 
 size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX])
 {
-	size_t n = 0, heads = 0, len = 0;
+	size_t n = 0, heads = 0, len;
 	struct dist_flow *f;
 
 	assert(list_empty(&d->taken) && d->taken_bytes == 0);

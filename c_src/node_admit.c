@@ -170,11 +170,11 @@ struct parcel *node_request_parcel(const struct node_request *r)
 uint8_t *node_request_frame(const struct node_request *r)
 {
 	return r->in_parcel ? node_request_parcel(r)->text.data
-			    : (uint8_t *)(uintptr_t)(r->data + frame_at(r));
+			    : (uint8_t *)(r->data + frame_at(r));
 }
 
 /* Of what node_request_frame() points at: of a parcel what we wrote. */
-static size_t frame_len(const struct node_request *r)
+static size_t frame_len_of(const struct node_request *r)
 {
 	return r->in_parcel ? node_request_parcel(r)->text.len : r->pool.bytes;
 }
@@ -187,7 +187,8 @@ void node_request_fill_in(struct node_request *r)
 
 	if (r->has_deadline) {
 		left = left > now ? (left - now + 999) / 1000 : 0;
-		put_u32(frame + frame_len(r) - 4, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+		put_u32(frame + frame_len_of(r) - 4,
+			left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
 	}
 	if (r->has_token) {
 		memcpy(&token_at, r->data + frame_at(r) - sizeof token_at, sizeof token_at);
@@ -249,8 +250,12 @@ static enum tag_form shorten_tag(const struct origin *o, const struct monitor *m
 	ref = ref_of(o->books, alias);
 	if (!ref.is_short)
 		return TAG_WHOLE;
-	k->tag = m != NULL && !m->on_holding ? (struct span){ 0 } : ref.bytes;
-	return m != NULL && !m->on_holding ? TAG_MONITOR : TAG_ALIAS;
+	if (m == NULL || m->on_holding) {
+		k->tag = ref.bytes;
+		return TAG_ALIAS;
+	}
+	k->tag = (struct span){ 0 };
+	return TAG_MONITOR;
 }
 
 static void keep(uint8_t **at, struct span bytes)

@@ -10,6 +10,7 @@
 
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -264,10 +265,10 @@ int node_forkserver_fork(struct node_worker *w, const int fds[WORKER_FDS])
 	char cgroup[PATH_MAX];
 	int rc = 0;
 
-	if (p->current == NULL) /* one that a reload has begun is as good as another, if it is told the same */
-		p->current = p->fresh != NULL && p->fresh->next == NULL
-				     ? p->fresh
-				     : start(p, p->config, &rc);
+	if (p->current ==
+	    NULL) /* one that a reload has begun is as good as another, if it is told the same */
+		p->current = p->fresh != NULL && p->fresh->next == NULL ? p->fresh
+									: start(p, p->config, &rc);
 	if (rc == 0)
 		rc = node_cgroup_make(w, cgroup);
 	if (rc != 0) {
@@ -276,6 +277,7 @@ int node_forkserver_fork(struct node_worker *w, const int fds[WORKER_FDS])
 				close(fds[i]);
 		return rc;
 	}
+	assert(p->current != NULL);
 	w->forkserver = p->current;
 	w->forkserver->workers++;
 	return forkserver_fork(p->current->io, w->id, w->index, w->in_cgroup ? cgroup : NULL, fds);

@@ -15,8 +15,10 @@
 /* The reference of a watch of ours. */
 static struct span own_ref(const struct node *n, uint64_t id, uint8_t room[REF_MAX])
 {
-	struct buf ref = { .data = room, .cap = REF_MAX };
+	struct buf ref = { 0 };
 
+	ref.data = room;
+	ref.cap = REF_MAX;
 	term_put_ref(&ref, n->options->name, n->creation, id);
 	return (struct span){ ref.data, ref.len };
 }
@@ -250,7 +252,7 @@ static struct monitor *monitor_new(struct books *b, struct ref ref, struct node_
 		hm->books = b;
 		list_append(&holding->monitors, &hm->by_holding);
 	}
-	memcpy((uint8_t *)(uintptr_t)monitor_ref(m).bytes.at, ref.bytes.at, ref.bytes.len);
+	memcpy((uint8_t *)monitor_ref(m).bytes.at, ref.bytes.at, ref.bytes.len);
 	table_put(&b->monitors, &m->by_ref);
 	return m;
 }

@@ -18,9 +18,9 @@
 static size_t put_head(const struct books *b, size_t words, uint8_t out[REF_MAX])
 {
 	const char *name = dist_peer_name(peer_dist(b->peer));
-	size_t len = strlen(name);
+	size_t len;
 
-	if (len > UINT8_MAX)
+	if ((len = strlen(name)) > UINT8_MAX)
 		return 0;
 	out[0] = TAG_NEWER_REFERENCE;
 	put_u16(out + 1, (unsigned)words);

@@ -268,7 +268,7 @@ static void put_worker(struct node_pool *p, const struct pool_worker *pw, struct
 		term_put_atom(out, "nil");
 }
 
-void node_put_workers(struct node *n, struct node_pool *p, struct buf *out)
+void node_put_workers(struct node *n, const struct node_pool *p, struct buf *out)
 {
 	struct node_pool *each = NULL;
 	struct pool_worker *pw = NULL;

@@ -42,16 +42,14 @@ void parcel_from(struct parcel_parts *parts, const uint8_t *at, size_t len)
 unsigned parcel_put(struct parcel_parts *parts, const uint8_t *at, size_t len)
 {
 	assert(parts->count < FRAME_PARTS_MAX && len <= (size_t)(parts->to - at));
-	parts->part[parts->count] =
-		(struct iovec){ .iov_base = (void *)(uintptr_t)at, .iov_len = len };
+	parts->part[parts->count] = (struct iovec){ .iov_base = (void *)at, .iov_len = len };
 	parts->bytes += len;
 	return parts->count++;
 }
 
 static void add(struct parcel *p, const void *data, size_t len)
 {
-	p->piece[p->pieces++] =
-		(struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	p->piece[p->pieces++] = (struct iovec){ .iov_base = (void *)data, .iov_len = len };
 	p->len += len;
 }
 

@@ -19,6 +19,9 @@
 #include <valgrind/valgrind.h>
 #endif
 #endif
+#ifndef RUNNING_ON_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 #define FINE  512 /* up to here sizes are 8 apart, then 64 */
 #define SIZES (FINE / 8 + (SLAB_MAX - FINE) / 64)
@@ -39,16 +42,14 @@ static size_t bytes;
 
 bool slab_works(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(MEM_SANITIZED)
 	return false;
-#elif defined(RUNNING_ON_VALGRIND)
+#else
 	static int watched = -1;
 
 	if (watched < 0)
 		watched = RUNNING_ON_VALGRIND ? 1 : 0;
 	return watched == 0;
-#else
-	return true;
 #endif
 }
 
@@ -64,7 +65,7 @@ static size_t size_of(unsigned i)
 
 static struct chunk *chunk_of(const void *record)
 {
-	return (struct chunk *)((uintptr_t)record & ~(uintptr_t)(SLAB_CHUNK - 1));
+	return (struct chunk *)(void *)((char *)record - ((uintptr_t)record & (SLAB_CHUNK - 1)));
 }
 
 static void *map(size_t len)
@@ -140,9 +141,9 @@ void *slab_alloc(size_t len)
 	size = size_of(size_index(len));
 	if (s->roomy.next == NULL)
 		list_init(&s->roomy);
-	c = list_entry(s->roomy.next, struct chunk, link);
-	if (list_empty(&s->roomy) && (c = chunk_new(s)) == NULL)
+	if (list_empty(&s->roomy) && chunk_new(s) == NULL)
 		return NULL;
+	c = list_entry(s->roomy.next, struct chunk, link);
 	record = c->free;
 	if (record != NULL)
 		c->free = *(void **)record;

@@ -15,7 +15,7 @@
 
 #define FIELD(name, type, low, high)                   \
 	{                                              \
-		name, sizeof name - 1, type, low, high \
+		name, sizeof(name) - 1, type, low, high \
 	}
 #define NAME     FIELD("__struct__", FIELD_NAME, 0, 0)
 #define CALENDAR FIELD("calendar", FIELD_CALENDAR, 0, 0)

@@ -22,6 +22,15 @@ void *mem_realloc(void *ptr, size_t len) __attribute__((warn_unused_result));
 char *mem_dup(const void *data, size_t len) __attribute__((warn_unused_result));
 void mem_free(void *ptr);
 
+/* Defined where AddressSanitizer watches, by gcc or clang: what is freed is then not to be used again at once. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_SANITIZED
+#endif
+#endif
+
 /* Counts an allocation that is made elsewhere (slab.h); true: it is the one that fails. */
 bool mem_must_fail(void);
 

@@ -37,7 +37,9 @@ static uint64_t some_worker(struct stress *s)
 {
 	unsigned n = s->journaled < JOURNAL ? s->journaled : JOURNAL;
 
-	return n > 0 ? s->journal[(s->journaled - 1 - rnd_to(s, n)) % JOURNAL].worker_id : 0;
+	if (s->journaled == 0)
+		return 0;
+	return s->journal[(s->journaled - 1 - rnd_to(s, n)) % JOURNAL].worker_id;
 }
 
 static void resize(struct stress *s, uint64_t size)
