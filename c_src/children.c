@@ -23,7 +23,7 @@ void children_remove(int pid)
 			pids[i] = 0;
 }
 
-bool children_has(int pid)
+static bool has(int pid)
 {
 	for (size_t i = 0; i < sizeof pids / sizeof pids[0]; i++)
 		if (pids[i] == pid)
@@ -38,7 +38,7 @@ int children_reap_others(bool (*known)(void *arg, int pid), void *arg)
 	/* One of libuv's own at the head of the queue ends this round; it will be waited for, and its
 	 * SIGCHLD brings us here again. */
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
-	       !children_has(info.si_pid)) {
+	       !has(info.si_pid)) {
 		if (known(arg, info.si_pid))
 			return info.si_pid;
 		waitpid(info.si_pid, NULL, 0);

@@ -135,11 +135,3 @@ void config_say(const struct config *c, const struct config_wrong *why, char *er
 	snprintf(error, size, "%s%sfound %s, expected %s", place, option, why->found,
 		 why->expected);
 }
-
-const struct config_pool *config_rpc_pool(const struct config *c)
-{
-	for (unsigned i = 0; i < c->pools; i++)
-		if (c->pool[i]->rpc)
-			return c->pool[i];
-	return NULL;
-}

@@ -309,11 +309,6 @@ void forkserver_close(struct forkserver *fs)
 	uv_close((uv_handle_t *)&fs->err.pipe, on_output_closed);
 }
 
-int forkserver_pid(const struct forkserver *fs)
-{
-	return fs->down ? 0 : fs->process.pid;
-}
-
 /* ---- its start ---- */
 
 static void output_init(uv_loop_t *loop, struct output *o, struct forkserver *fs, bool is_stderr)

@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define KINDS 256 /* a power of two, over twice as many as the node has calls of log_line() */
@@ -71,17 +70,6 @@ void log_set_tap(log_tap tap, void *arg)
 {
 	state.tap = tap;
 	state.tap_arg = arg;
-}
-
-int log_parse_level(const char *text, enum log_level *level)
-{
-	for (unsigned i = 0; i < LOG_LEVELS; i++) {
-		if (strcmp(text, level_names[i]) == 0) {
-			*level = (enum log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
 }
 
 const char *log_level_name(enum log_level level)

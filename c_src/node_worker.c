@@ -230,7 +230,6 @@ static void name_worker(struct node_worker *w)
 void node_worker_know_pid(struct node_worker *w, int os_pid)
 {
 	w->os_pid = w->printer.os_pid = os_pid;
-	worker_set_pid(w->io, os_pid);
 	name_worker(w);
 }
 
@@ -347,8 +346,8 @@ static void fail_start(struct node_worker *w, int rc)
 }
 
 /* A worker with its pipes, in the table; NULL, and a negative errno in *rc. */
-static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[WORKER_FDS],
-				       int *rc)
+static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index,
+				       int fds[WORKER_FDS], int *rc)
 {
 	struct node_worker *w = mem_zalloc(sizeof *w);
 
@@ -367,8 +366,8 @@ static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigne
 	HASH_ADD(hh, p->workers, id, sizeof w->id, w);
 	if (w->hh.tbl == NULL)
 		goto err0;
-	w->io = worker_new(&p->node->loop, id, p->config->max_result_bytes + 65536,
-			   &worker_callbacks, w, fds, rc);
+	w->io = worker_new(&p->node->loop, p->config->max_result_bytes + 65536, &worker_callbacks,
+			   w, fds, rc);
 	if (w->io == NULL)
 		goto err1;
 	return w;

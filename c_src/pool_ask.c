@@ -156,29 +156,6 @@ unsigned pool_sessions(const struct pool *p)
 	return p->session_count;
 }
 
-static bool all_slots_wait(const struct pool_worker *w)
-{
-	for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
-		if (s->state != WORKER_BUSY || s->interrupted || s->closing ||
-		    !s->call[s->depth - 1].waits)
-			return false;
-	return true;
-}
-
-bool pool_all_wait(const struct pool *p)
-{
-	const struct list *at;
-
-	if (p->serving == 0 || workers_there(p) < workers_wanted(p) ||
-	    p->count[WORKER_STARTING] > 0 ||
-	    p->count[WORKER_IDLE] + p->count[WORKER_LEASED] + p->count[WORKER_PROBING] > 0)
-		return false;
-	for (at = p->by_index.next; at != &p->by_index; at = at->next)
-		if (!all_slots_wait(list_entry(at, struct pool_worker, by_index)))
-			return false;
-	return true;
-}
-
 struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev)
 {
 	const struct list *at = prev != NULL ? &prev->by_age : &p->by_age;

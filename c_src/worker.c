@@ -34,8 +34,6 @@ struct output {
 };
 
 struct worker {
-	uint64_t id;
-	int pid;
 	const struct worker_callbacks *callbacks;
 	void *arg;
 	uv_pipe_t channel;
@@ -176,7 +174,8 @@ static void close_pair(int fds[2])
 }
 
 /* Socket pair and pipes; [0] is ours, [1] theirs; and the queue, with their end of it. */
-static int make_descriptors(int channel[2], int out[2], int err[2], struct ahead_queue *ahead, int *queue)
+static int make_descriptors(int channel[2], int out[2], int err[2], struct ahead_queue *ahead,
+			    int *queue)
 {
 	int bytes = SOCKET_BYTES, rc;
 
@@ -217,9 +216,9 @@ static void output_init(uv_loop_t *loop, struct output *o, struct worker *w, boo
 	o->pipe.data = o;
 }
 
-struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
-			  int *error)
+struct worker *worker_new(uv_loop_t *loop, size_t max_frame,
+			  const struct worker_callbacks *callbacks, void *arg,
+			  int theirs[WORKER_FDS], int *error)
 {
 	struct worker *w = mem_zalloc(sizeof *w);
 	int channel[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
@@ -231,7 +230,6 @@ struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
 		mem_free(w);
 		return NULL;
 	}
-	w->id = id;
 	w->callbacks = callbacks;
 	w->arg = arg;
 	w->open = 3;
@@ -414,21 +412,6 @@ void worker_free(struct worker *w)
 		mem_free(w->kept[i]);
 	frame_reader_close(&w->reader);
 	mem_free(w);
-}
-
-uint64_t worker_id(const struct worker *w)
-{
-	return w->id;
-}
-
-void worker_set_pid(struct worker *w, int pid)
-{
-	w->pid = pid;
-}
-
-int worker_pid(const struct worker *w)
-{
-	return w->pid;
 }
 
 void worker_last_lines(const struct worker *w, struct buf *out)

@@ -7,10 +7,9 @@
 
 #include <stdbool.h>
 
-/* Notes that libuv waits for `pid`; forgets it; asks. At most 64 at once, further ones are not noted. */
+/* Notes that libuv waits for `pid`; forgets it. At most 64 at once, further ones are not noted. */
 void children_add(int pid);
 void children_remove(int pid);
-bool children_has(int pid);
 
 /* Waits for every other child that has ended, until it meets one that is `known`: that is left as it is, and
  * its pid returned. 0: there are no more. Does not block. */

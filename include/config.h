@@ -130,9 +130,6 @@ void config_pool_free(
 /* Appends the whole configuration as a file that says the same. */
 void config_print(struct config *c, struct buf *out);
 
-/* The pool that rpc and erpc run on; NULL: none serves them. */
-const struct config_pool *config_rpc_pool(const struct config *c);
-
 /* Each appends a text written from the table of options: the usage, the README's table in Markdown, the
  * options of the two manual pages in roff, lines for shell completion, the example of a krait.conf. */
 void config_help(struct buf *out);

@@ -89,6 +89,4 @@ void forkserver_kill(struct forkserver *fs);
 /* Closes all handles -> on_closed; memory is freed after it. */
 void forkserver_close(struct forkserver *fs);
 
-int forkserver_pid(const struct forkserver *fs);
-
 #endif

@@ -49,9 +49,6 @@ void log_set_sink(log_sink sink, void *arg);
 /* NULL: nobody hears. */
 void log_set_tap(log_tap tap, void *arg);
 
-/* Parses "error", "warning", "info" or "debug". -EINVAL when it is none of them. */
-int log_parse_level(const char *text, enum log_level *level) __attribute__((warn_unused_result));
-
 const char *log_level_name(enum log_level level);
 
 /* Whether a line of `level` would be written. */

@@ -102,9 +102,6 @@ void callback_unsend(struct callback *c); /* its peer need not answer any more *
 void callback_leader_known(struct books *b, const struct local_pid *pid); /* NULL: there is none */
 bool callback_whereis(struct books *b, const char *name, uint64_t about);
 
-/* node_callback_hear.c */
-void callback_resolved(struct callback *c, const uint8_t *result); /* WHEREIS: a pid or undefined */
-
 /* node_callback_wait.c */
 void callback_arm(struct callback *c, uint64_t timeout_ms);
 void callback_count(struct callback_call *k, int change); /* how many REPLYs it waits for */

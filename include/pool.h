@@ -297,8 +297,6 @@ struct pool_session *pool_session_find(const struct pool *p, const uint8_t *key,
 /* Walks the sessions that pool_session_find() could find, in the order in which they began. */
 struct pool_session *pool_session_after(const struct pool *p, const struct pool_session *prev);
 unsigned pool_sessions(const struct pool *p);
-/* Whether every slot of every worker runs a call that waits (POOL_WORKER_WAITS), and none starts. */
-bool pool_all_wait(const struct pool *p);
 /* Walks the queued requests of no particular worker, in the order of their arrival. */
 struct pool_request *pool_queued_after(const struct pool *p, const struct pool_request *prev);
 /* Walks the living workers (not GONE), by id: the one after `prev`, NULL: the first, and at the end. */

@@ -273,7 +273,7 @@ struct pool_worker {
 	struct list sessions, ends;
 	struct pool_line pinned[PRIORITIES];
 	bool pinned_last; /* a pinned request was served when another peer's might have been */
-	unsigned session_count, pinned_count;
+	unsigned session_count;
 	/* an action that is due, and its place in the list of those */
 	unsigned pending;
 	struct list act;

@@ -33,11 +33,11 @@ struct worker_callbacks {
 #define WORKER_FDS 4
 
 /* Makes the channel, the output pipes and the queue of calls sent ahead. `theirs` gets the descriptors for
- * the process: channel, stdout, stderr, its end of the queue; the caller closes them after passing them on. `max_frame`: longest frame accepted.
- * NULL, and a negative errno in *error. */
-struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
-			  int *error) __attribute__((warn_unused_result));
+ * the process: channel, stdout, stderr, its end of the queue; the caller closes them after passing them on.
+ * `max_frame`: longest frame accepted. NULL, and a negative errno in *error. */
+struct worker *worker_new(uv_loop_t *loop, size_t max_frame,
+			  const struct worker_callbacks *callbacks, void *arg,
+			  int theirs[WORKER_FDS], int *error) __attribute__((warn_unused_result));
 
 /* Sends whole frames; what the socket does not take at once is copied and sent later. 0 or a negative
  * errno; on_broken follows in time by itself when the process is gone. */
@@ -68,12 +68,6 @@ void worker_close(struct worker *w);
 
 /* Frees a worker whose on_closed was called. */
 void worker_free(struct worker *w);
-
-uint64_t worker_id(const struct worker *w);
-
-/* The process' id, 0 until known: a note of the owner's. */
-void worker_set_pid(struct worker *w, int pid);
-int worker_pid(const struct worker *w);
 
 /* Appends the last lines of stderr, oldest first, each with a newline. */
 void worker_last_lines(const struct worker *w, struct buf *out);

@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_NAME "krait.conf"
-
 static struct config config;
 static char error[1024], path[256];
 

@@ -554,19 +554,6 @@ START_TEST(a_pool_that_is_paused_is_recycled)
 }
 END_TEST
 
-START_TEST(while_a_replacement_is_due_nothing_is_a_deadlock)
-{
-	given_workers(1);
-	call(10);
-	waits(1, 10, true);
-	ck_assert(pool_all_wait(pool));
-	recycle(1);
-	ck_assert(!pool_all_wait(pool));
-	gone(2); /* failed: the next one is due later */
-	ck_assert(!pool_all_wait(pool));
-}
-END_TEST
-
 /* ---- kill ---- */
 
 START_TEST(a_worker_that_is_killed_costs_its_call_only)
@@ -722,7 +709,6 @@ int main(void)
 	tcase_add_test(
 		tc, nobody_waits_who_had_a_session_on_a_recycled_worker_and_the_next_one_hears_so);
 	tcase_add_test(tc, a_pool_that_is_paused_is_recycled);
-	tcase_add_test(tc, while_a_replacement_is_due_nothing_is_a_deadlock);
 	tcase_add_test(tc, a_worker_that_is_killed_costs_its_call_only);
 	tcase_add_test(tc, the_call_of_a_worker_that_is_killed_may_run_again);
 	tcase_add_test(tc, a_lease_ends_with_its_worker_that_is_killed);

@@ -391,54 +391,6 @@ END_TEST
 
 /* ---- the deadlock that is left ---- */
 
-START_TEST(when_everybody_waits_that_can_be_seen)
-{
-	given_workers(2);
-	ck_assert(!pool_all_wait(pool));
-	call(10);
-	call(11);
-	waits(2, 10, true);
-	ck_assert(!pool_all_wait(pool));
-	waits(1, 11, true);
-	ck_assert(pool_all_wait(pool));
-	ignore_actions();
-	switch (_i) {
-	case 0:
-		waits(1, 11, false);
-		break;
-	case 1:
-		answer(1, 11);
-		break;
-	case 2: /* a new worker starts */
-		gone(1);
-		break;
-	case 3:
-		resize(3);
-		break;
-	case 4: /* it will come free or be killed */
-		requests[11]->abandon = ABANDON_INTERRUPT;
-		abandon(11);
-		break;
-	case 5:
-		answer(1, 11);
-		checkout(12, 1);
-		break;
-	}
-	ck_assert(!pool_all_wait(pool));
-	ignore_actions();
-}
-END_TEST
-
-START_TEST(a_pool_without_workers_is_not_one_in_which_all_wait)
-{
-	given_pool(1);
-	ck_assert(!pool_all_wait(pool));
-	tick();
-	ck_assert(!pool_all_wait(pool));
-	ignore_actions();
-}
-END_TEST
-
 START_TEST(who_can_never_be_served_is_refused)
 {
 	const struct pool_request *r = NULL;
@@ -509,8 +461,6 @@ int main(void)
 	tcase_add_loop_test(tc, a_lease_given_back_closes_the_whole_stack, 0, 3);
 	tcase_add_test(tc, calls_of_the_session_of_a_lease_run_inside_of_its_calls);
 	tcase_add_test(tc, an_inner_call_stays_one_when_the_outer_one_ends_first);
-	tcase_add_loop_test(tc, when_everybody_waits_that_can_be_seen, 0, 6);
-	tcase_add_test(tc, a_pool_without_workers_is_not_one_in_which_all_wait);
 	tcase_add_test(tc, who_can_never_be_served_is_refused);
 	tcase_add_test(tc, waits_of_the_unknown_are_counted_and_dropped);
 	suite_add_tcase(suite, tc);

@@ -443,20 +443,6 @@ START_TEST(a_free_slot_comes_before_the_inside_of_a_call)
 }
 END_TEST
 
-START_TEST(all_slots_must_wait_for_a_deadlock)
-{
-	given_slots(1, 2);
-	call(10);
-	waits(1, 10, true);
-	ck_assert(!pool_all_wait(pool));
-	call(11);
-	ck_assert(!pool_all_wait(pool));
-	waits(1, 11, true);
-	ck_assert(pool_all_wait(pool));
-	ignore_actions();
-}
-END_TEST
-
 /* ---- sizes ---- */
 
 START_TEST(a_surplus_worker_takes_nobody_and_leaves_when_all_its_slots_are_free)
@@ -577,7 +563,6 @@ int main(void)
 		tc,
 		a_hint_that_runs_again_takes_a_free_slot_of_the_worker_that_its_session_has_now);
 	tcase_add_test(tc, a_free_slot_comes_before_the_inside_of_a_call);
-	tcase_add_test(tc, all_slots_must_wait_for_a_deadlock);
 	tcase_add_test(tc, a_surplus_worker_takes_nobody_and_leaves_when_all_its_slots_are_free);
 	tcase_add_loop_test(tc, a_surplus_worker_stays_when_it_is_needed_after_all, 0, 2);
 	tcase_add_test(tc, a_surplus_worker_finishes_what_it_has);

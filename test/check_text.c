@@ -4,7 +4,6 @@
 #include "suite.h"
 
 #include <check.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -235,19 +234,6 @@ START_TEST(a_reader_of_standard_error_that_stalls_costs_lines_but_no_time)
 }
 END_TEST
 
-START_TEST(levels_are_words)
-{
-	enum log_level level = LOG_DEBUG;
-
-	ck_assert_int_eq(log_parse_level("error", &level), 0);
-	ck_assert_int_eq(level, LOG_ERROR);
-	ck_assert_int_eq(log_parse_level("debug", &level), 0);
-	ck_assert_int_eq(level, LOG_DEBUG);
-	ck_assert_int_eq(log_parse_level("Error", &level), -EINVAL);
-	ck_assert_int_eq(log_parse_level("", &level), -EINVAL);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("text");
@@ -264,6 +250,5 @@ int main(void)
 	tcase_add_test(t, a_long_line_is_cut_and_a_long_object_leaves_room_for_the_text);
 	tcase_add_test(t, lines_that_are_dropped_are_counted_and_told_when_there_is_room);
 	tcase_add_test(t, a_reader_of_standard_error_that_stalls_costs_lines_but_no_time);
-	tcase_add_test(t, levels_are_words);
 	return run(s);
 }

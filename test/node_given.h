@@ -242,11 +242,12 @@ const char *peer_label(const struct peer *p)
 	return p->name;
 }
 
-struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
+struct worker *worker_new(uv_loop_t *loop, size_t max_frame,
 			  const struct worker_callbacks *callbacks, void *arg,
 			  int theirs[WORKER_FDS], int *error)
 {
 	struct worker *w = calloc(1, sizeof *w);
+	uint64_t id = ((struct node_worker *)arg)->id;
 
 	(void)loop;
 	(void)max_frame;
@@ -345,12 +346,6 @@ void worker_free(struct worker *w)
 {
 	workers[w->id] = NULL;
 	free(w);
-}
-
-void worker_set_pid(struct worker *w, int pid)
-{
-	(void)w;
-	(void)pid;
 }
 
 void worker_last_lines(const struct worker *w, struct buf *out)

@@ -585,21 +585,4 @@ static bool m_owned(const struct m_worker *w)
 	return false;
 }
 
-static bool m_all_wait(void)
-{
-	struct m_worker *w;
-	struct m_slot *s;
-
-	EACH(w, m.workers)
-	{
-		if (w->state == WORKER_STARTING)
-			return false;
-		EACH_SLOT(s, w)
-		if (m_serves(w) && (s->state != WORKER_BUSY || s->interrupted || s->closing ||
-				    !s->calls[s->depth - 1].waits))
-			return false;
-	}
-	return m_ready() > 0 && m_ready() - m_leaving() >= m_wanted();
-}
-
 #endif

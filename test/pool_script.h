@@ -77,7 +77,7 @@ struct script {
 struct tally {
 	uint64_t events, done[OUTCOMES], acts[POOL_DRAINED + 1], ends[LEASE_TIMEOUT + 1],
 		session_ends[SESSION_MOVED + 1];
-	uint64_t all_wait, nested, deepest;
+	uint64_t nested, deepest;
 	uint64_t retries, late, opened, no_memory, trials, given_up;
 	uint64_t replaced, turns, contested, probes, grown, shrunk, left[WHYS];
 };
@@ -417,8 +417,6 @@ static void compare_workers(void)
 		all--;
 	SAME(all, 0, "workers");
 	SAME(pool_ready(pool), m_ready(), "ready");
-	SAME(pool_all_wait(pool), m_all_wait(), "all wait");
-	tally->all_wait += m_all_wait();
 }
 
 static void compare_sessions(void)

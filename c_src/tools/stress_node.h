@@ -30,7 +30,6 @@ bool admin_status_fresh(struct stress *s); /* asked for after admin_status_want(
 void admin_status_want(struct stress *s);
 bool status_at_rest(const struct status *st);
 void admin_os_pid_held(struct caller *c, uint64_t os_pid);
-void admin_os_pid_free(struct caller *c);
 
 unsigned proc_descriptors(uint64_t os_pid); /* 0: cannot be seen */
 uint64_t proc_rss_kib(uint64_t os_pid);
