@@ -10,7 +10,7 @@ ids. A frame for something that is no longer there is late, and is dropped.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable
 
 from krait import _context
 from krait._answers import Answers

@@ -10,12 +10,9 @@ from typing import Any
 
 import krait
 
-started: list[Any] = []  # ids, in this process
-
 
 @krait.on_session_start
 def _started(session: krait.Session) -> None:
-    started.append(session.id)
     session["started"] = session.get("started", 0) + 1
 
 
@@ -59,11 +56,6 @@ def name() -> Any:
 def starts() -> int:
     """How often the start hook ran for this session."""
     return krait.session()["started"]
-
-
-def all_started() -> list[Any]:
-    """The ids of all sessions that ever started in this process."""
-    return started
 
 
 def in_session() -> bool:

@@ -385,11 +385,6 @@ def importable(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def thread_hang() -> None:
-    """A thread that is not a daemon's, so that a polite exit waits for it."""
-    threading.Thread(target=threading.Event().wait).start()
-
-
 def at_exit_print(text: str) -> None:
     import atexit
 

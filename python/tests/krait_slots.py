@@ -101,11 +101,6 @@ def thread_names() -> Any:
     return sorted(thread.name for thread in threading.enumerate())
 
 
-def late_generator(name: str) -> Any:
-    event(name).wait(20)
-    yield from (1, 2)
-
-
 def in_thread_of_its_own() -> Any:
     """Outside of the call, unless the context is passed on."""
     found: list[Any] = []

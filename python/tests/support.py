@@ -278,3 +278,15 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def error(answer):
+    """(type, module, message, traceback, args) of an answer that is an exception."""
+    kind, python, type_, module, message, traceback, args, _frames = answer
+    assert (kind, python) == ("error", "python")
+    return type_, module, message, traceback, args
+
+
+def open_text(path: str) -> str:
+    with open(path) as file:
+        return file.read()

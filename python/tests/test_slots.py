@@ -6,8 +6,8 @@ import os
 import select
 
 import pytest
+from scripted_node import INPUT, PID, items
 from support import Worker
-from test_callbacks import INPUT, PID, inputs, items  # noqa: F401
 
 from krait import _exits
 from krait._terms import Atom
@@ -307,6 +307,7 @@ def test_calls_within_calls_run_though_all_slots_wait(worker, inbox):
     assert [failure(inbox.answer(call_id)) for call_id in ids] == ["Exit"] * 4
 
 
+@pytest.mark.usefixtures("inputs")
 def test_monitors_inputs_and_progress(worker, inbox):
     call_id = worker.cast("krait_callbacks", "watch", PID)
     worker.send([9, inbox.asked(call_id, "monitor")[0], "gone"])

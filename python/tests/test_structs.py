@@ -20,7 +20,6 @@ from krait import _careful, _codec, _structs, _tensor
 
 UTC = d.timezone.utc
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
-ATOM = krait.Atom
 
 YEARS, MONTHS, HOURS, SIXTY = st.integers(1, 9999), st.integers(1, 12), st.integers(0, 23), st.integers(0, 59)
 MICROS = st.integers(0, 999999) | st.just(0)
