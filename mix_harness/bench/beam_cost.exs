@@ -15,7 +15,8 @@
 # Processor time is that of this BEAM and of the node, from /proc/PID/stat, user and system; a shared machine
 # makes calls slower, but hardly dearer. `writes` and `reads` are messages to the node and from it for each call.
 
-for file <- ~w(stats.exs proc.exs values.exs load.exs node_under_test.exs),
+for file <-
+      ~w(../test/support/local_node.ex stats.exs proc.exs values.exs load.exs node_under_test.exs),
     do: Code.require_file(file, __DIR__)
 
 defmodule BeamCost do
@@ -35,9 +36,8 @@ defmodule BeamCost do
         ]
       )
 
-    {_, 0} = System.cmd("epmd", ["-daemon"])
     Application.put_env(:kernel, :inet_dist_use_interface, {127, 0, 0, 1})
-    {:ok, _} = Node.start(:"cost_#{System.pid()}@127.0.0.1")
+    :ok = Krait.LocalNode.start("cost_#{System.pid()}")
     Process.register(spawn_link(&stand_in/0), :stand_in)
 
     python = System.get_env("KRAIT_PYTHON") || "/usr/bin/python3"

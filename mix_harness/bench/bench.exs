@@ -19,7 +19,8 @@
 # shown: noise of a shared machine is 10 to 40 %, so only numbers of one run are comparable.
 
 for file <-
-      ~w(../test/support/light_peer.ex ../test/support/json.ex json.exs stats.exs proc.exs load.exs
+      ~w(../test/support/light_peer.ex ../test/support/local_node.ex ../test/support/json.ex
+               json.exs stats.exs proc.exs load.exs
                pack.exs values.exs rounds.exs machine.exs port_pool.exs node_under_test.exs floor.exs
                beam.exs sides.exs options.exs calls.exs payloads.exs ways.exs streams.exs starts.exs
                waiting.exs peers.exs data.exs targets.exs tables.exs details.exs svg.exs plots.exs),

@@ -8,7 +8,8 @@
 # lies in the kernel has a colour of its own. The table has the functions with the largest shares of their own.
 
 for file <-
-      ~w(../test/support/json.ex stats.exs data.exs proc.exs load.exs pack.exs values.exs machine.exs
+      ~w(../test/support/local_node.ex ../test/support/json.ex
+               stats.exs data.exs proc.exs load.exs pack.exs values.exs machine.exs
                node_under_test.exs svg.exs),
     do: Code.require_file(file, __DIR__)
 

@@ -54,31 +54,12 @@ defmodule Bench.Machine do
 
   @doc "Makes this BEAM a distributed one that nobody but this machine is meant to connect to."
   def distribute do
-    {_, 0} = System.cmd(epmd(), ["-daemon"])
     Application.put_env(:kernel, :inet_dist_use_interface, {127, 0, 0, 1})
-    Application.put_env(:kernel, :prevent_overlapping_partitions, false)
-    start_distribution(:"bench_#{System.pid()}@127.0.0.1", 50)
+    :ok = Krait.LocalNode.start("bench_#{System.pid()}")
     # What calls by lanes share.
     case Application.ensure_all_started(:krait) do
       {:ok, _} -> :ok
       {:error, _} -> {:ok, _} = :krait_app.start(:normal, [])
     end
-  end
-
-  # epmd daemonizes before it listens.
-  defp start_distribution(name, tries) do
-    case Node.start(name) do
-      {:error, _} when tries > 0 ->
-        Process.sleep(20)
-        start_distribution(name, tries - 1)
-
-      {:ok, _} ->
-        :ok
-    end
-  end
-
-  defp epmd do
-    System.find_executable("epmd") ||
-      Path.join([:code.root_dir(), "erts-#{:erlang.system_info(:version)}", "bin", "epmd"])
   end
 end

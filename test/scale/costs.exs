@@ -7,7 +7,8 @@
 # workers and this BEAM are on one machine. Everything is measured in this one run.
 root = Path.expand("../..", __DIR__)
 
-for file <- ~w(mix_harness/bench/proc.exs mix_harness/test/support/light_peer.ex),
+for file <- ~w(mix_harness/bench/proc.exs mix_harness/test/support/light_peer.ex
+               mix_harness/test/support/local_node.ex),
     do: Code.require_file(file, root)
 
 defmodule Costs do
@@ -18,7 +19,7 @@ defmodule Costs do
 
   def main([path]) do
     Logger.configure(level: :error)
-    {:ok, _} = Node.start(:"costs_#{System.pid()}@127.0.0.1", :longnames)
+    :ok = Krait.LocalNode.start("costs_#{System.pid()}")
     lines = calls() ++ streams() ++ workers() ++ peers() ++ waiting()
 
     File.write!(path, """

@@ -5,10 +5,12 @@
 # One worker of a real node runs each function of services.py, again and again, with another argument each time.
 # What is kept is the time on the worker's processor (time.thread_time): on a machine that does other things as
 # well the clock on the wall (time.perf_counter) tells of those.
+Code.require_file("../../mix_harness/test/support/local_node.ex", __DIR__)
+
 [path | rest] = System.argv()
 Logger.configure(level: :error)
 samples = if rest == [], do: 1000, else: String.to_integer(hd(rest))
-{:ok, _} = Node.start(:"record_#{System.pid()}@127.0.0.1", :longnames)
+:ok = Krait.LocalNode.start("record_#{System.pid()}")
 {:ok, pool} = Krait.start_link(size: 1, pythonpath: [__DIR__], await_ready: true)
 
 record = fn name ->

@@ -8,6 +8,8 @@
 # a millisecond says little. Written is what really happened (played_80.tsv, ...):
 # when each request was made, how long its worker was asleep, how it ended and after what time. That is simulated
 # once more, so that what is compared is the queue, and not how exactly a busy machine keeps time.
+Code.require_file("../../mix_harness/test/support/local_node.ex", __DIR__)
+
 defmodule Replay do
   @workers 8
   @limits %{"80" => 1000, "120" => 4 * @workers}
@@ -16,7 +18,7 @@ defmodule Replay do
 
   def main([from, to]) do
     Logger.configure(level: :error)
-    {:ok, _} = Node.start(:"replay_#{System.pid()}@127.0.0.1", :longnames)
+    :ok = Krait.LocalNode.start("replay_#{System.pid()}")
 
     for load <- ["80", "120"] do
       lines = Path.join(from, "trace_#{load}.tsv") |> read() |> play(@limits[load])

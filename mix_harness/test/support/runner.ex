@@ -3,41 +3,16 @@ defmodule Krait.Runner do
 
   import ExUnit.Callbacks, only: [on_exit: 1]
 
-  @doc "Starts epmd if none answers, then distribution under a name and a cookie of this run alone."
+  @doc "Starts distribution under a name and a cookie of this run alone."
   @spec distribute() :: :ok
   def distribute do
     unless Node.alive?() do
-      if match?({:error, _}, :net_adm.names(~c"127.0.0.1")) do
-        {_, 0} = System.cmd(epmd(), ["-daemon"])
-      end
-
-      # Peers of these tests come and go on purpose; that says nothing about the network.
-      Application.put_env(:kernel, :prevent_overlapping_partitions, false)
+      :ok = Krait.LocalNode.start("runner_#{System.pid()}")
       cookie = Base.encode16(:crypto.strong_rand_bytes(16))
-      {:ok, _} = start_distribution(String.to_atom("runner_#{System.pid()}@127.0.0.1"), 50)
       true = Node.set_cookie(String.to_atom(cookie))
     end
 
     :ok
-  end
-
-  # epmd daemonizes before it listens and tells nobody when it does: ask again, for a second at most.
-  defp start_distribution(name, tries) do
-    case Node.start(name, :longnames) do
-      {:error, _} when tries > 0 ->
-        receive do
-        after
-          20 -> start_distribution(name, tries - 1)
-        end
-
-      result ->
-        result
-    end
-  end
-
-  defp epmd do
-    System.find_executable("epmd") ||
-      Path.join([:code.root_dir(), "erts-#{:erlang.system_info(:version)}", "bin", "epmd"])
   end
 
   @doc "Another BEAM with this one's code and cookie; controlled by its standard input and output."
