@@ -11,7 +11,8 @@ defmodule Krait.AheadTest do
     node
   end
 
-  defp all(range, fun), do: range |> Enum.map(&Task.async(fn -> fun.(&1) end)) |> Task.await_many(60_000)
+  defp all(range, fun),
+    do: range |> Enum.map(&Task.async(fn -> fun.(&1) end)) |> Task.await_many(60_000)
 
   # A line of a file for each call that really runs.
   defp note(file, n), do: eval("open('#{file}', 'a').write('#{n}\\n')")
@@ -25,7 +26,11 @@ defmodule Krait.AheadTest do
 
       all(1..40, fn caller ->
         for i <- 1..100,
-            do: assert(ask(node, {:call, "operator", "add", [caller * 1000, i]}) == {:ok, caller * 1000 + i})
+            do:
+              assert(
+                ask(node, {:call, "operator", "add", [caller * 1000, i]}) ==
+                  {:ok, caller * 1000 + i}
+              )
       end)
 
       await_rest(node)
@@ -62,7 +67,10 @@ defmodule Krait.AheadTest do
 
     gone =
       for {n, pid} <- callers, rem(n, 3) > 0, id = waiting[pid] do
-        if rem(n, 3) == 1, do: kill(pid), else: assert(ask({:krait, node.name}, {:cancel, id}) == :ok)
+        if rem(n, 3) == 1,
+          do: kill(pid),
+          else: assert(ask({:krait, node.name}, {:cancel, id}) == :ok)
+
         n
       end
 
@@ -96,10 +104,13 @@ defmodule Krait.AheadTest do
     tasks =
       for n <- 1..20 do
         Task.async(fn ->
-          Enum.each(Stream.repeatedly(fn -> ask(node, {:call, "operator", "neg", [n]}) end), fn answer ->
-            assert answer == {:ok, -n}
-            receive(do: (^stop -> exit(:normal)), after: (0 -> send(parent, {:went, n})))
-          end)
+          Enum.each(
+            Stream.repeatedly(fn -> ask(node, {:call, "operator", "neg", [n]}) end),
+            fn answer ->
+              assert answer == {:ok, -n}
+              receive(do: (^stop -> exit(:normal)), after: (0 -> send(parent, {:went, n})))
+            end
+          )
         end)
       end
 

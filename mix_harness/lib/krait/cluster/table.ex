@@ -112,6 +112,7 @@ defmodule Krait.Cluster.Table do
 
   @spec begun(map, pin) :: boolean
   def begun(_, {_, _, _, true, _}), do: true
+
   def begun(%{pins: pins}, {session, _, _, _, _}),
     do: :ets.update_element(pins, session, [{4, true}, {5, now_ms()}])
 
