@@ -5,7 +5,7 @@
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
 #   make exunit    ExUnit suites only         make bench    the comparison of the README, eight minutes;
-#                  also bench-calls, bench-payloads, bench-ways, bench-scale; bench-compare OLD=A.json NEW=B.json
+#                  also bench-calls, bench-payloads, bench-ways, bench-scale, bench-codec; bench-compare OLD=A.json NEW=B.json
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
 #   make budget    the instructions of a small call, against test/budget.txt
@@ -44,7 +44,7 @@ CFLAGS   += -O0 --coverage
 LDFLAGS  += --coverage
 endif
 
-# Floors 0 to 3 are pure; what is listed here moves bytes (see DESIGN in README).
+# Floors 0 to 3 are pure; what is listed here moves bytes (test/floors.sh).
 MOVERS   := notify peer worker forkserver cgroup guard interpreter cookie children epmd metrics node start doctor main
 SOURCES  := $(wildcard c_src/*.c)
 CORE     := $(filter-out $(foreach m,$(MOVERS),c_src/$(m).c c_src/$(m)_%.c),$(SOURCES))
@@ -55,7 +55,7 @@ REPLAYS  := $(FUZZED:%=$(BUILD)/replay/%)
 NODE     := $(BIN)/krait
 
 .PHONY: all demo test setup check pytest exunit stress bench bench-calls bench-payloads bench-ways \
-        bench-scale bench-report bench-compare bench-flame budget readme valgrind coverage covered \
+        bench-scale bench-report bench-compare bench-flame bench-codec budget readme valgrind coverage covered \
         simulate record-service record-played record-overload record-costs \
         fuzz fuzzers fuzz-replay replay lint floors fmt clean
 .SECONDARY:
@@ -184,6 +184,10 @@ $(BUILD)/bench_floor: $(BUILD)/test/bench_floor.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
+$(BUILD)/bench_transcode: $(BUILD)/test/bench_transcode.o $(BUILD)/libkrait.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
 $(BUILD)/budget_load: $(BUILD)/test/budget_load.o $(BUILD)/libkrait.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
@@ -208,6 +212,10 @@ bench-calls bench-payloads bench-ways bench-scale: bench-%: all $(BUILD)/bench_f
 
 bench-report: build/demo/.made
 	@$(BENCH_RUN) --from build/bench.json --report build
+
+# The conversion of terms alone, without a node.
+bench-codec: $(BUILD)/bench_transcode
+	@$<
 
 # Where the node spends its time on small calls; needs perf.
 bench-flame: all build/demo/.made
