@@ -1,4 +1,4 @@
-/* node_answer.c - what requests are answered with, and why they failed: the reasons of PROTOCOL.md.
+/* node_answer.c - what requests are answered with, and why they failed: the reasons of docs/protocol.md.
  *
  * Written straight into the peer's output (node_reply.c). Whatever cannot be written (no memory, over a
  * limit, a value that has no term) is cut back whole and replaced by an error. */

@@ -1,4 +1,4 @@
-/* node_lane.c - lanes: many calls in one message, many answers in one (section 5a of the protocol).
+/* node_lane.c - lanes: many calls in one message, many answers in one (docs/protocol.md, section 12).
  *
  * The happy path: {krait_lane, LanePid, Calls, Gone} -> the lane's record is found or made, and LanePid is
  * watched -> each {Id, Request} or {Id, Request, CallerPid} is parsed and served as if it had come alone, but

@@ -1,6 +1,6 @@
 /* node_rpc_answer.c - how a call ended, in the words of erpc and rex.
  *
- * A result is told as it is. Everything else is an error with a Reason, that of PROTOCOL.md (`undef` for
+ * A result is told as it is. Everything else is an error with a Reason, that of docs/protocol.md (`undef` for
  * a function that there is not, as every node says), and a StackTrace as the BEAM's own, innermost first:
  * of a Python exception its frames, with file and line, so that a crash report points into Python; and
  * at the end always the function that was called.

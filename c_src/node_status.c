@@ -1,4 +1,4 @@
-/* node_status.c - `status` and `workers`, written as terms; the keys are PROTOCOL's. */
+/* node_status.c - `status` and `workers`, written as terms; the keys are those of docs/protocol.md. */
 #include "node_private.h"
 
 #include <stdio.h>

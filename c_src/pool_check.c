@@ -1,6 +1,6 @@
 /* pool_check.c - proves the invariants of the pool by walking everything it holds: requests, heaps.
  *
- * The numbers are those of DESIGN's section 4. 6 (faults stay with those who made them) is a matter of
+ * The numbers are those of pool.h. 6 (faults stay with those who made them) is a matter of
  * behaviour over time: check_pool_model.c holds the pool against a model for that; 7 likewise. */
 #include "pool_check.h"
 

@@ -4,7 +4,7 @@
  * the 44 ms of a node's time for an echo of 16 MB they were 27. So blocks from LARGE_BYTES on are not
  * given back at once:
  *
- *     large_alloc() -> used -> large_free() -> kept -> large_alloc() of no more than its size
+ *     large_grow() -> used -> large_free() -> kept -> large_take() of no more than its size
  *                                                \-> large_tidy(), twice in a row -> free()
  *
  * Bounds: what is kept is at most what large_keep() allows, and has all been used since the last but one

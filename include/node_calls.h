@@ -273,7 +273,7 @@ void node_rpc_refuse(const struct origin *o, struct buf *reason);
 void node_rpc_outcome(struct node_pool *p, struct node_request *r);   /* POOL_DONE */
 bool node_rpc_oversize(struct books *b, const struct dist_event *ev); /* false: no rpc */
 
-/* node_rpc_answer.c: appends one term. A Reason is one of PROTOCOL.md, or `undef` and `badarg`. */
+/* node_rpc_answer.c: appends one term. A Reason is one of docs/protocol.md, or `undef` and `badarg`. */
 enum rpc_shape {
 	RPC_CALL, /* {Ref, return, Result}, {Ref, error, Reason, Stack}: erpc:execute_call/4 exits so */
 	RPC_CAST, /* normal, {{exception, {Reason, Stack}}, Stack}: erpc:execute_cast/3 */

@@ -118,7 +118,8 @@ void node_notify_stopping(struct node *n);
 /* node_status.c */
 const char *answer_kind_name(enum answer_kind kind); /* its key in status' totals */
 void node_put_status(struct node *n, struct buf *out);
-void node_put_workers(struct node *n, const struct node_pool *p, struct buf *out); /* NULL: of all */
+void node_put_workers(struct node *n, const struct node_pool *p,
+		      struct buf *out); /* NULL: of all */
 const char *node_pool_state(const struct node_pool *p);
 unsigned node_peer_count(const struct node *n);
 uint64_t node_monitor_count(const struct node *n);

@@ -101,8 +101,19 @@
  *                 frame
  * A call that was taken counts as begun when the one before it is answered.
  *
- * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
- * builds. All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
+ * Invariants, which pool_check() proves after every step in tests:
+ *
+ *   1 every worker is in exactly the list that its state names, and the counts add up
+ *   2 a leased or busy worker has exactly one live owner, which points back at it
+ *   3 nobody waits while a worker that may serve him idles
+ *   4 within one priority peers take turns, each served in the order of arrival; a request that waits for one
+ *     worker holds up nobody else
+ *   5 received = answered + abandoned + queued + running
+ *   6 a caller's fault costs no worker that was not running his call; a worker's fault costs no caller whose
+ *     call it was not running
+ *   7 the breaker bounds how many starts there are in any time
+ *
+ * All times are microseconds of one monotonic clock; POOL_NEVER means no deadline. */
 #ifndef KRAIT_POOL_H
 #define KRAIT_POOL_H
 

@@ -119,7 +119,7 @@ void term_put_version(struct buf *b);
 void term_put_int(struct buf *b, int64_t value);
 void term_put_uint(struct buf *b, uint64_t value);
 void term_put_float(struct buf *b,
-		    double value); /* NaN and infinities as the atoms of PROTOCOL.md 7 */
+		    double value); /* NaN, infinities: atoms, as transcode.h has them */
 void term_put_atom(struct buf *b, const char *text);
 /* Of a map: a key, an atom, and its value. */
 void term_put_pair_uint(struct buf *b, const char *key, uint64_t value);

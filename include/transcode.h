@@ -1,6 +1,6 @@
 /* transcode.h - Erlang terms to msgpack and back: one pass, bounded, no recursion on the stack of C.
  *
- * The mapping, as frame.h writes it and PROTOCOL.md section 7 promises it:
+ * The mapping, as frame.h writes it and docs/protocol.md, section 9, promises it:
  *
  *   term                      msgpack                        back to a term
  *   integer                   int, BIGINT                    integer (the shortest encoding)

@@ -1,5 +1,5 @@
 defmodule Krait.CallbacksTest do
-  # Section 5 of the contract: Python calls, watches and sends to processes of the cluster.
+  # Section 6 of the contract: Python calls, watches and sends to processes of the cluster.
   use Krait.Case, async: true
 
   alias Krait.{Callee, LightPeer}

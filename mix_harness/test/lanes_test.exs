@@ -1,5 +1,5 @@
 defmodule Krait.LanesTest do
-  # Lanes, section 5a of the contract: as the Erlang client speaks them, and bare.
+  # Lanes, section 12 of the contract: as the Erlang client speaks them, and bare.
   use Krait.Case, async: true
 
   # A process that says {krait_lane, ...} to a pool and passes on what it hears.

@@ -1,5 +1,5 @@
 defmodule Krait.StatusTest do
-  # Section 6 of the contract: what the node says of itself, and that its books balance.
+  # Section 8 of the contract: what the node says of itself, and that its books balance.
   use Krait.Case, async: true
 
   test "status has every key of the contract" do

@@ -1,5 +1,5 @@
 defmodule Krait.StructsTest do
-  # The last rows of section 7: structs that are types in Python, and tensors.
+  # The last rows of section 9: structs that are types in Python, and tensors.
   use Krait.Case, async: true
 
   @mapset_fields Map.keys(MapSet.new())

@@ -1,5 +1,5 @@
 defmodule Krait.TermsTest do
-  # Section 7 of the contract: x == call(krait, identity, [x]).
+  # Section 9 of the contract: x == call(krait, identity, [x]).
   use Krait.Case, async: true
 
   defp identity(node, args, options \\ []), do: ask(node, {:call, :krait, :identity, args, options})

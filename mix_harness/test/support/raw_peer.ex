@@ -4,7 +4,7 @@ defmodule Krait.RawPeer do
   what no BEAM would.
   """
 
-  # EXTENDED_REFERENCES up to ALIAS: what DISTRIBUTION.md of the project found to be enough.
+  # EXTENDED_REFERENCES up to ALIAS: what is enough for a node of any OTP since 25.
   @flags 0xD07DF7FBD
 
   @spec connect(node) :: :gen_tcp.socket()

@@ -1,6 +1,6 @@
 defmodule Krait.Terms do
   @moduledoc """
-  Random terms of every row of the contract's section 7.
+  Random terms of every row of the contract's section 9.
 
   Only terms that have a Python form: no improper list, no map two of whose keys are the same to
   Python (`1`, `1.0` and `true`; `:a` and `"a"`; a list and a tuple of the same).
