@@ -78,9 +78,12 @@ void node_worker_gone(struct node_worker *w);
 struct node_worker *node_worker_find_pid(struct node_pool *p, int os_pid); /* not exited */
 void node_worker_know_pid(struct node_worker *w, int os_pid);
 void node_worker_exited(struct node_worker *w, int status, int signal);
+const char *signal_name(int signal);
 void node_worker_broken(struct node_worker *w, const char *killed_for, const char *why);
 void node_worker_never_started(struct node_worker *w);
 void node_pool_keep_detail(struct node_pool *p, const char *text, size_t len);
+
+/* node_reap.c */
 void node_reap(struct node *n); /* SIGCHLD: orphans and strangers */
 
 /* node_hello.c */
@@ -107,7 +110,6 @@ void node_forkserver_hangs(struct node_forkserver *f);
 /* With `next`, that is what it is told, and in force when it is ready; taken over in any case. */
 int node_forkserver_reload(struct node_pool *p, struct config_pool *next);
 bool node_forkservers_stop(struct node_pool *p); /* kills all; false: there is none */
-const char *signal_name(int signal);
 
 /* node_notify.c */
 void node_notify_init(struct node *n);

@@ -433,17 +433,17 @@ static const struct column columns[] = { { "ID", true, false },
 					 { "NAME", false, true },
 					 { "WHAT", false, true } };
 
-static const char *table_of(const char *const *cells, unsigned count, unsigned width)
+static const char *grid_of(const char *const *cells, unsigned count, unsigned width)
 {
 	struct look look = { width, false };
 	struct buf out = { 0 };
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, 3);
+	grid_init(&t, columns, 3);
 	for (unsigned i = 0; i < count; i++)
-		text_put(table_cell(&t, PLAIN), "%s", cells[i]);
-	table_print(&t, &look, &out);
-	table_free(&t);
+		text_put(grid_cell(&t, PLAIN), "%s", cells[i]);
+	grid_print(&t, &look, &out);
+	grid_free(&t);
 	return text_of(&out);
 }
 
@@ -452,11 +452,11 @@ START_TEST(columns_are_as_wide_as_what_is_in_them)
 	static const char *const cells[] = { "7", "a",  "first",        "1234", "b\303\251b",
 					     "x", "99", "\xe6\x97\xa5", "y" };
 
-	ck_assert_str_eq(table_of(cells, 9, 0), "  ID  NAME  WHAT\n"
-						"   7  a     first\n"
-						"1234  b\303\251b   x\n"
-						"  99  \xe6\x97\xa5    y\n");
-	ck_assert_str_eq(table_of(cells, 0, 0), "ID  NAME  WHAT\n");
+	ck_assert_str_eq(grid_of(cells, 9, 0), "  ID  NAME  WHAT\n"
+					       "   7  a     first\n"
+					       "1234  b\303\251b   x\n"
+					       "  99  \xe6\x97\xa5    y\n");
+	ck_assert_str_eq(grid_of(cells, 0, 0), "ID  NAME  WHAT\n");
 }
 END_TEST
 
@@ -464,12 +464,12 @@ START_TEST(elastic_columns_give_way_to_a_narrow_screen)
 {
 	static const char *const cells[] = { "1", "a.long.name.of.something", "another text here" };
 	char first[64];
-	const char *text = table_of(cells, 3, 30), *line = strchr(text, '\n') + 1;
+	const char *text = grid_of(cells, 3, 30), *line = strchr(text, '\n') + 1;
 
 	snprintf(first, sizeof first, "%.*s", (int)(strchr(line, '\n') - line), line);
 	ck_assert_uint_le(text_width(first, strlen(first)), 30);
 	ck_assert_str_eq(first, " 1  a.long.name\xe2\x80\xa6  another tex\xe2\x80\xa6");
-	text = table_of(cells, 3, 5); /* nothing is cut to nothing */
+	text = grid_of(cells, 3, 5); /* nothing is cut to nothing */
 	ck_assert_ptr_nonnull(strstr(text, "a.long.\xe2\x80\xa6"));
 }
 END_TEST

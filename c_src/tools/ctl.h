@@ -7,8 +7,8 @@
  *   ctl_link.c     the connection to the node: distribution as a hidden node, gen_server calls
  *   ctl_json.c     terms as JSON (pure); ctl_parse.c  JSON as terms (pure)
  *   ctl_text.c     text made harmless, units, maps (pure)
- *   ctl_table.c    columns (pure)
- *   ctl_view.c     answers as tables for people (pure); ctl_view_config.c  options and their changes (pure)
+ *   ctl_grid.c     columns (pure)
+ *   ctl_view.c     answers for people (pure); ctl_view_config.c  options and their changes (pure)
  *   ctl_reason.c   what went wrong, in words (pure)
  *   ctl_follow.c   lines and events as they come; ctl_line.c  one of them (pure)
  *   ctl_top.c      the live screen; ctl_screen.c  the terminal; ctl_frame.c  what it shows (pure)
@@ -142,7 +142,7 @@ void text_us(struct buf *out, uint64_t us);
 /* Appends what people see of a term: text and atoms as they are, nothing for nil, else JSON. */
 void term_show(struct buf *out, const uint8_t *term);
 
-/* ---- ctl_table.c ---- */
+/* ---- ctl_grid.c ---- */
 
 enum colour { PLAIN, BOLD, DIM, RED, GREEN, YELLOW, BLUE, REVERSE };
 
@@ -152,7 +152,7 @@ struct column {
 	bool elastic; /* may be cut where the screen is narrow */
 };
 
-struct table {
+struct grid {
 	const struct column *column;
 	unsigned columns, cells;
 	struct cell {
@@ -166,10 +166,10 @@ struct look {
 	bool colour;
 };
 
-void table_init(struct table *t, const struct column *columns, unsigned count);
-struct buf *table_cell(struct table *t, enum colour colour); /* the next one, to be written to */
-void table_print(struct table *t, const struct look *look, struct buf *out);
-void table_free(struct table *t);
+void grid_init(struct grid *t, const struct column *columns, unsigned count);
+struct buf *grid_cell(struct grid *t, enum colour colour); /* the next one, to be written to */
+void grid_print(struct grid *t, const struct look *look, struct buf *out);
+void grid_free(struct grid *t);
 /* Text in a colour, if there are colours. */
 void look_put(const struct look *look, enum colour colour, struct buf *out, const char *text,
 	      size_t len);
@@ -182,7 +182,7 @@ void ctl_view_put(const struct ctl_args *a, const uint8_t *answer, const struct 
 void view_workers(const uint8_t *list, const struct look *look, struct buf *out);
 enum colour view_state_colour(const uint8_t *state);
 /* The next cell is what people see of a term. */
-void cell_show(struct table *t, enum colour colour, const uint8_t *term);
+void cell_show(struct grid *t, enum colour colour, const uint8_t *term);
 /* Whether a row is of the pool that was asked for, if one was. */
 bool view_is_wanted(const struct ctl_args *a, const uint8_t *pool);
 /* What `config` answers; what `set` and `reload config` answer. */
@@ -213,7 +213,7 @@ void link_on_message(struct link *l, link_message fn, void *arg);
 bool link_wait(struct link *l, int fd, uint64_t timeout_ms, char *error, size_t size);
 void link_close(struct link *l);
 
-/* ---- ctl_follow.c, ctl_top.c, ctl_screen.c, ctl_frame.c ---- */
+/* ---- ctl_follow.c, ctl_line.c, ctl_top.c, ctl_screen.c, ctl_frame.c ---- */
 
 enum ctl_status ctl_follow(struct link *l, const struct ctl_args *a, const struct look *look);
 /* Appends one message of a subscription as a line; `json`: for programs. */

@@ -9,23 +9,23 @@
 
 /* ---- cells ---- */
 
-void cell_show(struct table *t, enum colour colour, const uint8_t *term)
+void cell_show(struct grid *t, enum colour colour, const uint8_t *term)
 {
-	term_show(table_cell(t, colour), term);
+	term_show(grid_cell(t, colour), term);
 }
 
-static void cell_ms(struct table *t, const uint8_t *map, const char *key)
+static void cell_ms(struct grid *t, const uint8_t *map, const char *key)
 {
-	struct buf *out = table_cell(t, PLAIN);
+	struct buf *out = grid_cell(t, PLAIN);
 
 	if (term_map_get(map, key) != NULL)
 		text_ms(out, term_map_uint(map, key));
 }
 
 /* p50 and p99 of a histogram. */
-static void cell_latency(struct table *t, const uint8_t *map)
+static void cell_latency(struct grid *t, const uint8_t *map)
 {
-	struct buf *out = table_cell(t, PLAIN);
+	struct buf *out = grid_cell(t, PLAIN);
 
 	if (term_map_uint(map, "max") == 0)
 		return;
@@ -86,7 +86,7 @@ static const uint8_t *each_next(struct each *e)
 
 /* ---- pools ---- */
 
-static void put_pool_row(struct table *t, const uint8_t *name, const uint8_t *pool)
+static void put_pool_row(struct grid *t, const uint8_t *name, const uint8_t *pool)
 {
 	const uint8_t *breaker = term_map_get(pool, "breaker"),
 		      *totals = term_map_get(pool, "totals");
@@ -96,19 +96,19 @@ static void put_pool_row(struct table *t, const uint8_t *name, const uint8_t *po
 	cell_show(t, BOLD, name);
 	cell_show(t, view_state_colour(open ? breaker : term_map_get(pool, "state")),
 		  open ? breaker : term_map_get(pool, "state"));
-	ready = table_cell(t, PLAIN);
+	ready = grid_cell(t, PLAIN);
 	text_put(ready, "%" PRIu64 "/%" PRIu64, term_map_uint(pool, "ready"),
 		 term_map_uint(pool, "size"));
 	if (term_map_uint(pool, "size_max") > term_map_uint(pool, "size"))
 		text_put(ready, "..%" PRIu64, term_map_uint(pool, "size_max"));
 	cell_show(t, PLAIN, term_map_get(pool, "busy"));
 	cell_show(t, PLAIN, term_map_get(pool, "leased"));
-	text_put(table_cell(t, term_map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
+	text_put(grid_cell(t, term_map_uint(pool, "queued") > 0 ? YELLOW : PLAIN),
 		 "%" PRIu64 "/%" PRIu64, term_map_uint(pool, "queued"),
 		 term_map_uint(pool, "queue_limit"));
 	cell_show(t, PLAIN, term_map_get(pool, "sessions"));
 	cell_show(t, PLAIN, term_map_get(totals, "ok"));
-	text_put(table_cell(t, PLAIN), "%" PRIu64,
+	text_put(grid_cell(t, PLAIN), "%" PRIu64,
 		 term_map_uint(totals, "answered") - term_map_uint(totals, "ok"));
 	cell_latency(t, deep(pool, "latency_us", "wait"));
 	cell_latency(t, deep(pool, "latency_us", "call"));
@@ -132,15 +132,15 @@ static void put_pools(const struct ctl_args *a, const uint8_t *status, const str
 	};
 	const uint8_t *pools = term_map_get(status, "pools"), *at;
 	uint32_t count = 0;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	if (pools != NULL && term_map(pools, &count, &at))
 		for (; count > 0; count--, at = term_skip(term_skip(at)))
 			if (view_is_wanted(a, at))
 				put_pool_row(&t, at, term_skip(at));
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 /* ---- status ---- */
@@ -209,30 +209,30 @@ void view_workers(const uint8_t *list, const struct look *look, struct buf *out)
 	};
 	struct each e = each_of(list);
 	const uint8_t *w;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((w = each_next(&e)) != NULL) {
 		const uint8_t *retiring = term_map_get(w, "retiring");
 		struct buf *state;
 
 		cell_show(&t, BOLD, term_map_get(w, "id"));
 		cell_show(&t, PLAIN, term_map_get(w, "pool"));
-		state = table_cell(&t, view_state_colour(term_map_get(w, "state")));
+		state = grid_cell(&t, view_state_colour(term_map_get(w, "state")));
 		term_show(state, term_map_get(w, "state"));
 		if (retiring != NULL && term_is_atom(retiring, "true"))
 			text_put(state, ", leaves");
 		cell_ms(&t, w, "since_ms");
 		cell_show(&t, PLAIN, term_map_get(w, "os_pid"));
-		text_bytes(table_cell(&t, PLAIN), term_map_uint(w, "rss_bytes"));
+		text_bytes(grid_cell(&t, PLAIN), term_map_uint(w, "rss_bytes"));
 		cell_show(&t, PLAIN, term_map_get(w, "calls"));
 		cell_show(&t, PLAIN, term_map_get(w, "sessions"));
-		show_function(table_cell(&t, PLAIN), term_map_get(w, "call"));
+		show_function(grid_cell(&t, PLAIN), term_map_get(w, "call"));
 		cell_show(&t, DIM, term_map_get(w, "caller"));
 		cell_show(&t, RED, term_map_get(w, "last_error"));
 	}
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 static void put_requests(const uint8_t *list, const struct look *look, struct buf *out)
@@ -244,9 +244,9 @@ static void put_requests(const uint8_t *list, const struct look *look, struct bu
 	};
 	struct each e = each_of(list);
 	const uint8_t *r;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((r = each_next(&e)) != NULL) {
 		const uint8_t *module = term_map_get(r, "module");
 		struct buf *what;
@@ -257,7 +257,7 @@ static void put_requests(const uint8_t *list, const struct look *look, struct bu
 			  term_map_get(r, "state"));
 		cell_ms(&t, r, "age_ms");
 		cell_show(&t, PLAIN, term_map_get(r, "verb"));
-		what = table_cell(&t, PLAIN);
+		what = grid_cell(&t, PLAIN);
 		term_show(what, module);
 		if (what->len > 0)
 			text_put(what, ".");
@@ -266,8 +266,8 @@ static void put_requests(const uint8_t *list, const struct look *look, struct bu
 		cell_show(&t, PLAIN, term_map_get(r, "priority"));
 		cell_show(&t, DIM, term_map_get(r, "caller"));
 	}
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 static void put_peers(const uint8_t *list, const struct look *look, struct buf *out)
@@ -281,9 +281,9 @@ static void put_peers(const uint8_t *list, const struct look *look, struct buf *
 	};
 	struct each e = each_of(list);
 	const uint8_t *p;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((p = each_next(&e)) != NULL) {
 		const uint8_t *dialled = term_map_get(p, "dialled");
 
@@ -291,15 +291,15 @@ static void put_peers(const uint8_t *list, const struct look *look, struct buf *
 		cell_show(&t, PLAIN, term_map_get(p, "role"));
 		cell_show(&t, PLAIN, term_map_get(p, "user"));
 		cell_ms(&t, p, "up_ms");
-		text_put(table_cell(&t, PLAIN), "%s",
+		text_put(grid_cell(&t, PLAIN), "%s",
 			 dialled != NULL && term_is_atom(dialled, "true") ? "us" : "it");
 		cell_show(&t, PLAIN, term_map_get(p, "requests"));
 		cell_show(&t, PLAIN, term_map_get(p, "holdings"));
 		cell_show(&t, PLAIN, term_map_get(p, "monitors"));
-		text_bytes(table_cell(&t, PLAIN), term_map_uint(p, "unsent_bytes"));
+		text_bytes(grid_cell(&t, PLAIN), term_map_uint(p, "unsent_bytes"));
 	}
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 static void put_sessions(const uint8_t *list, const struct look *look, struct buf *out)
@@ -312,17 +312,17 @@ static void put_sessions(const uint8_t *list, const struct look *look, struct bu
 	};
 	struct each e = each_of(list);
 	const uint8_t *s;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	while ((s = each_next(&e)) != NULL) {
 		cell_show(&t, BOLD, term_map_get(s, "id"));
 		cell_show(&t, PLAIN, term_map_get(s, "worker"));
 		cell_show(&t, PLAIN, term_map_get(s, "calls"));
 		cell_ms(&t, s, "idle_ms");
 	}
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 /* ---- values ---- */

@@ -18,7 +18,7 @@ static void show_value(struct buf *out, const uint8_t *value)
 }
 
 /* A row for each option of a map. */
-static void put_options(struct table *t, const char *where, const uint8_t *pool,
+static void put_options(struct grid *t, const char *where, const uint8_t *pool,
 			const uint8_t *options)
 {
 	const uint8_t *at;
@@ -27,13 +27,13 @@ static void put_options(struct table *t, const char *where, const uint8_t *pool,
 	if (options == NULL || !term_map(options, &count, &at))
 		return;
 	for (; count > 0; count--, at = term_skip(term_skip(at))) {
-		struct buf *out = table_cell(t, DIM);
+		struct buf *out = grid_cell(t, DIM);
 
 		text_put(out, "%s", where);
 		if (pool != NULL)
 			term_show(out, pool);
 		cell_show(t, BOLD, at);
-		show_value(table_cell(t, PLAIN), term_skip(at));
+		show_value(grid_cell(t, PLAIN), term_skip(at));
 	}
 }
 
@@ -47,17 +47,17 @@ void view_config(const struct ctl_args *a, const uint8_t *config, const struct l
 	};
 	const uint8_t *pools = term_map_get(config, "pools"), *at;
 	uint32_t count = 0;
-	struct table t;
+	struct grid t;
 
-	table_init(&t, columns, sizeof columns / sizeof columns[0]);
+	grid_init(&t, columns, sizeof columns / sizeof columns[0]);
 	if (a->pool == NULL)
 		put_options(&t, "node", NULL, term_map_get(config, "node"));
 	if (pools != NULL && term_map(pools, &count, &at))
 		for (; count > 0; count--, at = term_skip(term_skip(at)))
 			if (view_is_wanted(a, at))
 				put_options(&t, "pool ", at, term_skip(at));
-	table_print(&t, look, out);
-	table_free(&t);
+	grid_print(&t, look, out);
+	grid_free(&t);
 }
 
 /* {Old, New} as `Old -> New`. */

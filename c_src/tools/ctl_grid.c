@@ -1,4 +1,4 @@
-/* ctl_table.c - columns: as wide as what is in them, elastic ones cut where the screen is narrow. */
+/* ctl_grid.c - columns: as wide as what is in them, elastic ones cut where the screen is narrow. */
 #include "ctl.h"
 
 #include "mem.h"
@@ -24,13 +24,13 @@ void look_put(const struct look *look, enum colour colour, struct buf *out, cons
 		buf_put(out, "\x1b[0m", 4);
 }
 
-void table_init(struct table *t, const struct column *columns, unsigned count)
+void grid_init(struct grid *t, const struct column *columns, unsigned count)
 {
-	*t = (struct table){ .column = columns,
-			     .columns = count < COLUMNS_MAX ? count : COLUMNS_MAX };
+	*t = (struct grid){ .column = columns,
+			    .columns = count < COLUMNS_MAX ? count : COLUMNS_MAX };
 }
 
-struct buf *table_cell(struct table *t, enum colour colour)
+struct buf *grid_cell(struct grid *t, enum colour colour)
 {
 	if ((t->cells & (t->cells - 1)) == 0) { /* none yet, or a power of two: twice as many */
 		unsigned room = t->cells == 0 ? 1 : 2 * t->cells;
@@ -50,7 +50,7 @@ static size_t cell_width(const struct cell *c)
 }
 
 /* How wide each column is; elastic ones give way, the widest first, until all fit. */
-static void measure(const struct table *t, unsigned screen, size_t *width)
+static void measure(const struct grid *t, unsigned screen, size_t *width)
 {
 	size_t total = 0;
 
@@ -81,7 +81,7 @@ static void put_spaces(struct buf *out, size_t n)
 		buf_put_u8(out, ' ');
 }
 
-static void put_cell(const struct table *t, unsigned column, size_t width, const char *text,
+static void put_cell(const struct grid *t, unsigned column, size_t width, const char *text,
 		     size_t len, enum colour colour, const struct look *look, struct buf *out)
 {
 	size_t wide = text_width(text, len);
@@ -100,7 +100,7 @@ static void put_cell(const struct table *t, unsigned column, size_t width, const
 		put_spaces(out, GAP + (t->column[column].right ? 0 : width - wide));
 }
 
-void table_print(struct table *t, const struct look *look, struct buf *out)
+void grid_print(struct grid *t, const struct look *look, struct buf *out)
 {
 	size_t width[COLUMNS_MAX];
 
@@ -121,10 +121,10 @@ void table_print(struct table *t, const struct look *look, struct buf *out)
 	}
 }
 
-void table_free(struct table *t)
+void grid_free(struct grid *t)
 {
 	for (unsigned i = 0; i < t->cells; i++)
 		buf_free(&t->cell[i].text);
 	mem_free(t->cell);
-	*t = (struct table){ 0 };
+	*t = (struct grid){ 0 };
 }
