@@ -255,7 +255,6 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	struct node_worker *w = arg;
 	struct node_pool *p = w->pool;
 
-	(void)io;
 	if (w->gone)
 		return;
 	switch (frame->type) {
@@ -294,6 +293,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	}
 	node_callbacks_end_call(w, frame->id);
 	p->frame = frame;
+	p->frame_io = io;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER,
 						 .worker_id = w->id,
 						 .call_id = frame->id });
@@ -347,8 +347,8 @@ static void fail_start(struct node_worker *w, int rc)
 }
 
 /* A worker with its pipes, in the table; NULL, and a negative errno in *rc. */
-static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index, int fds[WORKER_FDS],
-				       int *rc)
+static struct node_worker *make_worker(struct node_pool *p, uint64_t id, unsigned index,
+				       int fds[WORKER_FDS], int *rc)
 {
 	struct node_worker *w = mem_zalloc(sizeof *w);
 

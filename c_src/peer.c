@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SLICE_BYTES (256 * 1024) /* read or written per peer and turn; four fragments */
+#define SLICE_BYTES (256 * 1024) /* read or written per peer and turn; a fragment of ours, four of a BEAM's */
 #define KEEP_BYTES  (256 * 1024) /* of an empty output buffer */
 #define TICKS       4            /* per ticktime */
 

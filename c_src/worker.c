@@ -176,7 +176,8 @@ static void close_pair(int fds[2])
 }
 
 /* Socket pair and pipes; [0] is ours, [1] theirs; and the queue, with their end of it. */
-static int make_descriptors(int channel[2], int out[2], int err[2], struct ahead_queue *ahead, int *queue)
+static int make_descriptors(int channel[2], int out[2], int err[2], struct ahead_queue *ahead,
+			    int *queue)
 {
 	int bytes = SOCKET_BYTES, rc;
 
@@ -218,8 +219,8 @@ static void output_init(uv_loop_t *loop, struct output *o, struct worker *w, boo
 }
 
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
-			  int *error)
+			  const struct worker_callbacks *callbacks, void *arg,
+			  int theirs[WORKER_FDS], int *error)
 {
 	struct worker *w = mem_zalloc(sizeof *w);
 	int channel[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
@@ -322,6 +323,11 @@ int worker_send_parcel(struct worker *w, struct parcel *p)
 		mem_free(rest);
 	}
 	return n;
+}
+
+struct share *worker_share(struct worker *w)
+{
+	return frame_share(&w->reader);
 }
 
 void worker_pause(struct worker *w)

@@ -36,8 +36,8 @@ struct worker_callbacks {
  * the process: channel, stdout, stderr, its end of the queue; the caller closes them after passing them on. `max_frame`: longest frame accepted.
  * NULL, and a negative errno in *error. */
 struct worker *worker_new(uv_loop_t *loop, uint64_t id, size_t max_frame,
-			  const struct worker_callbacks *callbacks, void *arg, int theirs[WORKER_FDS],
-			  int *error) __attribute__((warn_unused_result));
+			  const struct worker_callbacks *callbacks, void *arg,
+			  int theirs[WORKER_FDS], int *error) __attribute__((warn_unused_result));
 
 /* Sends whole frames; what the socket does not take at once is copied and sent later. 0 or a negative
  * errno; on_broken follows in time by itself when the process is gone. */
@@ -46,6 +46,10 @@ int worker_send(struct worker *w, const void *data, size_t len) __attribute__((w
 /* The same of a large frame, which is not copied: what is sent later holds the parcel until then. */
 struct parcel;
 int worker_send_parcel(struct worker *w, struct parcel *p) __attribute__((warn_unused_result));
+
+/* What the frame of the last on_frame lies in, to be owned by the caller, too (frame_share()). NULL: no memory. */
+struct share;
+struct share *worker_share(struct worker *w) __attribute__((warn_unused_result));
 
 /* Stops and goes on taking frames: who is not read stops writing, in time. It goes on when it was told so
  * as often as it was told to stop. A worker that was closed is read to its end all the same. */

@@ -236,8 +236,8 @@ START_TEST(parts_go_out_from_where_they_lie)
 
 	parcel_from(&parts, base, message.len);
 	ck_assert(parcel_may(&parts, base + 5, MB / 2));
-	ck_assert_uint_eq(parcel_put(&parts, base + 5, MB / 2), 0);
-	ck_assert_uint_eq(parcel_put(&parts, base + MB, MB), 1);
+	ck_assert_uint_eq(parcel_put(&parts, base + 5, MB / 2, 0), 0);
+	ck_assert_uint_eq(parcel_put(&parts, base + MB, MB, 0), 1);
 	held = share_new(&message);
 	p = parcel_new(&text, &parts, share_hold(held));
 	share_drop(held);
@@ -281,7 +281,7 @@ START_TEST(what_is_small_elsewhere_or_too_many_does_not_go_apart)
 	ck_assert(parcel_may(&parts, message, sizeof message / PARCEL_FRACTION));
 	ck_assert(!parcel_may(&parts, message, sizeof message / PARCEL_FRACTION - 1));
 	for (unsigned i = 0; i < FRAME_PARTS_MAX; i++)
-		ck_assert_uint_eq(parcel_put(&parts, message, MB), i);
+		ck_assert_uint_eq(parcel_put(&parts, message, MB, 0), i);
 	ck_assert(!parcel_may(&parts, message, MB));
 	ck_assert_uint_eq(parts.bytes, FRAME_PARTS_MAX * MB);
 	parcel_clear(&parts);
