@@ -20,6 +20,7 @@
  * request arrive all the same. There the ACK says "alive", rightly, and the answer is dropped. */
 #include "dist_private.h"
 
+#include "parcel.h"
 #include "splitmix.h"
 
 #include <assert.h>
@@ -168,7 +169,7 @@ static void end_signal(struct dist *d, const uint8_t *p, uint64_t to, bool has_m
 
 	if (list_empty(&d->flows) && !has_message)
 		return;
-	if ((rc = dist_route(d, start, to, has_message)) != 0) {
+	if ((rc = dist_route(d, start, to, has_message, NULL, NULL)) != 0) {
 		d->out.len = start;
 		d->lost = rc;
 	}
@@ -416,9 +417,10 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 	return start;
 }
 
-int dist_end(struct dist *d, size_t start)
+static int end_message(struct dist *d, size_t start, const struct parcel_parts *apart,
+		       struct share *held)
 {
-	size_t len = d->out.len - start - 4;
+	size_t len = d->out.len - start - 4 + (apart != NULL ? apart->bytes : 0);
 	int rc = d->phase != PHASE_UP ? -ENOTCONN : d->out.err;
 
 	if (rc == 0 && len > UINT32_MAX)
@@ -428,10 +430,31 @@ int dist_end(struct dist *d, size_t start)
 		return rc;
 	}
 	put_u32(d->out.data + start, (uint32_t)len);
-	if (len <= DIST_FRAGMENT_BYTES && list_empty(&d->flows))
+	if (4 + len <= DIST_INLINE_BYTES && list_empty(&d->flows))
 		return 0;
-	if ((rc = dist_route(d, start, d->to, true)) != 0)
+	if ((rc = dist_route(d, start, d->to, true, apart, held)) != 0)
 		dist_abort(d, start);
+	return rc;
+}
+
+int dist_end(struct dist *d, size_t start)
+{
+	return end_message(d, start, NULL, NULL);
+}
+
+bool dist_can_part(const struct dist *d)
+{
+	return dist_fragments(d);
+}
+
+int dist_end_apart(struct dist *d, size_t start, const struct parcel_parts *parts,
+		   struct share *held)
+{
+	int rc;
+
+	assert(dist_fragments(d) && parts->count > 0);
+	if ((rc = end_message(d, start, parts, held)) != 0)
+		share_drop(held);
 	return rc;
 }
 

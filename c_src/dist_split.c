@@ -1,14 +1,17 @@
 /* dist_split.c - large messages of ours to fragments, and who is sent when.
  *
- * What is small goes to the output and from there to the peer, in order. A message of more than 64 KiB
+ * What is small goes to the output and from there to the peer, in order. A message of more than 128 KiB
  * to a peer that knows fragments is taken out of the output as soon as it is complete, and its memory
- * with it, so nothing is copied; it becomes a part of a flow. The owner takes from the output first and
- * then, a few fragments at a time, from the flows in turn: so a small signal waits for a few fragments at
- * most, however large the messages are and however many.
+ * with it, so nothing is copied; it becomes a part of a flow. Large binaries in it need not be in that memory
+ * at all: then it has holes, and they are sent from where they were received. The owner takes from the output
+ * first and then, a fragment or two at a time, from the flows in turn: so a small signal waits for those
+ * at most, however large the messages are and however many. What is not too large for that goes in one
+ * frame, as a BEAM copies fragments together.
  *
  *   output:  [frame][frame][frame]                              small, at once
- *   flows:   to <4.1.0>:  [large part: 3 of 250 sent] -> [raw part: frames that must not overtake it]
- *            to <9.1.0>:  [large part: 1 of 16 sent]            in turn, one fragment each
+ *   flows:   to <4.1.0>:  [large part: 3 of 60 sent] -> [raw part: frames that must not overtake it]
+ *            to <9.1.0>:  [large part: 1 of 5 sent]            in turn, one fragment each
+ *            to <9.7.0>:  [whole part: one frame]
  *
  * A flow's turn comes when what stood in the output before its first part is on its way. Signals to one process
  * stay in order: while a part to it waits, what is said to it later goes to the
@@ -25,6 +28,7 @@
 #include "dist_private.h"
 
 #include "mem.h"
+#include "parcel.h"
 #define uthash_malloc(size)    mem_alloc(size)
 #define uthash_free(ptr, size) mem_free(ptr)
 #define HASH_NONFATAL_OOM      1
@@ -33,15 +37,33 @@
 #include <assert.h>
 #include <errno.h>
 
-#define SKIPPED 7 /* length:32, 131, 68, 0: each fragment has a head of its own instead */
+#define SKIPPED    7    /* length:32, 131, 68, 0: each fragment has a head of its own instead */
+#define COPIED_MAX 4096 /* up to here a part is copied, whatever stands before it */
+
+/* Pieces of memory, at most, of a fragment and of a whole message. What lies apart is longer than a fragment. */
+#define FRAGMENT_PIECES \
+	4 /* its head; the end of one binary, what is between, the begin of the next one */
+#define WHOLE_PIECES (2 * (DIST_WHOLE_BYTES / PARCEL_APART) + 1)
+_Static_assert(PARCEL_APART >= DIST_PART_BYTES, "pieces of a fragment");
+_Static_assert(WHOLE_PIECES <= DIST_PIECES_MAX && FRAGMENT_PIECES <= DIST_PIECES_MAX,
+	       "one always fits");
 
 struct dist_part {
 	struct list link; /* in a flow's parts, or in `taken` */
 	struct buf bytes;
-	size_t at;         /* what is before it has been taken */
-	uint64_t sequence; /* of its fragments; 0: whole frames */
-	uint64_t left;     /* fragments that have not been taken */
-	bool begun;
+	size_t at;          /* what is before it has been taken */
+	size_t size;        /* bytes that have not been taken, those of the holes included */
+	uint64_t sequence;  /* of its fragments; 0: whole frames */
+	uint64_t left;      /* fragments that have not been taken */
+	bool begun, closed; /* closed: no frames may be added to it */
+	struct share
+		*held; /* where the binaries lie that belong into its holes; NULL: it has none */
+	unsigned holes, hole;
+	size_t in_hole; /* bytes taken of that one, at whose place `at` is */
+	struct {
+		size_t at; /* in `bytes` */
+		struct iovec data;
+	} filling[FRAME_PARTS_MAX];
 };
 
 struct dist_flow {
@@ -95,20 +117,23 @@ static void part_free(struct dist_part *part)
 {
 	list_remove(&part->link);
 	buf_free(&part->bytes);
+	share_drop(part->held);
 	mem_free(part);
 }
 
 /* A part of what stands in the output from `start` on, which then ends there. Whatever is less is moved:
- * what stands before it, or itself. NULL: no memory, and nothing has changed. */
+ * what stands before it, or itself. NULL: no memory, and nothing has changed. It has no holes yet. */
 static struct dist_part *cut(struct dist *d, size_t start)
 {
 	struct dist_part *part = mem_zalloc(sizeof *part);
 	size_t len = d->out.len - start;
+	bool move = start < len && len > COPIED_MAX;
 	struct buf copy = { 0 };
 
 	if (part == NULL)
 		return NULL;
-	if (start < len) {
+	part->size = len;
+	if (move) {
 		buf_put(&copy, d->out.data, start);
 		part->at = start;
 	} else {
@@ -118,7 +143,7 @@ static struct dist_part *cut(struct dist *d, size_t start)
 		mem_free(part);
 		return NULL;
 	}
-	if (start < len) {
+	if (move) {
 		copy.limit = d->out.limit;
 		part->bytes = d->out;
 		part->bytes.limit = 0;
@@ -138,7 +163,7 @@ static struct dist_part *open_part(struct dist_flow *f)
 	if (list_empty(&f->parts))
 		return NULL;
 	last = list_entry(f->parts.prev, struct dist_part, link);
-	return last->sequence == 0 ? last : NULL;
+	return last->sequence == 0 && !last->closed ? last : NULL;
 }
 
 static int follow(struct dist *d, struct dist_flow *f, size_t start)
@@ -150,6 +175,7 @@ static int follow(struct dist *d, struct dist_flow *f, size_t start)
 		buf_put(&part->bytes, d->out.data + start, len);
 		if (part->bytes.err != 0)
 			return part->bytes.err;
+		part->size += len;
 		d->out.len = start;
 	} else {
 		if ((part = cut(d, start)) == NULL)
@@ -160,9 +186,10 @@ static int follow(struct dist *d, struct dist_flow *f, size_t start)
 	return 0;
 }
 
-static int split(struct dist *d, struct dist_flow *f, uint64_t key, size_t start)
+/* A large message: in fragments, or whole. */
+static int split(struct dist *d, struct dist_flow *f, uint64_t key, size_t start,
+		 const struct parcel_parts *apart, struct share *held)
 {
-	size_t body = d->out.len - start - SKIPPED;
 	bool fresh = f == NULL;
 	struct dist_part *part;
 
@@ -173,30 +200,76 @@ static int split(struct dist *d, struct dist_flow *f, uint64_t key, size_t start
 			flow_free(d, f);
 		return -ENOMEM;
 	}
-	part->at += SKIPPED;
-	part->sequence = ++d->sequences;
-	part->left = (body - 1) / DIST_FRAGMENT_BYTES + 1;
+	part->closed = true;
+	for (; apart != NULL && part->holes < apart->count; part->holes++) {
+		part->filling[part->holes].at = apart->at[part->holes] - start + part->at;
+		part->filling[part->holes].data = apart->part[part->holes];
+		part->size += apart->part[part->holes].iov_len;
+	}
+	part->held = held;
+	if (part->size > DIST_WHOLE_BYTES) {
+		part->at += SKIPPED;
+		part->size -= SKIPPED;
+		part->sequence = ++d->sequences;
+		part->left = (part->size - 1) / DIST_PART_BYTES + 1;
+	}
 	list_append(&f->parts, &part->link);
-	d->flow_bytes += body;
+	d->flow_bytes += part->size;
 	return 0;
 }
 
-int dist_route(struct dist *d, size_t start, uint64_t key, bool has_message)
+int dist_route(struct dist *d, size_t start, uint64_t key, bool has_message,
+	       const struct parcel_parts *apart, struct share *held)
 {
 	struct dist_flow *f = find(d, key);
 	int rc;
 
-	if (has_message && dist_fragments(d) && d->out.len - start - SKIPPED > DIST_FRAGMENT_BYTES)
-		rc = split(d, f, key, start);
+	if (apart != NULL)
+		return split(d, f, key, start, apart, held);
+	if (has_message && dist_fragments(d) && d->out.len - start > DIST_INLINE_BYTES)
+		rc = split(d, f, key, start, NULL, NULL);
 	else
 		rc = f != NULL ? follow(d, f, start) : 0;
 	return f != NULL ? rc : 0; /* else it goes out whole */
 }
 
+/* Takes the next `len` bytes of the part, which are there; returns in how many pieces. */
+static size_t take(struct dist_part *part, size_t len, struct dist_piece *pieces)
+{
+	size_t n = 0;
+
+	assert(len <= part->size);
+	part->size -= len;
+	while (len > 0) {
+		bool ahead = part->hole < part->holes;
+		size_t till = ahead ? part->filling[part->hole].at : part->bytes.len, some;
+		const struct iovec *hole = &part->filling[part->hole].data;
+
+		if (part->at < till) {
+			some = till - part->at < len ? till - part->at : len;
+			pieces[n++] = (struct dist_piece){ part->bytes.data + part->at, some };
+			part->at += some;
+		} else {
+			assert(ahead);
+			some = hole->iov_len - part->in_hole;
+			some = some < len ? some : len;
+			pieces[n++] = (struct dist_piece){
+				(const uint8_t *)hole->iov_base + part->in_hole, some
+			};
+			if ((part->in_hole += some) == hole->iov_len) {
+				part->hole++;
+				part->in_hole = 0;
+			}
+		}
+		len -= some;
+	}
+	return n;
+}
+
 /* Takes the next fragment of the part: its head, which is written to `head`, and its body. */
 static size_t take_fragment(struct dist_part *part, uint8_t *head, struct dist_piece *pieces)
 {
-	size_t len = part->left > 1 ? DIST_FRAGMENT_BYTES : part->bytes.len - part->at;
+	size_t len = part->left > 1 ? DIST_PART_BYTES : part->size;
 	size_t head_len = part->begun ? 4 + 18 : 4 + 19;
 
 	put_u32(head, (uint32_t)(head_len - 4 + len));
@@ -206,11 +279,9 @@ static size_t take_fragment(struct dist_part *part, uint8_t *head, struct dist_p
 	put_u64(head + 14, part->left);
 	head[22] = 0; /* atom cache references; of the first only */
 	pieces[0] = (struct dist_piece){ head, head_len };
-	pieces[1] = (struct dist_piece){ part->bytes.data + part->at, len };
 	part->begun = true;
-	part->at += len;
 	part->left--;
-	return len;
+	return 1 + take(part, len, pieces + 1);
 }
 
 void dist_output_taken(struct dist *d)
@@ -235,24 +306,23 @@ static struct dist_flow *next_flow(struct dist *d)
 
 size_t dist_take_pieces(struct dist *d, size_t bytes, struct dist_piece pieces[DIST_PIECES_MAX])
 {
-	size_t n = 0, heads = 0, len;
+	size_t n = 0, heads = 0;
 	struct dist_flow *f;
 
 	assert(list_empty(&d->taken) && d->taken_bytes == 0);
-	while (n + 2 <= DIST_PIECES_MAX &&
-	       (n == 0 || d->taken_bytes + DIST_FRAGMENT_BYTES <= bytes) &&
+	while ((n == 0 || d->taken_bytes + DIST_PART_BYTES <= bytes) &&
 	       (f = next_flow(d)) != NULL) {
 		struct dist_part *part = list_entry(f->parts.next, struct dist_part, link);
+		size_t before = part->size;
 
-		if (part->sequence != 0) {
-			len = take_fragment(part, d->heads[heads++], pieces + n);
-			n += 2;
-		} else {
-			len = part->bytes.len - part->at;
-			pieces[n++] = (struct dist_piece){ part->bytes.data + part->at, len };
-			part->at += len;
-		}
-		d->taken_bytes += len;
+		if (n + (part->sequence != 0 ? FRAGMENT_PIECES : 2 * part->holes + 1) >
+		    DIST_PIECES_MAX)
+			break;
+		if (part->sequence != 0)
+			n += take_fragment(part, d->heads[heads++], pieces + n);
+		else
+			n += take(part, part->size, pieces + n);
+		d->taken_bytes += before - part->size;
 		list_remove(&f->link);
 		list_append(&d->flows, &f->link);
 		if (part->left == 0) {

@@ -4,7 +4,7 @@
  * length is believed only up to `max_bytes`, and memory follows the bytes that have really come. */
 #include "frame.h"
 
-#include "mem.h"
+#include "share.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,6 +25,8 @@ void frame_reader_close(struct frame_reader *r)
 {
 	buf_free(&r->in);
 	r->taken = 0;
+	share_drop(r->shared);
+	r->shared = NULL;
 }
 
 /* Bytes that the frame under way still lacks; 0 when its length is not known. */
@@ -44,6 +46,8 @@ uint8_t *frame_room(struct frame_reader *r, size_t *room)
 	size_t want;
 	int rc;
 
+	share_drop(r->shared);
+	r->shared = NULL;
 	if (r->taken > 0 && r->taken == in->len)
 		buf_reset(in, KEEP);
 	else
@@ -101,6 +105,25 @@ int frame_next(struct frame_reader *r, struct frame *frame)
 	frame->rest_len = (size_t)(end - at);
 	r->taken += FRAME_LENGTH_BYTES + len;
 	return 1;
+}
+
+struct share *frame_share(struct frame_reader *r)
+{
+	struct buf rest = { 0 };
+	struct share *s;
+
+	if (r->taken == 0) /* it is shared already, and what is in `in` came after it */
+		return r->shared != NULL ? share_hold(r->shared) : NULL;
+	buf_put(&rest, r->in.data + r->taken, r->in.len - r->taken);
+	if (rest.err != 0 || (s = share_new(&r->in)) == NULL) {
+		buf_free(&rest);
+		return NULL;
+	}
+	share_drop(r->shared);
+	r->shared = s;
+	r->in = rest;
+	r->taken = 0;
+	return share_hold(s);
 }
 
 size_t frame_begin(struct buf *out, unsigned type, uint64_t id, uint32_t count)

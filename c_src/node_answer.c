@@ -157,11 +157,13 @@ enum answer_kind answer_put_worker_error(struct node_pool *p, struct span module
 }
 
 /* {ok, Value}; or what is wrong with the value, as {error, Reason}. `body` is where the reply begins. */
-static enum answer_kind put_result(struct node_pool *p, const struct frame *frame, struct buf *out)
+static enum answer_kind put_result(struct node_pool *p, const struct frame *frame, struct buf *out,
+				   struct parcel_parts *apart)
 {
 	struct transcode_options opts = { .max_depth = (uint32_t)p->config->max_depth,
 					  .max_bytes = p->config->max_result_bytes,
-					  .strings_utf8 = true };
+					  .strings_utf8 = true,
+					  .apart = apart };
 	struct transcode_error err;
 	bool begun = out->err == 0; /* else the message has no head, and nothing may follow it */
 	size_t start = out->len;
@@ -188,7 +190,8 @@ static struct span request_function(const struct node_request *r)
 	return (struct span){ r->data + r->tag_len + r->module_len, r->function_len };
 }
 
-static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, struct buf *out)
+static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, struct buf *out,
+				   struct parcel_parts *apart)
 {
 	const struct frame *frame = p->frame;
 
@@ -200,7 +203,7 @@ static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, 
 	}
 	if (frame->type == FRAME_RESULT)
 		return r->verb == VERB_BATCH ? node_batch_put(p, r, frame, out)
-					     : put_result(p, frame, out);
+					     : put_result(p, frame, out, apart);
 	answer_put_error(out);
 	return answer_put_worker_error(p, request_module(r), request_function(r), frame->rest,
 				       frame->rest + frame->rest_len, out);
@@ -319,10 +322,24 @@ void answer_count(struct node_pool *p, struct node_request *r, enum answer_kind 
 	r->answer = kind;
 }
 
+/* Where the large binaries of an answer may stay: in what it was received to. NULL: nowhere, or there are none. */
+static struct share *hold_frame(struct node_pool *p, const struct reply_to *to,
+				struct parcel_parts *parts)
+{
+	const struct frame *frame = p->frame;
+
+	if (frame->rest_len < PARCEL_APART || !answer_may_part(to))
+		return NULL;
+	parcel_from(parts, frame->rest, frame->rest_len);
+	return worker_share(p->frame_io);
+}
+
 void answer_outcome(struct node_pool *p, struct node_request *r)
 {
 	struct reply_to to = reply_to_request(r);
 	struct buf nowhere = { 0 }, *out;
+	struct share *held = NULL;
+	struct parcel_parts parts;
 	enum answer_kind kind;
 	size_t mark = 0;
 
@@ -335,13 +352,19 @@ void answer_outcome(struct node_pool *p, struct node_request *r)
 	if ((out = answer_begin(&to, &mark)) == NULL)
 		out = &nowhere; /* a cast: the outcome is counted all the same */
 	if (r->pool.outcome == OUTCOME_OK) {
-		kind = put_answer(p, r, out);
+		if (out != &nowhere)
+			held = hold_frame(p, &to, &parts);
+		kind = put_answer(p, r, out, held != NULL ? &parts : NULL);
 	} else {
 		answer_put_error(out);
 		kind = answer_put_outcome(p, r, out);
 	}
 	answer_count(p, r, kind);
-	if (out != &nowhere)
+	if (held != NULL && parts.count > 0) {
+		answer_end_apart(&to, mark, &parts, held);
+	} else if (out != &nowhere) {
+		share_drop(held);
 		answer_end(&to, mark);
+	}
 	buf_free(&nowhere);
 }

@@ -199,22 +199,31 @@ bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *mess
 
 /* ---- answers ---- */
 
+/* Begins a message with so many answers; returns what dist_begin_send() has said. */
+static size_t begin_answers(struct node_lane *l, uint32_t count)
+{
+	struct dist *d = peer_dist(l->books->peer);
+	struct term_pid to = books_pid(l->books, &l->pid);
+	size_t start = dist_begin_send(d, &to);
+	struct buf *out = dist_output(d);
+
+	dist_unordered(d);
+	term_put_tuple(out, 2);
+	term_put_atom(out, "krait_lane");
+	term_put_list(out, count);
+	return start;
+}
+
 /* Sends `count` of the answers that have been gathered. */
 static void send_answers(struct node_lane *l, const uint8_t *answers, size_t len, uint32_t count)
 {
 	struct dist *d = peer_dist(l->books->peer);
-	struct term_pid to = books_pid(l->books, &l->pid);
-	struct buf *out;
+	struct buf *out = dist_output(d);
 	size_t start;
 
 	if (l->books->forgotten || peer_closing(l->books->peer) || count == 0)
 		return;
-	start = dist_begin_send(d, &to);
-	dist_unordered(d);
-	out = dist_output(d);
-	term_put_tuple(out, 2);
-	term_put_atom(out, "krait_lane");
-	term_put_list(out, count);
+	start = begin_answers(l, count);
 	buf_put(out, answers, len);
 	term_put_nil(out);
 	if (dist_end(d, start) != 0)
@@ -255,6 +264,33 @@ bool node_lane_end(struct node_lane *l, size_t mark)
 		flush(l, l->answers.len - mark >= LANE_FLUSH ? mark : l->answers.len);
 	else if (list_empty(&l->dirty_link))
 		list_append(&l->books->node->dirty_lanes, &l->dirty_link);
+	return true;
+}
+
+bool node_lane_end_apart(struct node_lane *l, size_t mark, const struct parcel_parts *parts,
+			 struct share *held)
+{
+	struct dist *d = peer_dist(l->books->peer);
+	struct parcel_parts moved = *parts;
+	size_t start, first;
+
+	if (l->answers.err != 0) {
+		share_drop(held);
+		peer_close(l->books->peer, "no memory for an answer");
+		return false;
+	}
+	start = begin_answers(l, 1);
+	first = dist_output(d)->len;
+	for (unsigned i = 0; i < moved.count; i++)
+		moved.at[i] += first - mark;
+	buf_put(dist_output(d), l->answers.data + mark, l->answers.len - mark);
+	l->answers.len = mark;
+	term_put_nil(dist_output(d));
+	if (dist_end_apart(d, start, &moved, held) != 0) {
+		peer_close(l->books->peer, "no memory for an answer");
+		return false;
+	}
+	books_mark_dirty(l->books);
 	return true;
 }
 

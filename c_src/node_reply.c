@@ -82,6 +82,26 @@ bool answer_end(const struct reply_to *to, size_t mark)
 	return true;
 }
 
+bool answer_may_part(const struct reply_to *to)
+{
+	return dist_can_part(peer_dist(to->books->peer));
+}
+
+bool answer_end_apart(const struct reply_to *to, size_t mark, const struct parcel_parts *parts,
+		      struct share *held)
+{
+	struct peer *peer = to->books->peer;
+
+	if (to->lane != NULL)
+		return node_lane_end_apart(to->lane, mark, parts, held);
+	if (dist_end_apart(peer_dist(peer), mark, parts, held) != 0) {
+		peer_close(peer, "no memory for an answer");
+		return false;
+	}
+	books_mark_dirty(to->books);
+	return true;
+}
+
 void answer_atom(const struct reply_to *to, const char *atom)
 {
 	size_t mark;

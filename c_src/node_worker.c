@@ -254,7 +254,6 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	struct node_worker *w = arg;
 	struct node_pool *p = w->pool;
 
-	(void)io;
 	if (w->gone)
 		return;
 	switch (frame->type) {
@@ -293,6 +292,7 @@ static void on_frame(void *arg, struct worker *io, const struct frame *frame)
 	}
 	node_callbacks_end_call(w, frame->id);
 	p->frame = frame;
+	p->frame_io = io;
 	node_pool_event(p, &(struct pool_event){ .type = POOL_WORKER_ANSWER,
 						 .worker_id = w->id,
 						 .call_id = frame->id });

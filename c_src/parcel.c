@@ -5,31 +5,6 @@
 
 #include <assert.h>
 
-struct share *share_new(struct buf *buf)
-{
-	struct share *s = mem_alloc(sizeof *s);
-
-	if (s == NULL)
-		return NULL;
-	*s = (struct share){ .owners = 1, .buf = *buf };
-	*buf = (struct buf){ .limit = buf->limit };
-	return s;
-}
-
-struct share *share_hold(struct share *s)
-{
-	s->owners++;
-	return s;
-}
-
-void share_drop(struct share *s)
-{
-	if (s == NULL || --s->owners > 0)
-		return;
-	buf_free(&s->buf);
-	mem_free(s);
-}
-
 void parcel_from(struct parcel_parts *parts, const uint8_t *at, size_t len)
 {
 	size_t share = len / PARCEL_FRACTION;
@@ -39,9 +14,10 @@ void parcel_from(struct parcel_parts *parts, const uint8_t *at, size_t len)
 					.least = share > PARCEL_APART ? share : PARCEL_APART };
 }
 
-unsigned parcel_put(struct parcel_parts *parts, const uint8_t *at, size_t len)
+unsigned parcel_put(struct parcel_parts *parts, const uint8_t *at, size_t len, size_t place)
 {
 	assert(parts->count < FRAME_PARTS_MAX && len <= (size_t)(parts->to - at));
+	parts->at[parts->count] = place;
 	parts->part[parts->count] = (struct iovec){ .iov_base = (void *)at, .iov_len = len };
 	parts->bytes += len;
 	return parts->count++;

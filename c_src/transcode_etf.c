@@ -1,6 +1,8 @@
 /* transcode_etf.c - single terms, made of a worker's bytes; see transcode_etf.h. */
 #include "transcode_etf.h"
 
+#include "parcel.h"
+
 #include <errno.h>
 #include <math.h>
 
@@ -54,6 +56,22 @@ enum transcode_fault etf_binary(struct sink *s, const uint8_t *data, size_t len)
 		return fault;
 	etf_head(s, TAG_BINARY, (uint32_t)len);
 	sink_put(s, data, len);
+	return TRANSCODE_OK;
+}
+
+enum transcode_fault etf_value(struct sink *s, const uint8_t *data, size_t len)
+{
+	enum transcode_fault fault;
+
+	if (!parcel_may(s->apart, data, len))
+		return etf_binary(s, data, len);
+	s->seen = sink_total(s) + 5 + len;
+	if (s->seen > s->max)
+		return TRANSCODE_TOO_LARGE;
+	if ((fault = sink_long(s, 5)) != TRANSCODE_OK)
+		return fault;
+	etf_head(s, TAG_BINARY, (uint32_t)len);
+	(void)parcel_put(s->apart, data, len, (size_t)(s->w - s->out->data));
 	return TRANSCODE_OK;
 }
 

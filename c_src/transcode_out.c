@@ -8,6 +8,7 @@
 #include "transcode_struct.h"
 
 #include "frame.h"
+#include "parcel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -141,6 +142,8 @@ static enum transcode_fault structure(struct outs *o, const uint8_t *inner, bool
 static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 {
 	const uint8_t *payload = o->p + 1;
+	struct parcel_parts *apart = o->sink.apart;
+	enum transcode_fault fault;
 	uint8_t type;
 
 	if (unread(o) < 1 || unread(o) - 1 < len)
@@ -172,7 +175,11 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 	case EXT_OPAQUE:
 		return etf_opaque(&o->sink, payload, len);
 	case EXT_TENSOR:
-		return tensor_unpack(&o->sink, payload, len);
+		if (in_key)
+			o->sink.apart = NULL;
+		fault = tensor_unpack(&o->sink, payload, len);
+		o->sink.apart = apart;
+		return fault;
 	case EXT_INPUT: /* goes to workers only */
 		return unencodable(o, ":krait_input");
 	default:
@@ -180,7 +187,8 @@ static enum transcode_fault extension(struct outs *o, size_t len, bool in_key)
 	}
 }
 
-static enum transcode_fault text(struct outs *o, size_t len, bool utf8)
+/* Bytes or text; what is large may go apart, unless it is in a key. */
+static enum transcode_fault text(struct outs *o, size_t len, bool utf8, bool in_key)
 {
 	const uint8_t *data = o->p;
 
@@ -189,7 +197,7 @@ static enum transcode_fault text(struct outs *o, size_t len, bool utf8)
 	o->p += len;
 	if (utf8 && !term_utf8(data, len))
 		return unencodable(o, ":invalid_utf8");
-	return etf_binary(&o->sink, data, len);
+	return in_key ? etf_binary(&o->sink, data, len) : etf_value(&o->sink, data, len);
 }
 
 /* `n` big-endian bytes, which are there. */
@@ -238,8 +246,9 @@ static enum transcode_fault tagged(struct outs *o, uint8_t tag, bool in_key)
 		return TRANSCODE_OK;
 	case 0xc4:
 	case 0xc5:
+		return text(o, value, false, true); /* never large */
 	case 0xc6:
-		return text(o, value, false);
+		return text(o, value, false, in_key);
 	case 0xc7:
 	case 0xc8:
 	case 0xc9:
@@ -276,8 +285,9 @@ static enum transcode_fault tagged(struct outs *o, uint8_t tag, bool in_key)
 		return extension(o, (size_t)1 << (tag - 0xd4), in_key);
 	case 0xd9:
 	case 0xda:
+		return text(o, value, true, true);
 	case 0xdb:
-		return text(o, value, true);
+		return text(o, value, true, in_key);
 	case 0xdc:
 	case 0xdd:
 		return open_level(o, OUT_LIST, (uint32_t)value, in_key);
@@ -301,7 +311,7 @@ static enum transcode_fault element(struct outs *o, bool in_key)
 	if (tag >= 0xc0)
 		return tagged(o, tag, in_key);
 	if (tag >= 0xa0)
-		return text(o, tag & 0x1f, true);
+		return text(o, tag & 0x1f, true, true);
 	return open_level(o, tag >= 0x90 ? OUT_LIST : OUT_MAP, tag & 0x0f, in_key);
 }
 
@@ -419,21 +429,28 @@ static void show_path(const struct outs *o, const char *root, struct transcode_e
 static enum transcode_fault attempt(struct outs *o, const char *root, struct buf *out,
 				    struct transcode_error *err)
 {
+	struct parcel_parts *apart = o->opts->apart;
 	enum transcode_fault fault;
+	unsigned before = apart != NULL ? apart->count : 0;
 
 	if ((fault = sink_begin(&o->sink, out, o->opts->max_bytes)) != TRANSCODE_OK)
 		return fault;
+	sink_apart(&o->sink, apart);
 	offsets_init(&o->offsets);
 	o->depth = 0;
 	o->level[0] = (struct out_level){ .kind = OUT_ONE, .left = 1, .count = 1 };
 	fault = run(o);
-	if (fault == TRANSCODE_OK && sink_used(&o->sink) > o->sink.max) {
-		o->sink.seen = sink_used(&o->sink);
+	if (fault == TRANSCODE_OK && sink_total(&o->sink) > o->sink.max) {
+		o->sink.seen = sink_total(&o->sink);
 		fault = TRANSCODE_TOO_LARGE;
 	}
 	if (fault != TRANSCODE_OK && fault != TRANSCODE_NO_MEMORY && fault != TRANSCODE_TOO_LARGE)
 		show_path(o, root, err);
 	sink_end(&o->sink, fault == TRANSCODE_OK);
+	if (fault != TRANSCODE_OK && apart != NULL) {
+		apart->count = before;
+		apart->bytes = o->sink.apart_before;
+	}
 	offsets_close(&o->offsets);
 	return fault;
 }

@@ -65,7 +65,7 @@ bool pack_apart(struct sink *s, enum frame_part kind, const void *lead, size_t l
 	if (*fault != TRANSCODE_OK)
 		return true;
 	ext_head(s, EXT_PART, 2 + lead_len);
-	pack_byte(s, parcel_put(s->apart, data, len));
+	pack_byte(s, parcel_put(s->apart, data, len, 0));
 	pack_byte(s, kind);
 	sink_put(s, lead, lead_len);
 	return true;

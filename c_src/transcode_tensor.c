@@ -185,5 +185,5 @@ enum transcode_fault tensor_unpack(struct sink *s, const uint8_t *payload, size_
 		etf_int(s, t.shape[i]);
 	if ((t.form & FORM_LIST) != 0)
 		etf_byte(s, TAG_NIL);
-	return etf_binary(s, t.data.at, t.data.len);
+	return etf_value(s, t.data.at, t.data.len);
 }

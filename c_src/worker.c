@@ -322,6 +322,11 @@ int worker_send_parcel(struct worker *w, struct parcel *p)
 	return n;
 }
 
+struct share *worker_share(struct worker *w)
+{
+	return frame_share(&w->reader);
+}
+
 void worker_pause(struct worker *w)
 {
 	if (w->paused++ == 0 && !w->broken && !w->closing)

@@ -154,7 +154,7 @@ struct buf *dist_output(struct dist *d);
  * wherever a frame ends. Fills in where at least one of them lies, if there is one, and as many as come to
  * about `bytes`; returns the number of pieces. They stay there until all of them have been sent, in this
  * order, and dist_pieces_sent() is called; then more can be taken. */
-#define DIST_PIECES_MAX 16
+#define DIST_PIECES_MAX 20
 struct dist_piece {
 	const uint8_t *at;
 	size_t len;
@@ -224,11 +224,18 @@ size_t dist_begin_spawn(struct dist *d, struct span req_id, const struct term_pi
 			const struct term_pid *group_leader, const char *module,
 			const char *function, unsigned arity);
 int dist_end(struct dist *d, size_t start) __attribute__((warn_unused_result));
+/* The same, of a message whose large binaries are not in the output: parts->part[i] belongs in at parts->at[i],
+ * and is sent from where it lies, which is in `held`. That is the dist's from now on, dropped when it is through
+ * or on failure. Only to peers with dist_can_part(). */
+struct parcel_parts;
+struct share;
+bool dist_can_part(const struct dist *d);
+int dist_end_apart(struct dist *d, size_t start, const struct parcel_parts *parts,
+		   struct share *held) __attribute__((warn_unused_result));
 void dist_abort(struct dist *d, size_t start);
 
 /* The buffer in which the last event's payload lies, to be owned by the caller too: so parts of it stay when the
  * event has passed. It may hold other bytes besides. NULL: no memory. */
-struct share;
 struct share *dist_share(struct dist *d) __attribute__((warn_unused_result));
 
 /* A new bound for messages whose length is not known yet. */

@@ -167,10 +167,12 @@ enum frame_part { PART_BIN, PART_STR, PART_TENSOR };
 #define FRAME_PARTS_HEAD   (FRAME_LENGTH_BYTES + 2 + 4 + 4 * FRAME_PARTS_MAX)
 
 /* Bytes from one worker on their way to frames. */
+struct share;
 struct frame_reader {
-	struct buf in;    /* received, not yet consumed */
-	size_t taken;     /* bytes of `in` that frame_next() has handed out */
-	size_t max_bytes; /* longest frame accepted */
+	struct buf in;        /* received, not yet consumed */
+	size_t taken;         /* bytes of `in` that frame_next() has handed out */
+	size_t max_bytes;     /* longest frame accepted */
+	struct share *shared; /* what the last frame lies in, if others own it, too */
 };
 
 /* One frame. `rest` are the elements after the id, not parsed, `count` of them; they stay valid until
@@ -197,6 +199,10 @@ void frame_received(struct frame_reader *r, size_t n);
 /* Takes the next frame. 1: `frame` is set; 0: not complete yet; -EMSGSIZE: announced over `max_bytes`;
  * -EBADMSG: not an array that begins with a type and an id. After an error the stream is lost. */
 int frame_next(struct frame_reader *r, struct frame *frame) __attribute__((warn_unused_result));
+
+/* The buffer in which the last frame lies, to be owned by the caller, too: so its bytes stay. It may hold other
+ * bytes besides. NULL: no memory. */
+struct share *frame_share(struct frame_reader *r) __attribute__((warn_unused_result));
 
 /* Begins a frame of `count` elements after type and id at the end of `out`; returns its offset, to be
  * given to frame_end(), which fills in the length. Failure is sticky in `out->err`. */

@@ -133,6 +133,10 @@ struct reply_to reply_to_request(const struct node_request *r);
 struct reply_to reply_to_origin(const struct origin *o);
 struct buf *answer_begin(const struct reply_to *to, size_t *mark); /* NULL: nobody to answer */
 bool answer_end(const struct reply_to *to, size_t mark);
+/* The same, of an answer that dist_end_apart() may send; `held` is taken over, whatever comes of it. */
+bool answer_may_part(const struct reply_to *to);
+bool answer_end_apart(const struct reply_to *to, size_t mark, const struct parcel_parts *parts,
+		      struct share *held);
 void answer_atom(const struct reply_to *to, const char *atom);
 void answer_error(const struct reply_to *to, struct span reason);
 void answer_bad(const struct reply_to *to, const char *expected); /* {bad_request, Expected} */
@@ -222,6 +226,9 @@ void node_lane_forget(struct node_request *r); /* its answer is not wanted any m
 struct node_lane *node_lane_of(const struct node_request *r); /* NULL: nobody waits there */
 struct buf *node_lane_begin(struct node_lane *l, struct span id, size_t *mark);
 bool node_lane_end(struct node_lane *l, size_t mark);
+/* An answer that goes alone: it has parts elsewhere. */
+bool node_lane_end_apart(struct node_lane *l, size_t mark, const struct parcel_parts *parts,
+			 struct share *held);
 void node_lane_down(struct node_lane *l); /* its process is gone; frees it */
 void node_lanes_gather(struct node *n);   /* before the loop blocks: sends what need not wait */
 void node_lanes_init(struct node *n);

@@ -151,6 +151,7 @@ struct node_pool {
 	uint64_t rss_seen; /* of this worker the memory was looked at last */
 	/* while pump runs: what the answer of a POOL_DONE is made of */
 	const struct frame *frame;
+	struct worker *frame_io; /* who sent it */
 	struct node_worker *dying;
 };
 
@@ -197,7 +198,7 @@ struct node {
 	uint64_t last_worker_id; /* of all pools: `{kill, Worker}` to the node means one */
 	uint16_t port;
 	struct list books, dirty, dirty_lanes;
-	uv_timer_t lanes_timer; /* while answers of lanes wait for company */
+	uv_timer_t lanes_timer;       /* while answers of lanes wait for company */
 	struct list strays;           /* struct node_request, by_peer: casts whose peers are gone */
 	struct list attempts, failed; /* struct attempt, of node_connect.c */
 	unsigned attempt_count, failed_count, resolvers;
@@ -218,7 +219,7 @@ struct node {
 	struct parcel_parts
 		parts;       /* of such a frame: they lie in the message that is being served */
 	struct dist *source; /* who told that */
-	struct buf names;   /* of a batch under construction: the terms of M and F of each call */
+	struct buf names;    /* of a batch under construction: the terms of M and F of each call */
 	/* Places in a frame under construction that are filled in when it is sent, or copied from it; offsets,
 	 * 0: none. */
 	struct frame_marks {

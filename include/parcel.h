@@ -14,6 +14,7 @@
 
 #include "buf.h"
 #include "frame.h"
+#include "share.h"
 
 #include <stdbool.h>
 #include <sys/uio.h>
@@ -24,24 +25,15 @@
 /* A part keeps all of the buffer that it lies in; so it must be at least so much of the message. */
 #define PARCEL_FRACTION 8
 
-/* A buffer that several own. */
-struct share {
-	unsigned owners;
-	struct buf buf;
-};
-
-/* One owner; takes over what is in `buf`, which is empty afterwards. NULL: no memory, `buf` as it was. */
-struct share *share_new(struct buf *buf) __attribute__((warn_unused_result));
-struct share *share_hold(struct share *s); /* one owner more; returns `s` */
-void share_drop(struct share *s);          /* NULL: nothing */
-
-/* The parts of a frame that is being written. Zeroed: nothing may go apart. */
+/* The parts of a frame that is being written, or of a message to a peer, from where they go without being
+ * copied as well. Zeroed: nothing may go apart. */
 struct parcel_parts {
 	const uint8_t *from, *to; /* where they may lie: the message that is being served */
 	size_t least;             /* the shortest that goes apart */
 	size_t bytes;             /* of all */
 	unsigned count;
 	struct iovec part[FRAME_PARTS_MAX];
+	size_t at[FRAME_PARTS_MAX]; /* of a message to a peer: where it belongs in the output */
 };
 
 /* From now on binaries between `at` and `at + len` may go apart. NULL: none. */
@@ -60,7 +52,7 @@ static inline bool parcel_may(const struct parcel_parts *parts, const uint8_t *a
 	return parts != NULL && at >= parts->from && at < parts->to && len >= parts->least &&
 	       parts->count < FRAME_PARTS_MAX;
 }
-unsigned parcel_put(struct parcel_parts *parts, const uint8_t *at, size_t len);
+unsigned parcel_put(struct parcel_parts *parts, const uint8_t *at, size_t len, size_t place);
 
 #define PARCEL_PIECES (FRAME_PARTS_MAX + 3) /* head, text, padding, parts */
 

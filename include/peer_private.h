@@ -8,7 +8,8 @@
 
 #include "peer.h"
 
-#define PEER_SLICE_BYTES (256 * 1024) /* read or written per peer and turn; four fragments */
+#define PEER_SLICE_BYTES \
+	(256 * 1024) /* read or written per peer and turn; a fragment of ours, four of a BEAM's */
 
 struct peer {
 	uint64_t id;

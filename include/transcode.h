@@ -51,7 +51,8 @@ struct transcode_options {
 	size_t max_bytes;  /* longest output */
 	bool strings_utf8; /* false: every binary becomes bin */
 	struct parcel_parts
-		*apart; /* terms to msgpack: large binaries become PARTs of that; NULL: none do */
+		*apart; /* large binaries go there: of terms they become PARTs, of msgpack they are
+			   to be put in at parts->at[] of the output; NULL: none do */
 };
 
 enum transcode_fault {
@@ -102,8 +103,8 @@ int transcode_canonical(const uint8_t *data, size_t len, struct buf *out)
 	__attribute__((warn_unused_result));
 
 /* Appends one msgpack value of a worker, not trusted, as a term (no version byte). `used` (may be
- * NULL) gets the value's length. Paths begin with `root`. On any fault `out` is cut back to where it
- * was, `err` is set and -EINVAL returned. */
+ * NULL) gets the value's length. Paths begin with `root`. On any fault `out` and `opts->apart` are cut back
+ * to where they were, `err` is set and -EINVAL returned. */
 int transcode_value(const uint8_t *data, size_t len, const char *root,
 		    const struct transcode_options *opts, struct buf *out, size_t *used,
 		    struct transcode_error *err) __attribute__((warn_unused_result));

@@ -15,6 +15,8 @@ void etf_float(struct sink *s, uint64_t bits);
 void etf_float32(struct sink *s, uint32_t bits);
 
 enum transcode_fault etf_binary(struct sink *s, const uint8_t *data, size_t len);
+/* The same; but of a large one only the head, if it may go apart. Never in a key, which is looked at again. */
+enum transcode_fault etf_value(struct sink *s, const uint8_t *data, size_t len);
 enum transcode_fault etf_atom(struct sink *s, const uint8_t *text, size_t len);
 
 /* The payloads of extensions: BIGINT; PID, REF, PORT and EXPORT; OPAQUE, which is a bit string or a local

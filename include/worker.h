@@ -47,6 +47,10 @@ int worker_send(struct worker *w, const void *data, size_t len) __attribute__((w
 struct parcel;
 int worker_send_parcel(struct worker *w, struct parcel *p) __attribute__((warn_unused_result));
 
+/* What the frame of the last on_frame lies in, to be owned by the caller, too (frame_share()). NULL: no memory. */
+struct share;
+struct share *worker_share(struct worker *w) __attribute__((warn_unused_result));
+
 /* Stops and goes on taking frames: who is not read stops writing, in time. It goes on when it was told so
  * as often as it was told to stop. A worker that was closed is read to its end all the same. */
 void worker_pause(struct worker *w);

@@ -2,6 +2,7 @@
 #include "frame.h"
 
 #include "mem.h"
+#include "share.h"
 #include "suite.h"
 
 #include <check.h>
@@ -123,6 +124,44 @@ START_TEST(a_frame_stays_where_it_is_until_more_room_is_asked_for)
 	ck_assert(len == 5 && memcmp(text, "hello", 5) == 0);
 	ck_assert_ptr_eq(at, one.rest + one.rest_len);
 	frame_reader_close(&r);
+	buf_free(&b);
+}
+END_TEST
+
+/* The buffer goes to the others, and the reader has a copy of what is behind the frame. */
+START_TEST(who_shares_a_frame_has_its_bytes_after_the_reader)
+{
+	struct share *one, *two;
+	struct frame_reader r;
+	struct buf b = { 0 };
+	struct frame f;
+
+	put_three(&b);
+	frame_reader_init(&r, MAX);
+	ck_assert_ptr_null(frame_share(&r));
+	feed(&r, b.data, b.len, SIZE_MAX);
+	ck_assert_int_eq(frame_next(&r, &f), 1);
+	ck_assert_int_eq(frame_next(&r, &f), 1);
+	mem_fail_after = 0;
+	ck_assert_ptr_null(frame_share(&r));
+	mem_fail_after = 1;
+	ck_assert_ptr_null(frame_share(&r));
+	mem_fail_after = -1;
+	ck_assert_ptr_nonnull(one = frame_share(&r));
+	ck_assert_ptr_eq(two = frame_share(&r), one); /* the same frame */
+	ck_assert_uint_eq(one->owners, 3);
+	ck_assert(f.rest > one->buf.data && f.rest < one->buf.data + one->buf.len);
+	share_drop(two);
+	then_three(&r, 2, 3);
+	ck_assert_ptr_nonnull(two = frame_share(&r));
+	ck_assert_ptr_ne(two, one);
+	share_drop(two);
+	feed(&r, b.data, b.len, SIZE_MAX);
+	ck_assert_uint_eq(one->owners, 1);
+	then_three(&r, 0, 3);
+	frame_reader_close(&r);
+	ck_assert_mem_eq(f.rest, "\xa5hello", 6);
+	share_drop(one);
 	buf_free(&b);
 }
 END_TEST
@@ -485,6 +524,7 @@ int main(void)
 	suite_add_tcase(s, t);
 	tcase_add_test(t, frames_may_come_in_any_pieces);
 	tcase_add_test(t, a_frame_stays_where_it_is_until_more_room_is_asked_for);
+	tcase_add_test(t, who_shares_a_frame_has_its_bytes_after_the_reader);
 	tcase_add_test(t, what_is_written_is_an_array_for_msgpack_c);
 	tcase_add_loop_test(t, strangers_are_refused_and_stay_so, 0,
 			    (int)(sizeof strange / sizeof strange[0]));

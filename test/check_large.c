@@ -60,6 +60,20 @@ START_TEST(the_smallest_that_will_do_is_taken)
 }
 END_TEST
 
+START_TEST(what_is_far_too_large_is_not_taken)
+{
+	struct buf large = { 0 }, b = { 0 };
+
+	ck_assert_int_eq(buf_reserve(&large, 4 * MB), 0);
+	buf_free(&large);
+	buf_expect(&b, MB - 1000);
+	ck_assert_ptr_null(b.data);
+	buf_expect(&b, MB + 1000);
+	ck_assert_ptr_nonnull(b.data);
+	buf_free(&b);
+}
+END_TEST
+
 START_TEST(what_is_small_is_not_kept_and_takes_nothing)
 {
 	struct buf a = { 0 }, b = { 0 };
@@ -236,8 +250,8 @@ START_TEST(parts_go_out_from_where_they_lie)
 
 	parcel_from(&parts, base, message.len);
 	ck_assert(parcel_may(&parts, base + 5, MB / 2));
-	ck_assert_uint_eq(parcel_put(&parts, base + 5, MB / 2), 0);
-	ck_assert_uint_eq(parcel_put(&parts, base + MB, MB), 1);
+	ck_assert_uint_eq(parcel_put(&parts, base + 5, MB / 2, 0), 0);
+	ck_assert_uint_eq(parcel_put(&parts, base + MB, MB, 0), 1);
 	held = share_new(&message);
 	p = parcel_new(&text, &parts, share_hold(held));
 	share_drop(held);
@@ -281,7 +295,7 @@ START_TEST(what_is_small_elsewhere_or_too_many_does_not_go_apart)
 	ck_assert(parcel_may(&parts, message, sizeof message / PARCEL_FRACTION));
 	ck_assert(!parcel_may(&parts, message, sizeof message / PARCEL_FRACTION - 1));
 	for (unsigned i = 0; i < FRAME_PARTS_MAX; i++)
-		ck_assert_uint_eq(parcel_put(&parts, message, MB), i);
+		ck_assert_uint_eq(parcel_put(&parts, message, MB, 0), i);
 	ck_assert(!parcel_may(&parts, message, MB));
 	ck_assert_uint_eq(parts.bytes, FRAME_PARTS_MAX * MB);
 	parcel_clear(&parts);
@@ -314,6 +328,7 @@ int main(void)
 	tcase_add_checked_fixture(t, given_nothing_kept, then_nothing_is_kept);
 	tcase_add_test(t, a_freed_block_is_the_next_ones);
 	tcase_add_test(t, the_smallest_that_will_do_is_taken);
+	tcase_add_test(t, what_is_far_too_large_is_not_taken);
 	tcase_add_test(t, what_is_small_is_not_kept_and_takes_nothing);
 	tcase_add_test(t, no_more_is_kept_than_allowed_and_what_is_longest_kept_goes_first);
 	tcase_add_test(t, who_needs_more_than_is_kept_has_its_memory);

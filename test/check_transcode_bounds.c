@@ -374,6 +374,78 @@ START_TEST(what_goes_apart_counts_for_the_limit_of_its_own_value)
 }
 END_TEST
 
+static void put_large(struct buf *b, unsigned tag, char byte)
+{
+	buf_put_u8(b, tag);
+	buf_put_u32(b, PARCEL_APART);
+	ck_assert_int_eq(buf_reserve(b, PARCEL_APART), 0);
+	memset(b->data + b->len, byte, PARCEL_APART);
+	b->len += PARCEL_APART;
+}
+
+/* [bin, {str: str}, a tensor in a key, a tensor]: what is in a key stays. */
+static struct buf given_large_values(void)
+{
+	static const uint8_t dtype_u8[16] = { 5, 1, [13] = PARCEL_APART >> 16 };
+	struct buf in = { 0 };
+
+	buf_put_u8(&in, 0x93);
+	put_large(&in, 0xc6, '\xff');
+	buf_put_u8(&in, 0x82);
+	put_large(&in, 0xdb, 'k');
+	put_large(&in, 0xdb, 'v');
+	for (int i = 0; i < 2; i++) {
+		buf_put_u8(&in, 0xc9);
+		buf_put_u32(&in, sizeof dtype_u8 + PARCEL_APART);
+		buf_put_u8(&in, EXT_TENSOR);
+		buf_put(&in, dtype_u8, sizeof dtype_u8);
+		ck_assert_int_eq(buf_reserve(&in, PARCEL_APART), 0);
+		memset(in.data + in.len, 't' + i, PARCEL_APART);
+		in.len += PARCEL_APART;
+		if (i == 0)
+			buf_put_u8(&in, 1);
+	}
+	return in;
+}
+
+START_TEST(what_goes_apart_of_a_result_belongs_where_it_says)
+{
+	struct parcel_parts parts;
+	struct transcode_options opts = { 100, 1 << 30, true, &parts };
+	struct buf in = given_large_values(), out = { 0 }, whole = { 0 }, joined = { 0 };
+	struct transcode_error err;
+	size_t from = 0;
+
+	ck_assert_int_eq(transcode_value(in.data, in.len, "x", &plain, &whole, NULL, &err), 0);
+	buf_put(&out, "before", 6);
+	parcel_from(&parts, in.data, in.len);
+	ck_assert_int_eq(transcode_value(in.data, in.len, "x", &opts, &out, NULL, &err), 0);
+	ck_assert_uint_eq(parts.count, 3);
+	ck_assert_uint_eq(out.len - 6 + parts.bytes, whole.len);
+	for (unsigned i = 0; i <= parts.count; i++) {
+		size_t to = i < parts.count ? parts.at[i] : out.len;
+
+		buf_put(&joined, out.data + from, to - from);
+		if (i < parts.count)
+			buf_put(&joined, parts.part[i].iov_base, parts.part[i].iov_len);
+		from = to;
+	}
+	ck_assert_mem_eq(joined.data + 6, whole.data, whole.len);
+	opts.max_bytes = whole.len - 1; /* it counts for the limit */
+	ck_assert_int_eq(transcode_value(in.data, in.len, "x", &opts, &out, NULL, &err), -EINVAL);
+	ck_assert(err.fault == TRANSCODE_TOO_LARGE && parts.count == 3);
+	opts.max_bytes = whole.len;
+	ck_assert_int_eq(transcode_value(in.data, in.len - 1, "x", &opts, &out, NULL, &err),
+			 -EINVAL);
+	ck_assert(err.fault == TRANSCODE_CORRUPT && parts.count == 3);
+	ck_assert_uint_eq(out.len - 6 + parts.bytes, whole.len);
+	buf_free(&in);
+	buf_free(&out);
+	buf_free(&whole);
+	buf_free(&joined);
+}
+END_TEST
+
 START_TEST(an_error_that_the_buffer_has_already_is_kept)
 {
 	struct buf in = { 0 }, out = { .err = -ENOMEM };
@@ -487,6 +559,7 @@ int main(void)
 	tcase_add_test(t, a_binary_over_the_limit_is_not_copied);
 	tcase_add_test(t, binaries_that_go_apart_leave_their_place_and_kind);
 	tcase_add_test(t, what_goes_apart_counts_for_the_limit_of_its_own_value);
+	tcase_add_test(t, what_goes_apart_of_a_result_belongs_where_it_says);
 	tcase_add_test(t, an_error_that_the_buffer_has_already_is_kept);
 	tcase_add_test(t, an_empty_buffer_without_memory_stays_empty);
 	tcase_add_test(t, any_allocation_may_fail);

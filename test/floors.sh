@@ -19,7 +19,7 @@ set -eu
 cd "${1:-$(dirname "$0")/..}"
 
 floors="
-0 list buf mem large slab table log heap notify utf8 splitmix hash spin
+0 list buf share mem large slab table log heap notify utf8 splitmix hash spin
 1 term frame parcel histogram breaker lines children cookie json prom
 2 dist transcode config event
 3 pool request deadlock

@@ -307,6 +307,12 @@ int worker_send_parcel(struct worker *w, struct parcel *p)
 	return rc;
 }
 
+struct share *worker_share(struct worker *w)
+{
+	(void)w;
+	return NULL;
+}
+
 void worker_pause(struct worker *w)
 {
 	(void)w;

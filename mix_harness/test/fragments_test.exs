@@ -110,11 +110,32 @@ defmodule Krait.FragmentsTest do
     peer = light_peer(node)
     LightPeer.request(peer, :default, eval("bytes(48 * 2**20)"), 1)
     {sequence, number, bytes} = first(peer)
-    assert number in 769..770
+    assert number == 193
     LightPeer.request(peer, :default, :ping, 2)
     {{:signal, _, {_, {:ok, large}}}, others} = until_whole(peer, sequence, [bytes])
     assert large == :binary.copy(<<0>>, 48 * 1024 * 1024)
     assert answers(others) == [:pong]
+  end
+
+  test "what is not too large comes in one frame" do
+    node = start_node(size: 1)
+    peer = light_peer(node)
+
+    for size <- [100_000, 2 ** 17, 1_000_000], do: assert(whole?(peer, size))
+    refute whole?(peer, 2 ** 20)
+  end
+
+  defp whole?(peer, size) do
+    LightPeer.request(peer, :default, eval("bytes(#{size})"), 1)
+
+    case answer(peer) do
+      {:ok, bytes} ->
+        byte_size(bytes) == size
+
+      {:first, sequence, number, bytes} when number > 1 ->
+        {{:signal, _, {_, {:ok, bytes}}}, _} = until_whole(peer, sequence, [bytes])
+        byte_size(bytes) != size
+    end
   end
 
   test "large answers take turns" do
@@ -122,7 +143,7 @@ defmodule Krait.FragmentsTest do
     peer = light_peer(node)
     LightPeer.request(peer, :default, eval("bytes(48 * 2**20)"), 1)
     {sequence, _, bytes} = first(peer)
-    LightPeer.request(peer, :default, eval("bytes(2**20)"), 2)
+    LightPeer.request(peer, :default, eval("bytes(2**22)"), 2)
     {_, others} = until_whole(peer, sequence, [bytes])
     numbers = for {kind, _, number, _} <- others, kind in [:first, :more], do: number
     assert numbers == Enum.to_list(17..1//-1)

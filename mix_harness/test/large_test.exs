@@ -3,6 +3,10 @@ defmodule Krait.LargeTest do
   # memory for them comes back.
   use Krait.Case, async: true
 
+  alias Krait.LightPeer
+
+  # What LightPeer announces, and FRAGMENTS.
+  @fragments 0x507874FBC
   @kb 1024
   @mb 1024 * 1024
 
@@ -77,6 +81,48 @@ defmodule Krait.LargeTest do
                 [hd(mixed), seen("bytes", Enum.at(mixed, 1)), seen("str", Enum.at(mixed, 2)), 1.5],
                 %{}
               ]}
+  end
+
+  test "large binaries may stand anywhere in answers, too" do
+    node = start_node(size: 2)
+    [a, b, c] = for size <- [300 * @kb, @mb, 700 * @kb], do: bytes(size)
+    text = text(2 * @mb)
+    {:ok, lease} = ask(node, {:checkout, :anonymous})
+
+    for value <- [
+          [a, {1, b, [c]}, %{"k" => {:x, text}}],
+          %{text(300 * @kb) => 1, {a, 2} => a},
+          for(i <- 1..20, do: bytes(300 * @kb + 50 * @kb * i)),
+          [Enum.to_list(1..20_000), bytes(400 * @kb), text(256 * @kb), 1.5]
+        ] do
+      request = {:call, "krait_large", "echo", [value]}
+      assert ask(node, request, 60_000) == {:ok, value}
+      assert GenServer.call(lease, request, 60_000) == {:ok, value}
+      assert Krait.call(node.pool, "krait_large", "echo", [value]) == {:ok, value}
+    end
+  end
+
+  # An answer is not copied, so it keeps what it was received to: that is no more than a part of it longer.
+  test "answers that nobody reads take the memory of their bytes, and give it back" do
+    node = start_node(size: 2, max_output_bytes: 300 * @mb)
+    before = Proc.rss(node.os_pid)
+    # blocks of 16 MB are kept when the answers come
+    assert {:ok, _} = ask(node, {:call, "krait_large", "give", [16 * @mb]}, 60_000)
+
+    {slack, rest} =
+      if Krait.Chaos.sanitized?(node), do: {400 * @mb, 400 * @mb}, else: {64 * @mb, 16 * @mb}
+
+    {:ok, peer} = LightPeer.connect(node.name, LightPeer.unique_name(), 77, @fragments)
+    n = 40
+
+    for i <- 1..n,
+        do: LightPeer.request(peer, :default, {:call, "krait_large", "give", [4 * @mb]}, i)
+
+    eventually(totals(node).answered == n + 1)
+    assert peak(node) - before < 1.3 * n * 4 * @mb + slack
+    assert ask(node, {:call, "krait_large", "echo", [1]}) == {:ok, 1}
+    LightPeer.close(peer)
+    eventually(Proc.rss(node.os_pid) - before < rest)
   end
 
   test "a large tensor is an array over what was received" do
