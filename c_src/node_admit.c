@@ -135,15 +135,16 @@ static struct kept what_to_keep(const struct node *n, const struct origin *o,
 /* The monitor that the caller has set for this request: it tells of its death and of its giving up. */
 static struct monitor *monitor_of(const struct origin *o)
 {
+	struct local_pid watcher;
 	struct monitor *m;
 
 	if (o->cast || o->lane != NULL || o->books == NULL || o->env->ref.len == 0)
 		return NULL;
 	m = monitor_find(o->books, o->env->ref);
-	if (m == NULL || m->means != MEANS_NOTHING ||
-	    memcmp(&m->watcher, &o->caller, sizeof o->caller) != 0)
+	if (m == NULL || m->means != MEANS_NOTHING)
 		return NULL;
-	return m;
+	watcher = monitor_watcher(o->books, m);
+	return memcmp(&watcher, &o->caller, sizeof watcher) == 0 ? m : NULL;
 }
 
 /* Of the tag [alias | Ref] only the reference, and not even that, if the caller's monitor has it. */

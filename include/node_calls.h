@@ -49,6 +49,7 @@ struct monitor *monitor_find(const struct books *b, struct span ref);
 /* Whoever it stood for is not told, but knows that it is no more. Out of all tables and lists. */
 void monitor_free(struct books *b, struct monitor *m);
 struct ref monitor_ref(const struct monitor *m);
+struct local_pid monitor_watcher(const struct books *b, const struct monitor *m);
 uint64_t node_own_ref(const struct node *n,
 		      struct span ref); /* the id in it; 0: it is none of ours */
 

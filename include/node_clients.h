@@ -101,14 +101,15 @@ struct books {
 /* A reference of a peer, as it is kept: short, without what its peer's references have in common (node_ref.c),
  * or as it came. */
 #define REF_MAX          300
-#define MONITOR_REF_BITS 12 /* of its length: one has a name and at most five words */
+#define MONITOR_REF_BITS 11 /* of its length: one has a name and at most five words */
 struct ref {
 	struct span bytes;
 	bool is_short;
 };
 
 /* A monitor that a process of a peer holds on a name of ours, or, then it is a holding_monitor's, on a lease or
- * so. Every GenServer.call sets one. Its reference is behind it. */
+ * so. Every GenServer.call sets one. Behind it are its reference and, of a watcher that is not of its peer's
+ * creation, that; on a name they begin at `rest`. */
 struct monitor {
 	struct table_link by_ref; /* in books.monitors */
 	union {
@@ -117,11 +118,12 @@ struct monitor {
 		struct node_holding *granting; /* MEANS_GRANT: answered with this one, not yet known
 		                                  to be heard */
 	};
-	struct local_pid watcher;
+	uint32_t watcher_id, watcher_serial; /* monitor_watcher() */
 	uint16_t pool; /* the `number` of the pool of the name; 0: there is none */
 	uint16_t ref_len : MONITOR_REF_BITS;
 	uint16_t means : 2; /* enum monitor_means */
-	uint16_t ref_is_short : 1, on_holding : 1;
+	uint16_t ref_is_short : 1, on_holding : 1, has_creation : 1;
+	uint8_t rest[4];
 };
 enum monitor_means { MEANS_NOTHING, MEANS_REQUEST, MEANS_GRANT };
 struct holding_monitor {
