@@ -4,8 +4,12 @@ defmodule Bench.Waiting do
   dies or runs out of time, with a thousand and with ten thousand of them.
 
   The pool is paused meanwhile, so every request waits. Memory is what the node's resident memory grows by,
-  beyond the request's own external term. Work is the node's processor time: O(1) means that it is the same
-  for each whether there are many or few.
+  beyond the request's own external term.
+
+  Work is the node's processor time: O(1) means that it is the same for each whether many wait already or few. A
+  wake-up of the node takes about as much as four requests, and how many come for each hangs on how the BEAM
+  writes them: that is measured, too, but as something else (`awake`). For the work itself they come, and die,
+  a thousand at a time while the node is stopped (SIGSTOP), and it finds them all when it goes on.
   """
 
   alias Bench.{Proc, Rounds, Values}
@@ -45,23 +49,35 @@ defmodule Bench.Waiting do
     |> :erlang.external_size()
   end
 
-  @doc "Microseconds of the node's processor time for each request, by what happens to it."
+  @doc """
+  Microseconds of the node's processor time for each request, by what happens to it: `work`, and `awake`, where
+  the node reads them as they are written, all at once.
+  """
   def work(run) do
     node = paused(run)
+    few = scaled(1_000, run)
 
     jobs =
-      for count <- [scaled(1_000, run), scaled(10_000, run)],
-          what <- [:death, :timeout, :dequeue],
-          do: {{what, count}, fn -> work(node, what, count) end}
+      for(
+        what <- [:death, :timeout, :dequeue],
+        count <- [few, scaled(10_000, run)],
+        do: {{:work, what, count}, fn -> work(node, what, count, few) end}
+      ) ++
+        for count <- [few, scaled(10_000, run)],
+            do: {{:awake, :death, count}, fn -> work(node, :death, count, nil) end}
 
     results = Rounds.run(jobs, run.rounds, "work for waiting requests")
     Bench.Node.stop(node)
 
-    ends = for {{what, count}, list} <- results, do: {what, count, Enum.map(list, &elem(&1, 1))}
+    for how <- [:work, :awake], into: %{} do
+      ends = for {{^how, what, n}, list} <- results, do: {what, n, Enum.map(list, &elem(&1, 1))}
+      comes = for {{^how, _, n}, list} <- results, do: {:enqueue, n, Enum.map(list, &elem(&1, 0))}
+      {how, by_what(ends ++ comes)}
+    end
+  end
 
-    comes = for {{_, count}, list} <- results, do: {:enqueue, count, Enum.map(list, &elem(&1, 0))}
-
-    for {what, list} <- Enum.group_by(ends ++ comes, &elem(&1, 0)), into: %{} do
+  defp by_what(list) do
+    for {what, list} <- Enum.group_by(list, &elem(&1, 0)), into: %{} do
       {what,
        list
        |> Enum.group_by(&elem(&1, 1), &elem(&1, 2))
@@ -69,17 +85,18 @@ defmodule Bench.Waiting do
     end
   end
 
-  # What it costs that they come, and that they go, each. Those that shall be late must not be so before the
-  # last of them has come; on a machine where they were, they get twice the time.
-  defp work(node, what, count, timeout \\ nil) do
-    timeout = timeout || 200 + div(count, 10)
+  # What it costs that they come, and that they go, each; `wave`: how many at a time, at a node that is stopped
+  # meanwhile, or nil. Those that shall be late must not be so before the last of them has come; on a machine
+  # where they were, they get twice the time.
+  defp work(node, what, count, wave, timeout \\ nil) do
+    timeout = timeout || 200 + div(count, 5)
     options = if what == :timeout, do: [%{timeout: timeout}], else: []
     start = Proc.cpu_ns(node.os_pid)
-    callers = callers(node, :genserver, count, options)
+    callers = come(node, count, wave, options, [])
 
-    if all_queued?(node, callers) do
+    if Enum.all?(callers, &Process.alive?/1) do
       full = Proc.cpu_ns(node.os_pid)
-      go(node, what, callers)
+      go(node, what, callers, wave)
       queued(node, 0)
       gone(callers)
       empty = Proc.cpu_ns(node.os_pid)
@@ -87,13 +104,53 @@ defmodule Bench.Waiting do
       {(full - start) / 1000 / count, (empty - full) / 1000 / count}
     else
       gone(callers)
-      work(node, what, count, timeout * 2)
+      work(node, what, count, wave, timeout * 2)
     end
   end
 
-  defp go(_, :death, callers), do: kill(callers)
-  defp go(node, :dequeue, _), do: :ok = Bench.Node.call(node, :resume)
-  defp go(_, :timeout, _), do: :ok
+  # Until so many wait, or some do not any more.
+  defp come(_, count, _, _, callers) when length(callers) >= count, do: callers
+
+  defp come(node, count, wave, options, callers) do
+    new =
+      stopped(node, wave, fn ->
+        new = callers(node, :genserver, wave || count, options)
+        if wave, do: Bench.Node.wait_for(fn -> Enum.all?(new, &asked?/1) end, 1)
+        new
+      end)
+
+    callers = callers ++ new
+    if all_queued?(node, callers), do: come(node, count, wave, options, callers), else: callers
+  end
+
+  # It waits for the answer.
+  defp asked?(pid), do: Process.info(pid, :status) in [{:status, :waiting}, {:status, :suspended}]
+
+  defp go(_, :timeout, _, _), do: :ok
+  defp go(node, :dequeue, _, _), do: :ok = Bench.Node.call(node, :resume)
+
+  defp go(node, :death, callers, wave) do
+    for some <- Enum.chunk_every(callers, wave || length(callers)), reduce: length(callers) do
+      left ->
+        stopped(node, wave, fn ->
+          kill(some)
+          gone(some)
+        end)
+
+        queued(node, left - length(some))
+        left - length(some)
+    end
+  end
+
+  # The node does nothing while `fun` runs, unless `wave` is nil.
+  defp stopped(_, nil, fun), do: fun.()
+
+  defp stopped(node, _, fun) do
+    Proc.signal(node.os_pid, "STOP")
+    fun.()
+  after
+    Proc.signal(node.os_pid, "CONT")
+  end
 
   defp all_queued?(node, callers) do
     count = length(callers)
