@@ -8,8 +8,9 @@ defmodule Bench.Waiting do
 
   Work is the node's processor time: O(1) means that it is the same for each whether many wait already or few. A
   wake-up of the node takes about as much as four requests, and how many come for each hangs on how the BEAM
-  writes them: that is measured, too, but as something else (`awake`). For the work itself they come, and die,
-  a thousand at a time while the node is stopped (SIGSTOP), and it finds them all when it goes on.
+  writes them: that is measured, too, but as something else (`awake`). For the work itself they come, die, and
+  have heard their answers a thousand at a time while the node is stopped (SIGSTOP), and it finds all that when
+  it goes on.
   """
 
   alias Bench.{Proc, Rounds, Values}
@@ -94,40 +95,49 @@ defmodule Bench.Waiting do
     start = Proc.cpu_ns(node.os_pid)
     callers = come(node, count, wave, options, [])
 
-    if Enum.all?(callers, &Process.alive?/1) do
+    if length(callers) == count do
       full = Proc.cpu_ns(node.os_pid)
       go(node, what, callers, wave)
-      queued(node, 0)
-      gone(callers)
       empty = Proc.cpu_ns(node.os_pid)
       :ok = Bench.Node.call(node, :pause)
       {(full - start) / 1000 / count, (empty - full) / 1000 / count}
     else
-      gone(callers)
+      answered(callers)
+      thank(node, callers, wave)
       work(node, what, count, wave, timeout * 2)
     end
   end
 
-  # Until so many wait, or some do not any more.
+  # Until so many wait, or some are late already: then fewer.
   defp come(_, count, _, _, callers) when length(callers) >= count, do: callers
 
   defp come(node, count, wave, options, callers) do
     new =
       stopped(node, wave, fn ->
-        new = callers(node, :genserver, wave || count, options)
+        new = callers(node, if(wave, do: :patient, else: :genserver), wave || count, options)
         if wave, do: Bench.Node.wait_for(fn -> Enum.all?(new, &asked?/1) end, 1)
         new
       end)
 
     callers = callers ++ new
-    if all_queued?(node, callers), do: come(node, count, wave, options, callers), else: callers
+
+    if all_queued?(node, length(callers)),
+      do: come(node, count, wave, options, callers),
+      else: callers
   end
 
   # It waits for the answer.
   defp asked?(pid), do: Process.info(pid, :status) in [{:status, :waiting}, {:status, :suspended}]
 
-  defp go(_, :timeout, _, _), do: :ok
-  defp go(node, :dequeue, _, _), do: :ok = Bench.Node.call(node, :resume)
+  defp all_queued?(node, count) do
+    Bench.Node.wait_for(fn -> Bench.Node.status(node).queued == count or any_answered?() end, 50)
+    not any_answered?()
+  end
+
+  defp any_answered? do
+    {:messages, messages} = Process.info(self(), :messages)
+    Enum.any?(messages, &match?({:answered, _}, &1))
+  end
 
   defp go(node, :death, callers, wave) do
     for some <- Enum.chunk_every(callers, wave || length(callers)), reduce: length(callers) do
@@ -142,6 +152,32 @@ defmodule Bench.Waiting do
     end
   end
 
+  defp go(node, what, callers, wave) do
+    if what == :dequeue, do: :ok = Bench.Node.call(node, :resume)
+    answered(callers)
+    thank(node, callers, wave)
+  end
+
+  defp answered(callers) do
+    for pid <- callers do
+      receive do
+        {:answered, ^pid} -> :ok
+      end
+    end
+  end
+
+  # They have heard their answers; the node knows it when it answers `status`.
+  defp thank(node, callers, wave) do
+    for some <- Enum.chunk_every(callers, wave) do
+      stopped(node, wave, fn ->
+        Enum.each(some, &send(&1, :thanks))
+        gone(some)
+      end)
+
+      Bench.Node.status(node)
+    end
+  end
+
   # The node does nothing while `fun` runs, unless `wave` is nil.
   defp stopped(_, nil, fun), do: fun.()
 
@@ -150,19 +186,6 @@ defmodule Bench.Waiting do
     fun.()
   after
     Proc.signal(node.os_pid, "CONT")
-  end
-
-  defp all_queued?(node, callers) do
-    count = length(callers)
-
-    Bench.Node.wait_for(
-      fn ->
-        Bench.Node.status(node).queued == count or not Enum.all?(callers, &Process.alive?/1)
-      end,
-      50
-    )
-
-    Enum.all?(callers, &Process.alive?/1)
   end
 
   defp paused(run) do
@@ -175,14 +198,30 @@ defmodule Bench.Waiting do
     arguments = ["bench_echo", "echo", [Values.small()]] ++ options
     pool = Bench.Node.pool(node)
     request = List.to_tuple([:call | arguments])
+    asker = self()
 
     for _ <- 1..max(count, 1) do
       spawn(fn ->
         case way do
           :genserver -> GenServer.call(pool, request, :infinity)
           :krait -> apply(Krait, :call, [pool | arguments])
+          :patient -> patient(pool, request, asker)
         end
       end)
+    end
+  end
+
+  # As GenServer.call, but the node hears only when it is told to thank that the answer was heard.
+  defp patient(pool, request, asker) do
+    ref = :erlang.monitor(:process, pool, alias: :demonitor)
+    send(pool, {:"$gen_call", {self(), [:alias | ref]}, request})
+
+    receive do
+      {[:alias | ^ref], _} -> send(asker, {:answered, self()})
+    end
+
+    receive do
+      :thanks -> Process.demonitor(ref, [:flush])
     end
   end
 
@@ -190,7 +229,8 @@ defmodule Bench.Waiting do
   defp queued(node, count),
     do: Bench.Node.wait_for(fn -> Bench.Node.status(node).queued == count end, 100)
 
-  defp gone(callers), do: Bench.Node.wait_for(fn -> not Enum.any?(callers, &Process.alive?/1) end)
+  defp gone(callers),
+    do: Bench.Node.wait_for(fn -> not Enum.any?(callers, &Process.alive?/1) end, 1)
 
   defp kill(pids), do: Enum.each(pids, &Process.exit(&1, :kill))
 
