@@ -17,12 +17,19 @@ _Noreturn void check_broken(const char *condition, const char *file, int line, c
 
 void check_heap(const struct heap *h, unsigned expected, const char *name)
 {
-	const struct heap_node *n = h->root, *child;
+	const struct heap_node *n, *child, *last = NULL;
 	unsigned count = 0;
 
+	for (n = h->first; n != NULL; last = n, n = n->next) {
+		count++;
+		HOLDS(n->queued && n->in_line && n->prev == last && n->child == NULL, name, n->key);
+		HOLDS(last == NULL || heap_before(last, n), name, n->key);
+	}
+	HOLDS(h->last == last, name, count);
+	n = h->root;
 	while (n != NULL) {
 		count++;
-		HOLDS(n->queued, name, n->key);
+		HOLDS(n->queued && !n->in_line, name, n->key);
 		for (child = n->child; child != NULL; child = child->next) {
 			HOLDS(child->key >= n->key, name, child->key);
 			HOLDS(child->prev->child == child || child->prev->next == child, name,

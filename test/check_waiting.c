@@ -2,7 +2,7 @@
  *
  * A thousand and ten thousand wait at a node of one busy worker (node_given.h). What each of them takes of
  * memory beyond what it has said is bounded, and so is the work for one who comes, is served, runs out of
- * time, gives up or dies with its node: it is the same at both numbers, but for the logarithm of the timers.
+ * time, gives up or dies with its node: it is the same at both numbers.
  * Work is counted, not timed: what every call goes through is compiled so that each basic block counts
  * (Makefile, COUNTED). SHOW=1 in the environment shows the numbers.
  *
