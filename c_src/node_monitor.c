@@ -189,18 +189,21 @@ struct local_pid monitor_watcher(const struct books *b, const struct monitor *m)
 	return (struct local_pid){ m->watcher_id, m->watcher_serial, creation };
 }
 
+/* A BEAM counts its references in their first word. */
+static uint32_t hash_of(struct ref ref)
+{
+	return table_hash_near(ref.bytes.at, ref.bytes.len, 3);
+}
+
 uint32_t node_monitor_hash(const struct table_link *l, const void *arg)
 {
-	struct ref ref = monitor_ref(table_entry(l, struct monitor, by_ref));
-
 	(void)arg;
-	return table_hash_bytes(ref.bytes.at, ref.bytes.len);
+	return hash_of(monitor_ref(table_entry(l, struct monitor, by_ref)));
 }
 
 static struct monitor *find(const struct books *b, struct ref ref)
 {
-	struct table_link *l =
-		table_chain(&b->monitors, table_hash_bytes(ref.bytes.at, ref.bytes.len));
+	struct table_link *l = table_chain(&b->monitors, hash_of(ref));
 
 	for (; l != NULL; l = l->next) {
 		struct monitor *m = table_entry(l, struct monitor, by_ref);
