@@ -192,7 +192,9 @@ struct local_pid monitor_watcher(const struct books *b, const struct monitor *m)
 /* A BEAM counts its references in their first word. */
 static uint32_t hash_of(struct ref ref)
 {
-	return table_hash_near(ref.bytes.at, ref.bytes.len, 3);
+	if (ref.bytes.len < 4)
+		return table_hash_bytes(ref.bytes.at, ref.bytes.len);
+	return table_hash_near(get_u32(ref.bytes.at), ref.bytes.at + 4, ref.bytes.len - 4);
 }
 
 uint32_t node_monitor_hash(const struct table_link *l, const void *arg)

@@ -63,20 +63,13 @@ static inline uint32_t table_hash_bytes(const void *data, size_t len)
 	return (uint32_t)hash_bytes(data, len);
 }
 
-/* Of bytes that are a number, or have one whose last byte is number `at`: of eight numbers that follow each
- * other the buckets do, too, which is one cache line of them, and when one of them is split the objects of the
- * others come along. */
-static inline uint32_t table_hash_near(const uint8_t *key, size_t len, size_t at)
+/* Of a number and other bytes: of eight numbers that follow each other the buckets do, too, which is one cache
+ * line of them, and when one of them is split the objects of the others come along. */
+static inline uint32_t table_hash_near(uint32_t number, const void *data, size_t len)
 {
-	uint8_t eighth[32];
-	uint32_t hash;
+	uint64_t hash = hash_fold(hash_bytes(data, len) ^ number >> 3, hash_secret[1]);
 
-	if (len > sizeof eighth || at >= len)
-		return table_hash_bytes(key, len);
-	memcpy(eighth, key, len);
-	eighth[at] &= 0xf8;
-	hash = table_hash_bytes(eighth, len);
-	return (hash & ~UINT32_C(7)) | ((key[at] + (hash >> 29)) & 7);
+	return ((uint32_t)hash & ~UINT32_C(7)) | ((number + (uint32_t)(hash >> 32)) & 7);
 }
 
 static inline uint32_t table_hash_id(uint64_t id)
