@@ -113,7 +113,7 @@ $(BUILD)/test/check_admission: $(call OBJ,$(filter-out %/node_listen.c,$(wildcar
 
 # Who waits and what that takes: the same, of what every call goes through each basic block counted.
 COUNTED := $(notdir $(basename $(wildcard c_src/pool*.c))) heap table slab \
-           $(patsubst %,node_%,admit monitor request ref reply lane pool peer)
+           $(patsubst %,node_%,admit kept monitor request ref reply lane pool peer)
 $(BUILD)/test/check_waiting: $(COUNTED:%=$(BUILD)/counted/%.o) \
 	$(call OBJ,$(filter-out %/node_listen.c $(COUNTED:%=c_src/%.c),$(wildcard c_src/node_*.c)) c_src/children.c c_src/interpreter.c c_src/notify.c c_src/worker_ahead.c)
 

@@ -1,4 +1,4 @@
-/* heap.c - an intrusive pairing heap; see heap.h.
+/* heap.c - an intrusive pairing heap, and its line; see heap.h.
  *
  * The classical two-pass form: a removed root's children are linked in pairs from left to right,
  * then the pairs are folded from right to left. */
@@ -13,7 +13,7 @@ static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
 
 	if (a == NULL || b == NULL)
 		return a != NULL ? a : b;
-	if (b->key < a->key || (b->key == a->key && b->order < a->order)) {
+	if (heap_before(b, a)) {
 		top = b;
 		sub = a;
 	}
@@ -51,11 +51,43 @@ static struct heap_node *meld_children(struct heap_node *first)
 	return root;
 }
 
+/* ---- the line ---- */
+
+static void append(struct heap *h, struct heap_node *n)
+{
+	n->in_line = true;
+	n->prev = h->last;
+	if (h->last != NULL)
+		h->last->next = n;
+	else
+		h->first = n;
+	h->last = n;
+}
+
+static void leave_line(struct heap *h, struct heap_node *n)
+{
+	if (n->prev != NULL)
+		n->prev->next = n->next;
+	else
+		h->first = n->next;
+	if (n->next != NULL)
+		n->next->prev = n->prev;
+	else
+		h->last = n->prev;
+}
+
+/* ---- both ---- */
+
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
 {
 	assert(!n->queued);
-	*n = (struct heap_node){ .key = key, .order = h->inserted++ & INT64_MAX, .queued = true };
-	h->root = meld(h->root, n);
+	*n = (struct heap_node){ .key = key,
+				 .order = h->inserted++ & (UINT64_MAX >> 2),
+				 .queued = true };
+	if (h->last == NULL || h->last->key <= key)
+		append(h, n);
+	else
+		h->root = meld(h->root, n);
 }
 
 void heap_remove(struct heap *h, struct heap_node *n)
@@ -64,6 +96,11 @@ void heap_remove(struct heap *h, struct heap_node *n)
 
 	if (!n->queued)
 		return;
+	if (n->in_line) {
+		leave_line(h, n);
+		*n = (struct heap_node){ 0 };
+		return;
+	}
 	rest = meld_children(n->child);
 	if (n == h->root) {
 		h->root = rest;

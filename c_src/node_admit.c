@@ -1,4 +1,5 @@
-/* node_admit.c - a request's record: its frame, its tag and names, its caller; made and freed. */
+/* node_admit.c - a request's record: its frame, its tag, its caller; made and freed. How it lies in its memory
+ * is in node_kept.c. */
 #include "node_private.h"
 
 #include <errno.h>
@@ -115,104 +116,13 @@ static uint64_t deadline(uint64_t now_us, uint64_t ms)
 	return ms == REQUEST_INFINITY ? POOL_NEVER : now_us + ms * 1000;
 }
 
-/* Where in its memory the trace context is, and, behind that and the token's place, the frame. */
-static size_t trace_at(const struct node_request *r)
-{
-	return (size_t)r->tag_len + r->module_len + r->function_len + r->progress_len +
-	       r->session_len;
-}
-
-static size_t frame_at(const struct node_request *r)
-{
-	return trace_at(r) + r->trace_len + (r->has_token ? sizeof(uint32_t) : 0);
-}
-
-/* Where in its memory, from its beginning, the claim is that it may have: the end of all others. */
-static size_t claim_at(const struct node_request *r)
-{
-	size_t end = offsetof(struct node_request, data) + frame_at(r) +
-		     (r->in_parcel ? sizeof(struct parcel *) : r->pool.bytes);
-
-	return end > sizeof *r ? (end + 7) / 8 * 8 : sizeof *r;
-}
-
-static size_t size_of(const struct node_request *r)
-{
-	const struct pool_claim *claim = r->pool.claim;
-
-	return claim_at(r) + (claim != NULL ? sizeof(struct node_claim) + claim->key_len : 0);
-}
-
-struct node_claim *node_claim_of(const struct node_request *r)
-{
-	return list_entry(r->pool.claim, struct node_claim, pool);
-}
-
-struct span node_request_session(const struct node_request *r)
-{
-	return (struct span){ r->data + trace_at(r) - r->session_len, r->session_len };
-}
-
-struct span node_request_trace(const struct node_request *r)
-{
-	return (struct span){ r->data + trace_at(r), r->trace_len };
-}
-
-struct parcel *node_request_parcel(const struct node_request *r)
-{
-	struct parcel *parcel = NULL;
-
-	if (r->in_parcel)
-		memcpy(&parcel, r->data + frame_at(r), sizeof(struct parcel *));
-	return parcel;
-}
-
-uint8_t *node_request_frame(const struct node_request *r)
-{
-	return r->in_parcel ? node_request_parcel(r)->text.data
-			    : (uint8_t *)(r->data + frame_at(r));
-}
-
-/* Of what node_request_frame() points at: of a parcel what we wrote. */
-static size_t frame_len_of(const struct node_request *r)
-{
-	return r->in_parcel ? node_request_parcel(r)->text.len : r->pool.bytes;
-}
-
-void node_request_fill_in(struct node_request *r)
-{
-	uint64_t now = node_now_us(), left = r->pool.deadline_us;
-	uint8_t *frame = node_request_frame(r);
-	uint32_t token_at;
-
-	if (r->has_deadline) {
-		left = left > now ? (left - now + 999) / 1000 : 0;
-		put_u32(frame + frame_len_of(r) - 4,
-			left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
-	}
-	if (r->has_token) {
-		memcpy(&token_at, r->data + frame_at(r) - sizeof token_at, sizeof token_at);
-		put_u64(frame + token_at, r->pool.slot->session->token);
-		node_session_begins(r->pool.slot->session);
-	}
-}
-
-/* What is kept with a request, in this order. */
-struct kept {
-	struct span tag, module, function, progress, session, trace, token_at, frame, key;
-};
-
 static struct kept what_to_keep(const struct node *n, const struct origin *o,
 				const struct request *req)
 {
 	struct kept k = { .tag = o->env->tag, .trace = req->traceparent };
 
-	if (req->verb == VERB_CALL || req->verb == VERB_STREAM) {
-		k.module = term_span(req->module_term);
-		k.function = term_span(req->function_term);
-	} else if (req->verb == VERB_BATCH) {
-		k.function = (struct span){ n->names.data, n->names.len };
-	}
+	if (req->verb == VERB_BATCH)
+		k.names = (struct span){ n->names.data, n->names.len };
 	if (req->progress != NULL)
 		k.progress = term_span(req->progress);
 	if (req->session != NULL) {
@@ -225,15 +135,16 @@ static struct kept what_to_keep(const struct node *n, const struct origin *o,
 /* The monitor that the caller has set for this request: it tells of its death and of its giving up. */
 static struct monitor *monitor_of(const struct origin *o)
 {
+	struct local_pid watcher;
 	struct monitor *m;
 
 	if (o->cast || o->lane != NULL || o->books == NULL || o->env->ref.len == 0)
 		return NULL;
 	m = monitor_find(o->books, o->env->ref);
-	if (m == NULL || m->means != MEANS_NOTHING ||
-	    memcmp(&m->watcher, &o->caller, sizeof o->caller) != 0)
+	if (m == NULL || m->means != MEANS_NOTHING)
 		return NULL;
-	return m;
+	watcher = monitor_watcher(o->books, m);
+	return memcmp(&watcher, &o->caller, sizeof watcher) == 0 ? m : NULL;
 }
 
 /* Of the tag [alias | Ref] only the reference, and not even that, if the caller's monitor has it. */
@@ -258,13 +169,6 @@ static enum tag_form shorten_tag(const struct origin *o, const struct monitor *m
 	return TAG_MONITOR;
 }
 
-static void keep(uint8_t **at, struct span bytes)
-{
-	if (bytes.len > 0)
-		memcpy(*at, bytes.at, bytes.len);
-	*at += bytes.len;
-}
-
 /* What is in node->scratch and node->parts. NULL: no memory. */
 static struct parcel *make_parcel(struct node *n)
 {
@@ -283,27 +187,6 @@ static bool is_plain(const struct request *req, size_t frame_len)
 {
 	return req->verb == VERB_CALL && req->session == NULL && req->progress == NULL &&
 	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - 8;
-}
-
-static void keep_all(struct node_request *r, const struct kept *k)
-{
-	uint8_t *at = r->data;
-
-	keep(&at, k->tag);
-	keep(&at, k->module);
-	keep(&at, k->function);
-	keep(&at, k->progress);
-	keep(&at, k->session);
-	keep(&at, k->trace);
-	keep(&at, k->token_at);
-	keep(&at, k->frame);
-	if (r->pool.claim == NULL)
-		return;
-	r->pool.claim = (struct pool_claim *)((char *)r + claim_at(r));
-	at = (uint8_t *)(node_claim_of(r) + 1);
-	*node_claim_of(r) =
-		(struct node_claim){ .pool = { .key = at, .key_len = (uint32_t)k->key.len } };
-	keep(&at, k->key);
 }
 
 static void set_pool_part(struct node_request *r, const struct origin *o, const struct request *req,
@@ -332,7 +215,6 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 {
 	struct node *n = p->node;
 	struct kept k = what_to_keep(n, o, req);
-	struct pool_claim claim = { .key_len = (uint32_t)k.key.len }; /* only for its size */
 	struct monitor *m = monitor_of(o);
 	enum tag_form tag_form = shorten_tag(o, m, &k);
 	size_t frame_len = has_frame ? n->scratch.len : 0;
@@ -350,17 +232,16 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 		.strings_utf8 = req->strings_utf8,
 		.tag_form = tag_form,
 		.tag_len = (uint16_t)k.tag.len,
-		.module_len = (uint16_t)k.module.len,
-		.function_len = (uint32_t)k.function.len,
-		.progress_len = (uint16_t)k.progress.len,
-		.session_len = (uint16_t)k.session.len,
-		.trace_len = (uint16_t)k.trace.len,
+		.module_form = node_name_form(req->module_term),
+		.function_form = node_name_form(req->function_term),
+		.has_more = k.progress.len + k.session.len + k.trace.len > 0,
 		.has_deadline = has_frame && n->marks.has_deadline,
 		.has_token = has_frame && n->marks.token_at != 0,
 		.in_parcel = apart,
-		.pool.claim = k.key.len > 0 ? &claim : NULL,
 	};
 
+	if (req->verb == VERB_BATCH)
+		made.names_len = (uint32_t)k.names.len;
 	if (apart && (parcel = make_parcel(n)) == NULL)
 		return NULL;
 	set_pool_part(&made, o, req, id, apart ? parcel->len : frame_len);
@@ -370,12 +251,10 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 	k.frame = (struct span){ n->scratch.data, frame_len };
 	if (apart)
 		k.frame = (struct span){ (const uint8_t *)&parcel, sizeof(struct parcel *) };
-	if ((r = slab_alloc(size_of(&made))) == NULL) {
+	if ((r = node_kept_new(&made, &k)) == NULL) {
 		parcel_drop(parcel);
 		return NULL;
 	}
-	*r = made;
-	keep_all(r, &k);
 	if (o->rpc != NULL) {
 		r->rpc = o->rpc;
 		r->rpc->request = r;
@@ -413,7 +292,7 @@ void node_request_free(struct node_request *r)
 	list_remove(&r->by_peer);
 	if (r->in_parcel)
 		parcel_drop(node_request_parcel(r));
-	slab_free(r, size_of(r));
+	node_kept_free(r);
 }
 
 /* Makes sure that we hear when the caller is gone: unless its own monitor says so, by ours. */

@@ -180,20 +180,11 @@ static enum answer_kind put_result(struct node_pool *p, const struct frame *fram
 	return answer_fault_kind(err.fault);
 }
 
-static struct span request_module(const struct node_request *r)
-{
-	return (struct span){ r->data + r->tag_len, r->module_len };
-}
-
-static struct span request_function(const struct node_request *r)
-{
-	return (struct span){ r->data + r->tag_len + r->module_len, r->function_len };
-}
-
 static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, struct buf *out,
 				   struct parcel_parts *apart)
 {
 	const struct frame *frame = p->frame;
+	struct called c;
 
 	if (frame->type == FRAME_PONG) {
 		term_put_tuple(out, 2);
@@ -205,7 +196,8 @@ static enum answer_kind put_answer(struct node_pool *p, struct node_request *r, 
 		return r->verb == VERB_BATCH ? node_batch_put(p, r, frame, out)
 					     : put_result(p, frame, out, apart);
 	answer_put_error(out);
-	return answer_put_worker_error(p, request_module(r), request_function(r), frame->rest,
+	node_request_called(r, &c);
+	return answer_put_worker_error(p, c.module, c.function, frame->rest,
 				       frame->rest + frame->rest_len, out);
 }
 

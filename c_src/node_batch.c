@@ -189,9 +189,7 @@ enum answer_kind node_batch_put(struct node_pool *p, const struct node_request *
 
 	term_put_tuple(out, 2);
 	term_put_atom(out, "ok");
-	/* of a batch the names of all its calls stand in the function's place */
-	if (put_outcomes(p, (struct span){ r->data + r->tag_len + r->module_len, r->function_len },
-			 frame, out))
+	if (put_outcomes(p, node_request_batch(r), frame, out))
 		return ANSWER_OK;
 	out->len = start;
 	put_fault(out, &corrupt);

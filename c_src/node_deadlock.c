@@ -68,8 +68,8 @@ static bool find_slots(const struct node_pool *p, const struct look *k,
 	} else if (r->kind == POOL_LEASE_CALL) {
 		l = pool_lease(p->pool, r->lease_id);
 		slot = l != NULL ? l->slot : NULL;
-	} else if (r->session != NULL && r->session_mode != SESSION_HINT) {
-		w = r->session->worker;
+	} else if (pool_request_session(r) != NULL && r->session_mode != SESSION_HINT) {
+		w = pool_request_session(r)->worker;
 	}
 	if (slot != NULL)
 		w = slot->worker;

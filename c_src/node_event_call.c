@@ -43,14 +43,14 @@ static void put_pid(struct event_writer *w, const char *key, const struct books 
 
 static void put_request(struct event_writer *w, const struct node_request *r)
 {
-	struct span module = { r->data + r->tag_len, r->module_len },
-		    function = { module.at + module.len, r->module_len > 0 ? r->function_len : 0 },
-		    trace = node_request_trace(r);
+	struct span trace = node_request_trace(r);
+	struct called c;
 
+	node_request_called(r, &c);
 	event_uint(w, "request", r->pool.id);
 	event_atom(w, "verb", request_verb_name(r->verb));
-	event_term(w, "module", module);
-	event_term(w, "function", function);
+	event_term(w, "module", c.module);
+	event_term(w, "function", c.function);
 	put_pid(w, "caller", r->cast ? NULL : r->books, &r->caller);
 	event_term(w, "session", node_request_session(r));
 	event_text(w, "traceparent", trace.at, trace.len);

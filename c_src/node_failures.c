@@ -26,14 +26,14 @@ static void put_name(struct buf *name, const uint8_t *t)
 
 void node_call_name(const struct node_request *r, struct buf *name)
 {
-	const uint8_t *module = r->data + r->tag_len, *function = module + r->module_len;
+	struct called c;
 
 	if (r->verb == VERB_BATCH) {
 		buf_put(name, "a batch", 7);
-	} else if (r->module_len > 0 && r->function_len > 0) {
-		put_name(name, module);
+	} else if (node_request_called(r, &c)) {
+		put_name(name, c.module.at);
 		buf_put_u8(name, '.');
-		put_name(name, function);
+		put_name(name, c.function.at);
 	}
 }
 

@@ -121,7 +121,8 @@ void holding_ended(struct node_holding *h, struct span reason)
 	while (!list_empty(&h->monitors)) {
 		struct holding_monitor *m =
 			list_entry(h->monitors.next, struct holding_monitor, by_holding);
-		struct term_pid watcher = books_pid(m->books, &m->m.watcher);
+		struct local_pid who = monitor_watcher(m->books, &m->m);
+		struct term_pid watcher = books_pid(m->books, &who);
 		struct books *b = m->books;
 		uint8_t room[REF_MAX];
 

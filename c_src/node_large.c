@@ -1,6 +1,6 @@
-/* node_large.c - memory of large messages goes back to the kernel when no more of them come.
+/* node_large.c - memory of large messages, and of many requests, goes back to the kernel when no more come.
  *
- * While some is kept (large.h) a timer tidies it: what nobody has used for a period is freed, so a node that
+ * While some is kept (large.h, slab.h) a timer tidies it: what nobody has used for a period is freed, so a node that
  * has nothing large to do holds none, and does not wake up for it. */
 #include "node_private.h"
 
@@ -12,7 +12,8 @@
 static void on_timer(uv_timer_t *timer)
 {
 	large_tidy();
-	if (large_kept() == 0)
+	slab_tidy();
+	if (large_kept() + slab_spare() == 0)
 		uv_timer_stop(timer);
 }
 
@@ -24,7 +25,7 @@ void node_large_init(struct node *n)
 
 void node_large_check(struct node *n)
 {
-	if (large_kept() > 0 && n->stage < NODE_CLOSING &&
+	if (large_kept() + slab_spare() > 0 && n->stage < NODE_CLOSING &&
 	    !uv_is_active((uv_handle_t *)&n->large_timer))
 		uv_timer_start(&n->large_timer, on_timer, PERIOD_MS, PERIOD_MS);
 }

@@ -168,27 +168,46 @@ static void send_noproc(struct books *b, const struct dist_event *ev)
 	books_mark_dirty(b);
 }
 
+/* From its beginning: where what is behind it begins. */
+static size_t rest_at(bool on_holding)
+{
+	return on_holding ? sizeof(struct holding_monitor) : offsetof(struct monitor, rest);
+}
+
 struct ref monitor_ref(const struct monitor *m)
 {
-	const uint8_t *at = (const uint8_t *)(m + 1);
+	const uint8_t *at = (const uint8_t *)m + rest_at(m->on_holding);
 
-	if (m->on_holding)
-		at = (const uint8_t *)((const struct holding_monitor *)m + 1);
 	return (struct ref){ { at, m->ref_len }, m->ref_is_short };
+}
+
+struct local_pid monitor_watcher(const struct books *b, const struct monitor *m)
+{
+	uint32_t creation = dist_peer_creation(peer_dist(b->peer));
+	struct span ref = monitor_ref(m).bytes;
+
+	if (m->has_creation)
+		memcpy(&creation, ref.at + ref.len, sizeof creation);
+	return (struct local_pid){ m->watcher_id, m->watcher_serial, creation };
+}
+
+/* A BEAM counts its references in their first word. */
+static uint32_t hash_of(struct ref ref)
+{
+	if (ref.bytes.len < 4)
+		return table_hash_bytes(ref.bytes.at, ref.bytes.len);
+	return table_hash_near(get_u32(ref.bytes.at), ref.bytes.at + 4, ref.bytes.len - 4);
 }
 
 uint32_t node_monitor_hash(const struct table_link *l, const void *arg)
 {
-	struct ref ref = monitor_ref(table_entry(l, struct monitor, by_ref));
-
 	(void)arg;
-	return table_hash_bytes(ref.bytes.at, ref.bytes.len);
+	return hash_of(monitor_ref(table_entry(l, struct monitor, by_ref)));
 }
 
 static struct monitor *find(const struct books *b, struct ref ref)
 {
-	struct table_link *l =
-		table_chain(&b->monitors, table_hash_bytes(ref.bytes.at, ref.bytes.len));
+	struct table_link *l = table_chain(&b->monitors, hash_of(ref));
 
 	for (; l != NULL; l = l->next) {
 		struct monitor *m = table_entry(l, struct monitor, by_ref);
@@ -205,9 +224,9 @@ struct monitor *monitor_find(const struct books *b, struct span ref)
 	return find(b, ref_of(b, ref));
 }
 
-static size_t monitor_size(bool on_holding, size_t ref_len)
+static size_t monitor_size(bool on_holding, size_t ref_len, bool has_creation)
 {
-	return (on_holding ? sizeof(struct holding_monitor) : sizeof(struct monitor)) + ref_len;
+	return rest_at(on_holding) + ref_len + (has_creation ? sizeof(uint32_t) : 0);
 }
 
 /* It is in no table any more. */
@@ -219,7 +238,7 @@ static void monitor_end(struct monitor *m)
 		m->granting->grant = NULL;
 	if (m->on_holding)
 		list_remove(&((struct holding_monitor *)m)->by_holding);
-	slab_free(m, monitor_size(m->on_holding, m->ref_len));
+	slab_free(m, monitor_size(m->on_holding, m->ref_len, m->has_creation));
 }
 
 void monitor_free(struct books *b, struct monitor *m)
@@ -237,22 +256,33 @@ void node_monitors_forget(struct books *b)
 }
 
 /* On a name, or on what is held. NULL: no memory. */
-static struct monitor *monitor_new(struct books *b, struct ref ref, struct node_holding *holding)
+static struct monitor *monitor_new(struct books *b, struct ref ref, const struct term_pid *watcher,
+				   struct node_holding *holding)
 {
-	struct monitor *m = slab_alloc(monitor_size(holding != NULL, ref.bytes.len));
+	bool has_creation = watcher->creation != dist_peer_creation(peer_dist(b->peer));
+	struct monitor *m = slab_alloc(monitor_size(holding != NULL, ref.bytes.len, has_creation));
+	uint8_t *at;
 
 	if (m == NULL)
 		return NULL;
-	*m = (struct monitor){ .ref_len = ref.bytes.len & ((1u << MONITOR_REF_BITS) - 1),
-			       .ref_is_short = ref.is_short,
-			       .on_holding = holding != NULL };
+	at = (uint8_t *)m;
+	memset(at, 0, rest_at(false)); /* where `rest` begins it may end */
+	m->watcher_id = watcher->id;
+	m->watcher_serial = watcher->serial;
+	m->ref_len = ref.bytes.len & ((1u << MONITOR_REF_BITS) - 1);
+	m->ref_is_short = ref.is_short;
+	m->on_holding = holding != NULL;
+	m->has_creation = has_creation;
 	if (holding != NULL) {
 		struct holding_monitor *hm = (struct holding_monitor *)m;
 
 		hm->books = b;
 		list_append(&holding->monitors, &hm->by_holding);
 	}
-	memcpy((uint8_t *)monitor_ref(m).bytes.at, ref.bytes.at, ref.bytes.len);
+	at += rest_at(holding != NULL);
+	memcpy(at, ref.bytes.at, ref.bytes.len);
+	if (has_creation)
+		memcpy(at + ref.bytes.len, &watcher->creation, sizeof watcher->creation);
 	table_put(&b->monitors, &m->by_ref);
 	return m;
 }
@@ -274,16 +304,15 @@ void node_monitor(struct books *b, const struct dist_event *ev)
 		return;
 	}
 	if (ref.bytes.len >= 1u << MONITOR_REF_BITS) {
-		peer_close(b->peer, "a reference of more than 4095 bytes");
+		peer_close(b->peer, "a reference of more than 2047 bytes");
 		return;
 	}
 	if (find(b, ref) != NULL)
 		return;
-	if ((m = monitor_new(b, ref, holding)) == NULL) {
+	if ((m = monitor_new(b, ref, &ev->from, holding)) == NULL) {
 		peer_close(b->peer, "no memory for a monitor");
 		return;
 	}
-	m->watcher = (struct local_pid){ ev->from.id, ev->from.serial, ev->from.creation };
 	p = ev->to_is_pid ? NULL : node_pool_named(b->node, ev->name);
 	m->pool = p != NULL ? p->number : 0;
 }
@@ -316,6 +345,7 @@ static void pool_gone(struct books *b, struct node_pool *p)
 	term_put_atom(&reason, "noproc");
 	for (; l != NULL; l = next) {
 		struct monitor *m = table_entry(l, struct monitor, by_ref);
+		struct local_pid pid;
 		struct term_pid watcher;
 		uint8_t room[REF_MAX];
 
@@ -325,7 +355,8 @@ static void pool_gone(struct books *b, struct node_pool *p)
 		m->pool = 0;
 		if (m->means != MEANS_NOTHING)
 			continue;
-		watcher = books_pid(b, &m->watcher);
+		pid = monitor_watcher(b, m);
+		watcher = books_pid(b, &pid);
 		dist_send_down_name(
 			peer_dist(b->peer),
 			(struct span){ (const uint8_t *)p->config->name, strlen(p->config->name) },

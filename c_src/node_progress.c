@@ -22,11 +22,10 @@ void node_progress_frame(struct node_worker *w, const struct frame *frame)
 	size_t start, used = 0;
 	char text[512];
 
-	if (r == NULL || r->progress_len == 0 || r->cast || r->books == NULL ||
+	if (r == NULL || node_request_progress(r).len == 0 || r->cast || r->books == NULL ||
 	    r->books->forgotten || peer_closing(r->books->peer))
 		return;
-	tag = (struct span){ r->data + r->tag_len + r->module_len + r->function_len,
-			     r->progress_len };
+	tag = node_request_progress(r);
 	d = peer_dist(r->books->peer);
 	out = dist_output(d);
 	to = books_pid(r->books, &r->caller);

@@ -65,18 +65,16 @@ static void put_left(const struct node_request *r, uint64_t now, struct buf *out
 static void put_request(const struct node_request *r, uint64_t now, struct buf *out)
 {
 	static const char *const priorities[PRIORITIES] = { "high", "normal", "low" };
-	struct span module = { r->data + r->tag_len, r->module_len },
-		    function = { module.at + module.len, r->function_len };
 	const struct pool_slot *slot = r->pool.slot;
+	struct called c;
 
-	if (module.len == 0) /* a batch keeps the names of all its calls */
-		function.len = 0;
+	node_request_called(r, &c);
 	term_put_map(out, 13);
 	term_put_pair_uint(out, "id", r->pool.id);
 	term_put_pair_atom(out, "pool", r->owner_pool->config->name);
 	term_put_pair_atom(out, "verb", request_verb_name(r->verb));
-	put_kept(out, "module", module);
-	put_kept(out, "function", function);
+	put_kept(out, "module", c.module);
+	put_kept(out, "function", c.function);
 	term_put_pair_atom(out, "state", state_of(r));
 	term_put_pair_uint(out, "age_ms", (now - r->pool.arrived_us) / 1000);
 	put_left(r, now, out);

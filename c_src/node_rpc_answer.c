@@ -284,14 +284,15 @@ enum answer_kind rpc_put_outcome(struct node_pool *p, struct node_request *r, en
 				 struct buf *out)
 {
 	struct span ref = { r->data, r->tag_len };
-	struct rpc_mfa mfa = { .module = { r->data + r->tag_len, r->module_len },
-			       .function = { r->data + r->tag_len + r->module_len,
-					     r->function_len },
-			       .arity = r->count };
 	const struct frame *frame = p->frame, *error = NULL;
 	struct buf reason = { 0 }, stack = { 0 };
+	struct rpc_mfa mfa = { .arity = r->count };
 	enum answer_kind kind;
+	struct called c;
 
+	node_request_called(r, &c);
+	mfa.module = c.module;
+	mfa.function = c.function;
 	if (r->pool.outcome != OUTCOME_OK) {
 		kind = answer_put_outcome(p, r, &reason);
 	} else if (frame->type == FRAME_ERROR) {

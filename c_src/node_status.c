@@ -178,13 +178,13 @@ static void put_call(const struct pool_call *call, struct buf *out)
 	const struct node_request *r =
 		call != NULL && call->request != NULL ? node_request_of(call->request) : NULL;
 	struct term_pid caller;
+	struct called c;
 
 	term_put_atom(out, "call");
-	if (r != NULL && r->module_len > 0) {
+	if (r != NULL && node_request_called(r, &c)) {
 		term_put_tuple(out, 2);
-		term_put_raw(out, (struct span){ r->data + r->tag_len, r->module_len });
-		term_put_raw(out, (struct span){ r->data + r->tag_len + r->module_len,
-						 r->function_len });
+		term_put_raw(out, c.module);
+		term_put_raw(out, c.function);
 	} else {
 		term_put_atom(out, "nil");
 	}

@@ -189,8 +189,7 @@ void node_stream_message(struct books *b, const struct dist_event *ev, struct no
 static enum answer_kind put_end(struct node_pool *p, struct node_request *r, struct buf *out)
 {
 	const struct node_stream *s = r->stream;
-	struct span module = { r->data + r->tag_len, r->module_len },
-		    function = { module.at + module.len, r->function_len };
+	struct called c;
 
 	if (s->end == STREAM_END_FAULT) {
 		answer_put_fault(out, &s->fault);
@@ -202,9 +201,11 @@ static enum answer_kind put_end(struct node_pool *p, struct node_request *r, str
 	}
 	if (r->pool.outcome != OUTCOME_OK)
 		return answer_put_outcome(p, r, out);
-	if (p->frame != NULL && p->frame->type == FRAME_ERROR)
-		return answer_put_worker_error(p, module, function, p->frame->rest,
+	if (p->frame != NULL && p->frame->type == FRAME_ERROR) {
+		node_request_called(r, &c);
+		return answer_put_worker_error(p, c.module, c.function, p->frame->rest,
 					       p->frame->rest + p->frame->rest_len, out);
+	}
 	return ANSWER_OK;
 }
 

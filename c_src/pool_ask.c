@@ -7,7 +7,9 @@
 
 static uint64_t earlier(const struct heap *h, uint64_t at)
 {
-	return heap_min(h) != NULL && heap_min(h)->key < at ? heap_min(h)->key : at;
+	const struct heap_node *first = heap_min(h);
+
+	return first != NULL && first->key < at ? first->key : at;
 }
 
 uint64_t pool_next_tick(const struct pool *p)

@@ -17,12 +17,19 @@ _Noreturn void check_broken(const char *condition, const char *file, int line, c
 
 void check_heap(const struct heap *h, unsigned expected, const char *name)
 {
-	const struct heap_node *n = h->root, *child;
+	const struct heap_node *n, *child, *last = NULL;
 	unsigned count = 0;
 
+	for (n = h->first; n != NULL; last = n, n = n->next) {
+		count++;
+		HOLDS(n->queued && n->in_line && n->prev == last && n->child == NULL, name, n->key);
+		HOLDS(last == NULL || heap_before(last, n), name, n->key);
+	}
+	HOLDS(h->last == last, name, count);
+	n = h->root;
 	while (n != NULL) {
 		count++;
-		HOLDS(n->queued, name, n->key);
+		HOLDS(n->queued && !n->in_line, name, n->key);
 		for (child = n->child; child != NULL; child = child->next) {
 			HOLDS(child->key >= n->key, name, child->key);
 			HOLDS(child->prev->child == child || child->prev->next == child, name,
@@ -56,9 +63,10 @@ struct seen {
 
 static void check_queued(const struct pool_request *r, uint64_t until, struct seen *seen)
 {
-	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request", r->id);
+	HOLDS(r->state == REQUEST_QUEUED && r->ahead == (r->slot != NULL), "waiting request",
+	      r->id);
 	HOLDS(r->kind != POOL_CHECKOUT || r->lease != NULL, "waiting request", r->id);
-	HOLDS((r->claim != NULL) == (r->session != NULL), "waiting request", r->id);
+	HOLDS((r->claim != NULL) == (pool_request_session(r) != NULL), "waiting request", r->id);
 	HOLDS(check_timer(&r->timer, until), "deadline of waiting request", r->id);
 	seen->queued++;
 	seen->bytes += r->bytes;
@@ -94,7 +102,7 @@ static void check_turn(const struct pool *p, const struct pool_line *line,
 	uint64_t arrival = 0;
 
 	do {
-		const struct pool_session *sn = r->session;
+		const struct pool_session *sn = pool_request_session(r);
 
 		check_waiting(r, seen);
 		HOLDS(r->kind != POOL_LEASE_CALL && r->priority == priority, "request", r->id);
@@ -152,7 +160,7 @@ static void check_behind(const struct pool *p, struct seen *seen)
 			const struct pool_request *r =
 				list_entry(at, struct pool_claim, by_session)->request;
 
-			HOLDS(r->session == sn, "request of a session", r->id);
+			HOLDS(pool_request_session(r) == sn, "request of a session", r->id);
 			if (sn->first == r || (sn->worker != NULL && !sn->ending))
 				continue;
 			check_waiting(r, seen);
@@ -180,10 +188,12 @@ static void check_running(const struct pool_slot *s, unsigned depth)
 	      "leased call", r->id);
 	HOLDS(r->kind == POOL_CALL || (s->lease != NULL && s->lease->id == r->lease_id),
 	      "call of a lease", r->id);
-	HOLDS(r->kind == POOL_LEASE_CALL || r->session != NULL || !s->call[depth].inner,
+	HOLDS(r->kind == POOL_LEASE_CALL || pool_request_session(r) != NULL ||
+		      !s->call[depth].inner,
 	      "inner call", r->id);
 	HOLDS(depth == 0 || s->call[depth].inner, "inner call", r->id);
-	HOLDS(r->session == NULL || r->session == s->session, "call in a session", r->id);
+	HOLDS(pool_request_session(r) == NULL || pool_request_session(r) == s->session,
+	      "call in a session", r->id);
 }
 
 static void check_requests(const struct pool *p)
@@ -235,8 +245,9 @@ static void check_requests(const struct pool *p)
 
 		HOLDS(r->state == REQUEST_DONE && r->slot == NULL && !r->timer.queued, "done",
 		      r->id);
-		HOLDS(r->session == NULL && (r->claim == NULL || r->claim->spare == NULL), "done",
-		      r->id);
+		HOLDS(pool_request_session(r) == NULL &&
+			      (r->claim == NULL || r->claim->spare == NULL),
+		      "done", r->id);
 	}
 	HOLDS(seen.turns == line_count(p), "turns", seen.turns);
 	HOLDS(seen.queued == p->queued, "queued requests", seen.queued);

@@ -25,7 +25,8 @@ static void check_waiting(const struct pool *p, const struct pool_session *sn)
 		const struct pool_request *r =
 			list_entry(at, struct pool_claim, by_session)->request;
 
-		HOLDS(r->session == sn && r->state == REQUEST_QUEUED, "waits for", sn->token);
+		HOLDS(pool_request_session(r) == sn && r->state == REQUEST_QUEUED, "waits for",
+		      sn->token);
 		HOLDS(last == NULL || last->priority < r->priority ||
 			      (last->priority == r->priority && last->arrival < r->arrival),
 		      "order in session", sn->token);
@@ -33,7 +34,8 @@ static void check_waiting(const struct pool *p, const struct pool_session *sn)
 		last = r;
 	}
 	if (sn->known && sn->worker == NULL && !sn->lost && last != NULL)
-		HOLDS(sn->first != NULL && sn->first->session == sn, "first of", sn->token);
+		HOLDS(sn->first != NULL && pool_request_session(sn->first) == sn, "first of",
+		      sn->token);
 	else
 		HOLDS(sn->first == NULL || sn->worker == NULL, "first of", sn->token);
 }
@@ -45,7 +47,8 @@ static unsigned running(const struct pool_worker *w, const struct pool_session *
 
 	for (const struct pool_slot *s = w->slot; s < w->slot + w->slots; s++)
 		for (unsigned i = 0; i < s->depth; i++)
-			n += s->call[i].request != NULL && s->call[i].request->session == sn;
+			n += s->call[i].request != NULL &&
+			     pool_request_session(s->call[i].request) == sn;
 	return n;
 }
 

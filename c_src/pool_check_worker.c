@@ -115,8 +115,8 @@ static void check_ahead(const struct pool_worker *w)
 	      "ahead of", w->id);
 	HOLDS(w->ahead_count == 0 || (w->slots == 1 && !w->slot->interrupted), "ahead of", w->id);
 	HOLDS(!w->recalling || w->ahead_count > w->taken, "recall of", w->id);
-	HOLDS(!w->slot->put_off || (w->recalling && w->slot->call[0].request == NULL),
-	      "put off on", w->id);
+	HOLDS(!w->slot->put_off || (w->recalling && w->slot->call[0].request == NULL), "put off on",
+	      w->id);
 	HOLDS(serves || (list_empty(&w->leads) && !w->patience.queued), "ahead of", w->id);
 	/* Nobody waits here for long (3). */
 	HOLDS(w->patience.queued == (serves && w->ahead_count > w->taken && !w->recalling),
@@ -132,7 +132,8 @@ static void check_ahead(const struct pool_worker *w)
 		}
 		HOLDS(r->id == w->ahead[i].id && r->ahead && r->slot == w->slot, "ahead", r->id);
 		HOLDS(!r->late || (i >= w->taken && w->recalling), "late", r->id);
-		HOLDS(r->plain && r->kind == POOL_CALL && r->session == NULL, "ahead", r->id);
+		HOLDS(r->plain && r->kind == POOL_CALL && pool_request_session(r) == NULL, "ahead",
+		      r->id);
 	}
 }
 

@@ -26,9 +26,6 @@ static bool runs(enum request_state state)
  * no list afterwards. */
 static void request_move(struct pool *p, struct pool_request *r, enum request_state to)
 {
-	uint64_t until =
-		r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us : r->deadline_us;
-
 	assert(legal[r->state] & BIT(to));
 	line_take(p, r, false);
 	list_remove(&r->link);
@@ -36,7 +33,7 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 		p->queued--;
 		p->queued_bytes -= r->bytes;
 		heap_remove(&p->waits, &r->timer);
-		if (r->session != NULL)
+		if (pool_request_session(r) != NULL)
 			session_unwait(r);
 	} else if (runs(r->state)) {
 		p->running--;
@@ -46,7 +43,9 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 	if (to == REQUEST_QUEUED) {
 		p->queued++;
 		p->queued_bytes += r->bytes;
-		heap_set(&p->waits, &r->timer, until);
+		heap_set(&p->waits, &r->timer,
+			 r->queue_deadline_us < r->deadline_us ? r->queue_deadline_us
+							       : r->deadline_us);
 	} else if (to == REQUEST_RUNNING) {
 		p->running++;
 		r->started_us = p->now_us;
@@ -54,6 +53,8 @@ static void request_move(struct pool *p, struct pool_request *r, enum request_st
 	} else if (to == REQUEST_STREAMING) {
 		p->running++;
 	} else {
+		if (!runs(r->state))
+			r->started_us = 0;
 		r->done_us = p->now_us;
 	}
 	r->state = to;
@@ -141,7 +142,7 @@ void request_run(struct pool *p, struct pool_request *r, struct pool_slot *s)
 /* Where it is to wait; NULL: in no line, but behind the first of its session, or until that has ended. */
 static struct pool_line *line_of(struct pool *p, const struct pool_request *r)
 {
-	const struct pool_session *sn = r->session;
+	const struct pool_session *sn = pool_request_session(r);
 
 	if (sn == NULL || sn->first == r)
 		return &p->queue[r->priority];
@@ -153,7 +154,7 @@ static struct pool_line *line_of(struct pool *p, const struct pool_request *r)
 void request_line_up(struct pool *p, struct pool_request *r)
 {
 	struct pool_line *line = line_of(p, r);
-	const struct pool_session *sn = r->session;
+	const struct pool_session *sn = pool_request_session(r);
 	struct pool_worker *w;
 
 	if (line != r->line) {
@@ -251,6 +252,7 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 	if (r->claim != NULL) {
 		assert(r->kind != POOL_LEASE_CALL);
 		r->claim->request = r;
+		r->claim->session = NULL;
 		r->claim->spare = ev->session;
 		list_init(&r->claim->by_session);
 		sn = session_find(p, r->claim->key, r->claim->key_len);
@@ -266,7 +268,7 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 	}
 	if (r->claim != NULL) {
 		session_join(p, r, sn);
-		s = serve_place(p, r, on, r->session); /* an eviction may have taken it */
+		s = serve_place(p, r, on, r->claim->session); /* an eviction may have taken it */
 	}
 	if (s != NULL) {
 		serve(p, r, s);
@@ -277,7 +279,7 @@ void request_submit(struct pool *p, const struct pool_event *ev)
 		list_append(&on->waiting, &r->link);
 	else
 		request_line_up(p, r);
-	if (r->session != NULL)
+	if (pool_request_session(r) != NULL)
 		session_wait(r);
 	if (on != NULL)
 		slot_look(p, on->slot);
@@ -319,7 +321,7 @@ void request_lost_worker(struct pool *p, struct pool_request *r, bool not_begun)
 	r->queue_deadline_us = POOL_NEVER; /* it was about the first wait */
 	request_move(p, r, REQUEST_QUEUED);
 	request_line_up(p, r);
-	if (r->session != NULL)
+	if (pool_request_session(r) != NULL)
 		session_wait(r);
 }
 

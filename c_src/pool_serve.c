@@ -100,7 +100,7 @@ struct pool_slot *serve_place(const struct pool *p, const struct pool_request *r
 void serve(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
 	line_take(p, r, s->depth == 0); /* inside of another it takes nobody's turn */
-	if (r->session != NULL)
+	if (pool_request_session(r) != NULL)
 		session_enter(p, r, s);
 	if (r->kind == POOL_CHECKOUT)
 		lease_grant(p, r, s);
@@ -147,7 +147,7 @@ static struct pool_request *first_pinned(struct pool *p)
  * they are of different peers, these take turns, too: neither may keep the other out of a worker. */
 static bool pinned_first(const struct pool_request *pinned, const struct pool_request *other)
 {
-	struct pool_worker *w = pinned->session->worker;
+	struct pool_worker *w = pool_request_session(pinned)->worker;
 
 	if (other == NULL || pinned->priority != other->priority || pinned->peer == other->peer)
 		return before(pinned, other);
@@ -196,6 +196,6 @@ void serve_all(struct pool *p)
 			r = pinned;
 		if (r == NULL)
 			return;
-		serve(p, r, serve_place(p, r, NULL, r->session));
+		serve(p, r, serve_place(p, r, NULL, pool_request_session(r)));
 	}
 }

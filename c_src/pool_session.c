@@ -162,7 +162,7 @@ static struct pool_session *begin(struct pool *p, struct pool_request *r)
 void session_join_known(struct pool *p, struct pool_request *r, struct pool_session *sn)
 {
 	use(p, sn, &sn->users);
-	r->session = sn;
+	r->claim->session = sn;
 	if (sn->lost) { /* and that is known by now, or does not matter: it starts anew */
 		sn->lost = false;
 		sn->calls = 0;
@@ -182,7 +182,7 @@ void session_join(struct pool *p, struct pool_request *r, struct pool_session *s
 
 void session_wait(struct pool_request *r)
 {
-	struct list *line = &r->session->waiting, *at = line;
+	struct list *line = &r->claim->session->waiting, *at = line;
 
 	while (at->prev != line) {
 		const struct pool_request *q =
@@ -199,15 +199,15 @@ void session_wait(struct pool_request *r)
 void session_unwait(struct pool_request *r)
 {
 	list_remove(&r->claim->by_session);
-	if (r->session->first == r)
-		r->session->first = NULL;
+	if (r->claim->session->first == r)
+		r->claim->session->first = NULL;
 }
 
 void session_quit(struct pool *p, struct pool_request *r)
 {
-	struct pool_session *sn = r->session;
+	struct pool_session *sn = pool_request_session(r);
 
-	r->session = NULL;
+	r->claim->session = NULL;
 	if (sn != NULL) {
 		sn->users--;
 		session_settle(p, sn);
@@ -242,20 +242,20 @@ static void settle_in(struct pool *p, struct pool_session *sn, struct pool_worke
  * that wait for it follow, and where it was it ends. */
 static struct pool_session *move(struct pool *p, struct pool_request *r)
 {
-	struct pool_session *old = r->session, *sn;
+	struct pool_session *old = pool_request_session(r), *sn;
 	struct list *at, *next;
 
 	session_forget(p, old);
 	sn = begin(p, r);
 	old->users--;
-	r->session = sn;
+	r->claim->session = sn;
 	sn->users++;
 	list_each (at, next, &old->waiting) {
 		struct pool_request *q = list_entry(at, struct pool_claim, by_session)->request;
 
 		list_remove(&q->claim->by_session);
 		list_append(&sn->waiting, &q->claim->by_session);
-		q->session = sn;
+		q->claim->session = sn;
 		old->users--;
 		sn->users++;
 	}
@@ -267,7 +267,7 @@ static struct pool_session *move(struct pool *p, struct pool_request *r)
 
 void session_enter(struct pool *p, struct pool_request *r, struct pool_slot *s)
 {
-	struct pool_session *sn = r->session;
+	struct pool_session *sn = pool_request_session(r);
 
 	session_unwait(r);
 	if (sn->worker != NULL && sn->worker != s->worker)

@@ -97,10 +97,10 @@ static void leave_all(struct pool_slot *s)
 		struct pool_request *r = s->call[i].request;
 
 		/* A hint may run again, and needs a record then. */
-		if (r == NULL || r->session == NULL ||
+		if (r == NULL || pool_request_session(r) == NULL ||
 		    (!s->call[i].inner && r->kind == POOL_CALL && r->session_mode == SESSION_HINT))
 			continue;
-		r->session = NULL;
+		r->claim->session = NULL;
 		sn->users--;
 	}
 }
@@ -117,7 +117,7 @@ void sessions_lost(struct pool *p, struct pool_worker *w)
 
 bool session_rejoin(struct pool *p, struct pool_request *r, bool not_begun)
 {
-	struct pool_session *old = r->session,
+	struct pool_session *old = pool_request_session(r),
 			    *sn = session_find(p, r->claim->key, r->claim->key_len);
 
 	if (r->session_mode != SESSION_HINT) {

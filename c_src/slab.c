@@ -5,7 +5,10 @@
  *
  * Where a record lies, less what SLAB_CHUNK leaves over, its chunk begins. A full chunk is in no list: it is
  * found by its records. The fullest is not looked for: who came into the list last serves first, so one that
- * was emptied fills again before others do. */
+ * was emptied fills again before others do.
+ *
+ *     region -> chunk of a size -> kept -> chunk of any size       a page fault for each 4 KiB costs as much
+ *                                      \-> slab_tidy() -> kernel   as a tenth of the records in it */
 #include "slab.h"
 
 #include "list.h"
@@ -23,8 +26,9 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-#define FINE  512 /* up to here sizes are 8 apart, then 64 */
-#define SIZES (FINE / 8 + (SLAB_MAX - FINE) / 64)
+#define FINE   512 /* up to here sizes are 8 apart, then 64 */
+#define SIZES  (FINE / 8 + (SLAB_MAX - FINE) / 64)
+#define REGION (16 * SLAB_CHUNK) /* mapped at a time */
 
 struct chunk {
 	struct list link;     /* among those of its size with room; in none: it is full */
@@ -35,7 +39,13 @@ struct chunk {
 static struct slab_size {
 	struct list roomy; /* NULLs: never used */
 	unsigned empty;    /* of them: nothing is in them */
+	unsigned chunks;   /* in all */
 } sizes[SIZES];
+static struct list
+	kept; /* chunks of no size; the one that was used last is the first. NULLs: never used */
+static unsigned kept_count, kept_least; /* the fewest since slab_tidy() */
+static char *region;                    /* what no chunk was made of yet */
+static size_t region_left;
 static size_t bytes;
 
 #define HEAD ((sizeof(struct chunk) + 15) / 16 * 16)
@@ -68,56 +78,91 @@ static struct chunk *chunk_of(const void *record)
 	return (struct chunk *)(void *)((char *)record - ((uintptr_t)record & (SLAB_CHUNK - 1)));
 }
 
-static void *map(size_t len)
+/* Maps REGION bytes that begin at a multiple of SLAB_CHUNK; untouched, they take no memory. */
+static bool map_region(void)
 {
-	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return at != MAP_FAILED ? at : NULL;
-}
-
-/* Of twice as much what begins at a multiple of SLAB_CHUNK; zeroed. The next one is mapped right below, as a
- * rule, and lies well at once. NULL: no memory. */
-static struct chunk *map_chunk(void)
-{
-	char *at = map(SLAB_CHUNK);
+	char *at = mmap(NULL, REGION + SLAB_CHUNK, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t before;
 
-	if (at == NULL || chunk_of(at) == (struct chunk *)(void *)at)
-		return (struct chunk *)(void *)at;
-	if (munmap(at, SLAB_CHUNK) != 0 || (at = map(2 * SLAB_CHUNK)) == NULL)
-		return NULL;
+	if (at == MAP_FAILED)
+		return false;
 	before = (SLAB_CHUNK - ((uintptr_t)at & (SLAB_CHUNK - 1))) & (SLAB_CHUNK - 1);
 	if (before > 0)
 		(void)munmap(at, before);
-	if (before < SLAB_CHUNK)
-		(void)munmap(at + before + SLAB_CHUNK, SLAB_CHUNK - before);
-	return (struct chunk *)(void *)(at + before);
+	(void)munmap(at + before + REGION, SLAB_CHUNK - before);
+	region = at + before;
+	region_left = REGION;
+	return true;
+}
+
+/* One that was kept, or a new one; zeroed but for the former's records. NULL: no memory. */
+static struct chunk *chunk_take(bool at_once)
+{
+	struct chunk *c;
+
+	if (kept_count > 0) {
+		c = list_entry(kept.next, struct chunk, link);
+		list_remove(&c->link);
+		kept_count--;
+		kept_least = kept_count < kept_least ? kept_count : kept_least;
+		c->free = NULL;
+		c->used = c->fresh = 0;
+		return c;
+	}
+	mem_asked++;
+	if (region_left == 0 && !map_region())
+		return NULL;
+	c = (struct chunk *)(void *)region;
+	region += SLAB_CHUNK;
+	region_left -= SLAB_CHUNK;
+	bytes += SLAB_CHUNK;
+#ifdef MADV_POPULATE_WRITE
+	if (at_once)
+		(void)madvise(c, SLAB_CHUNK, MADV_POPULATE_WRITE);
+#endif
+	return c;
 }
 
 static struct chunk *chunk_new(struct slab_size *s)
 {
-	struct chunk *c = map_chunk();
+	struct chunk *c = chunk_take(s->chunks > 0);
 
-	mem_asked++;
 	if (c == NULL)
 		return NULL;
 	list_prepend(&s->roomy, &c->link);
 	s->empty++;
-	bytes += SLAB_CHUNK;
+	s->chunks++;
 	return c;
 }
 
-static void chunk_free(struct slab_size *s, struct chunk *c)
+/* Nothing is in it, and its size has enough of those. */
+static void chunk_keep(struct slab_size *s, struct chunk *c)
 {
-	struct list *before = c->link.prev;
-
+	if (kept.next == NULL)
+		list_init(&kept);
 	list_remove(&c->link);
-	if (munmap(c, SLAB_CHUNK) != 0) { /* the kernel cannot cut its neighbours apart: later */
-		list_prepend(before, &c->link);
-		return;
-	}
+	list_prepend(&kept, &c->link);
+	kept_count++;
 	s->empty--;
-	bytes -= SLAB_CHUNK;
+	s->chunks--;
+}
+
+/* Gives back those that have been kept for the longest; fewer, when the kernel cannot cut them out. */
+static void chunks_free(unsigned count)
+{
+	while (count-- > 0) {
+		struct chunk *c = list_entry(kept.prev, struct chunk, link);
+
+		list_remove(&c->link);
+		if (munmap(c, SLAB_CHUNK) != 0) {
+			list_append(&kept, &c->link);
+			break;
+		}
+		kept_count--;
+		bytes -= SLAB_CHUNK;
+	}
+	kept_least = kept_count < kept_least ? kept_count : kept_least;
 }
 
 static bool is_full(const struct chunk *c, size_t size)
@@ -176,12 +221,25 @@ void slab_free(void *record, size_t len)
 	if (--c->used > 0)
 		return;
 	if (++s->empty > SLAB_KEPT)
-		chunk_free(s, c);
+		chunk_keep(s, c);
+	if (kept_count > SLAB_SPARE)
+		chunks_free(1);
 }
 
 size_t slab_bytes(void)
 {
 	return bytes;
+}
+
+size_t slab_spare(void)
+{
+	return (size_t)kept_count * SLAB_CHUNK;
+}
+
+void slab_tidy(void)
+{
+	chunks_free(kept_least);
+	kept_least = kept_count;
 }
 
 void slab_trim(void)
@@ -195,7 +253,8 @@ void slab_trim(void)
 			struct chunk *c = list_entry(pos, struct chunk, link);
 
 			if (c->used == 0)
-				chunk_free(s, c);
+				chunk_keep(s, c);
 		}
 	}
+	chunks_free(kept_count);
 }

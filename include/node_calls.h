@@ -49,6 +49,7 @@ struct monitor *monitor_find(const struct books *b, struct span ref);
 /* Whoever it stood for is not told, but knows that it is no more. Out of all tables and lists. */
 void monitor_free(struct books *b, struct monitor *m);
 struct ref monitor_ref(const struct monitor *m);
+struct local_pid monitor_watcher(const struct books *b, const struct monitor *m);
 uint64_t node_own_ref(const struct node *n,
 		      struct span ref); /* the id in it; 0: it is none of ours */
 
@@ -97,16 +98,36 @@ struct node_request *node_request_make(struct node_pool *p, const struct origin 
 bool node_request_hear_of_caller(const struct origin *o, struct node_request *r);
 /* The last element of a CALL or BATCH frame; sets node->marks. 0, or -EINVAL with `err` set. */
 int node_meta(struct node_pool *p, const struct request *req, struct transcode_error *err);
-/* The id of its session as its caller gave it; empty: it has none. */
+void node_request_free(struct node_request *r);
+
+/* node_kept.c */
+/* What a CALL or STREAM calls: the terms as its caller gave them, in `room`. */
+#define NAME_TERM_MAX (REQUEST_NAME_MAX + 5)
+struct called {
+	struct span module, function;
+	uint8_t room[2][NAME_TERM_MAX];
+};
+bool node_request_called(const struct node_request *r,
+			 struct called *c); /* false: no such; empty */
+/* Of a term, or NULL. */
+enum name_form node_name_form(const uint8_t *name);
+struct span node_request_batch(const struct node_request *r); /* M and F of all its calls */
+/* The tag of progress, the id of its session as its caller gave it, its trace context as text; empty: none. */
+struct span node_request_progress(const struct node_request *r);
 struct span node_request_session(const struct node_request *r);
+struct span node_request_trace(const struct node_request *r);
 struct node_claim *node_claim_of(const struct node_request *r); /* of one that has one */
 /* Its frame, of pool.bytes. */
 uint8_t *node_request_frame(const struct node_request *r);
 struct parcel *node_request_parcel(const struct node_request *r); /* NULL: a small frame */
 /* Writes into its frame what is known only when it is sent. */
 void node_request_fill_in(struct node_request *r);
-void node_request_free(struct node_request *r);
-struct span node_request_trace(const struct node_request *r); /* text; empty: none */
+/* What is to be kept with a request, and the record with it, which is otherwise as `made`. NULL: no memory. */
+struct kept {
+	struct span tag, names, progress, session, trace, token_at, frame, key;
+};
+struct node_request *node_kept_new(const struct node_request *made, const struct kept *k);
+void node_kept_free(struct node_request *r);
 
 /* node_control.c */
 /* AWAIT_READY, RESIZE, PAUSE, RESUME, DRAIN, RELOAD, RECYCLE, KILL. */

@@ -101,14 +101,15 @@ struct books {
 /* A reference of a peer, as it is kept: short, without what its peer's references have in common (node_ref.c),
  * or as it came. */
 #define REF_MAX          300
-#define MONITOR_REF_BITS 12 /* of its length: one has a name and at most five words */
+#define MONITOR_REF_BITS 11 /* of its length: one has a name and at most five words */
 struct ref {
 	struct span bytes;
 	bool is_short;
 };
 
 /* A monitor that a process of a peer holds on a name of ours, or, then it is a holding_monitor's, on a lease or
- * so. Every GenServer.call sets one. Its reference is behind it. */
+ * so. Every GenServer.call sets one. Behind it are its reference and, of a watcher that is not of its peer's
+ * creation, that; on a name they begin at `rest`. */
 struct monitor {
 	struct table_link by_ref; /* in books.monitors */
 	union {
@@ -117,11 +118,12 @@ struct monitor {
 		struct node_holding *granting; /* MEANS_GRANT: answered with this one, not yet known
 		                                  to be heard */
 	};
-	struct local_pid watcher;
+	uint32_t watcher_id, watcher_serial; /* monitor_watcher() */
 	uint16_t pool; /* the `number` of the pool of the name; 0: there is none */
 	uint16_t ref_len : MONITOR_REF_BITS;
 	uint16_t means : 2; /* enum monitor_means */
-	uint16_t ref_is_short : 1, on_holding : 1;
+	uint16_t ref_is_short : 1, on_holding : 1, has_creation : 1;
+	uint8_t rest[4];
 };
 enum monitor_means { MEANS_NOTHING, MEANS_REQUEST, MEANS_GRANT };
 struct holding_monitor {
@@ -178,6 +180,9 @@ enum tag_form {
 	TAG_MONITOR /* not at all: the caller's monitor has the Ref. When that is gone nobody is answered */
 };
 
+/* How the caller has written a name. */
+enum name_form { NAME_BINARY, NAME_ATOM, NAME_LATIN1 /* an atom */ };
+
 /* Who tells that its caller is gone. */
 enum heard_by {
 	HEARD_NOT,     /* nobody, or no more */
@@ -213,13 +218,15 @@ struct node_request {
 	};
 	struct table_link by_lane; /* in node_lane.calls, while its answer is wanted there */
 	struct local_pid caller;
-	uint32_t count; /* AWAIT_READY: how many workers; rpc: the number of arguments */
-	/* What its memory goes on with: the tag; the terms of module and function (CALL, STREAM; of a batch
-	 * M and F of all calls, one after the other, are the function); the tag of progress; the session's
-	 * id; the trace context; where in the frame the session's token is filled in, if `has_token`; the
-	 * frame of pool.bytes, or a pointer to its parcel; pool.claim (a node_claim), if it has one, and its key */
-	uint32_t function_len;
-	uint16_t tag_len, module_len, progress_len, session_len, trace_len;
+	union {                 /* by its verb */
+		uint32_t count; /* AWAIT_READY: how many workers; rpc: the number of arguments */
+		uint32_t names_len; /* BATCH */
+	};
+	/* What its memory goes on with (node_kept.c): the tag; if `has_more` the lengths of progress' tag, the
+	 * session's id and the trace context; of a batch the terms M and F of all calls, one after the other;
+	 * those three; where in the frame the session's token is filled in, if `has_token`; the frame of
+	 * pool.bytes, or a pointer to its parcel; pool.claim (a node_claim), if it has one, and its key */
+	uint16_t tag_len;
 	enum request_verb verb;
 	enum reply_form form;
 	enum answer_kind answer; /* what it was answered with, if it was */
@@ -229,9 +236,12 @@ struct node_request {
 	bool of_node : 1; /* AWAIT_READY, DRAIN, RELOAD: it concerns all pools */
 	bool cast : 1;
 	bool strings_utf8 : 1;
-	bool in_parcel : 1; /* its frame is in one */
+	bool in_parcel : 1;    /* its frame is in one */
 	bool has_deadline : 1; /* the last four bytes of its frame */
 	bool has_token : 1;
+	bool has_more : 1;
+	enum name_form module_form : 2; /* CALL, STREAM */
+	enum name_form function_form : 2;
 	uint8_t data[];
 };
 

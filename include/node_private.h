@@ -10,6 +10,7 @@
  *   node_ref.c      references of peers, kept short
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
+ *   node_kept.c     what is kept with a request: its frame, its tag, its names
  *   node_reply.c    where an answer goes, and its outside
  *   node_answer.c   answers and errors, written
  *   node_holding.c  what clients hold, as processes: owners, monitors, links

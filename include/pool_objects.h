@@ -91,8 +91,9 @@ struct pool_claim {
 	uint32_t key_len;
 	/* ---- the pool's ---- */
 	struct pool_request *request;
-	struct pool_session *spare; /* a fresh record that it brought along */
-	struct list by_session;     /* in its session's, while it waits */
+	struct pool_session *session; /* which the request belongs to; NULL: none yet, or no more */
+	struct pool_session *spare;   /* a fresh record that it brought along */
+	struct list by_session;       /* in its session's, while it waits */
 };
 
 /* One request, embedded in the node's own. Fields above the line are set by the node before
@@ -104,8 +105,8 @@ struct pool_request {
 	uint64_t id;
 	uint64_t deadline_us; /* absolute, of the whole request */
 	union {
-		uint64_t queue_deadline_us; /* absolute, of the wait */
-		uint64_t done_us;           /* when it is DONE; the pool's */
+		uint64_t queue_deadline_us; /* absolute, of the wait: NEW, QUEUED */
+		uint64_t started_us; /* when it runs or has run; 0: DONE in a queue; the pool's */
 	};
 	struct pool_claim
 		*claim; /* CALL, CHECKOUT: on a session; NULL: none. The node's, as long as it */
@@ -119,10 +120,13 @@ struct pool_request {
 	enum pool_priority priority;
 	enum pool_abandon abandon; /* what happens to the worker when this is abandoned */
 	enum pool_session_mode session_mode;
-	uint8_t retry; /* how often it may run again after a worker's death */
-	bool stream;   /* CALL, LEASE_CALL: what it returns is iterated */
-	bool plain;    /* CALL without a session, no stream, and small: it may be sent ahead */
+	uint8_t retry;   /* how often it may run again after a worker's death */
+	bool stream : 1; /* CALL, LEASE_CALL: what it returns is iterated */
+	bool plain : 1;  /* CALL without a session, no stream, and small: it may be sent ahead */
 	/* ---- the pool's ---- */
+	bool closing : 1; /* streaming, and POOL_CLOSE was said */
+	bool ahead : 1;   /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
+	bool late : 1;    /* likewise, and its queue time is over: has it begun? */
 	enum request_state {
 		REQUEST_NEW,
 		REQUEST_QUEUED,
@@ -130,23 +134,28 @@ struct pool_request {
 		REQUEST_STREAMING, /* it has been opened: counts as running */
 		REQUEST_DONE
 	} POOL_PACKED state;
-	bool closing; /* streaming, and POOL_CLOSE was said */
-	bool ahead;   /* queued, and sent ahead to the worker of `slot`, whose `ahead` has it */
-	bool late;    /* likewise, and its queue time is over: has it begun? */
 	enum pool_outcome outcome;
-	struct pool_session *session; /* which it belongs to */
-	uint64_t arrival;             /* its number in the order of arrival */
+	uint64_t arrival; /* its number in the order of arrival */
 	/* In its peer's part of a line, a circle; or in a lease's queue, the opened or the done list */
 	struct list link;
-	struct pool_line *line;    /* in which it waits */
-	struct list turn;          /* the first of its peer: in the order of turns of its line */
-	struct pool_request *next; /* the first of its peer: in the table of those */
-	struct list by_age;        /* in the queues: by arrival */
+	struct pool_line *line; /* in which it waits */
+	struct list turn;       /* the first of its peer: in the order of turns of its line */
+	union {
+		struct pool_request *next; /* the first of its peer: in the table of those */
+		uint64_t done_us;          /* when it is DONE */
+	};
+	struct list by_age; /* in the queues: by arrival */
 	struct heap_node timer;
 	struct pool_slot *slot; /* while running, or sent ahead */
 	uint64_t worker_id;     /* where it ran last, or the lease was granted; 0: nowhere yet */
-	uint64_t arrived_us, started_us;
+	uint64_t arrived_us;
 };
+
+/* The session that it belongs to; NULL: none. */
+static inline struct pool_session *pool_request_session(const struct pool_request *r)
+{
+	return r->claim != NULL ? r->claim->session : NULL;
+}
 
 /* Those who wait for the same: peers take turns, and each peer's requests come in their order of arrival. */
 struct pool_line {

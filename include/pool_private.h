@@ -150,7 +150,9 @@ static inline void heap_set(struct heap *h, struct heap_node *n, uint64_t key)
 
 static inline bool heap_due(const struct heap *h, uint64_t now_us)
 {
-	return heap_min(h) != NULL && heap_min(h)->key <= now_us;
+	const struct heap_node *first = heap_min(h);
+
+	return first != NULL && first->key <= now_us;
 }
 
 /* ---- pool_request.c ---- */

@@ -63,6 +63,15 @@ static inline uint32_t table_hash_bytes(const void *data, size_t len)
 	return (uint32_t)hash_bytes(data, len);
 }
 
+/* Of a number and other bytes: of eight numbers that follow each other the buckets do, too, which is one cache
+ * line of them, and when one of them is split the objects of the others come along. */
+static inline uint32_t table_hash_near(uint32_t number, const void *data, size_t len)
+{
+	uint64_t hash = hash_fold(hash_bytes(data, len) ^ number >> 3, hash_secret[1]);
+
+	return ((uint32_t)hash & ~UINT32_C(7)) | ((number + (uint32_t)(hash >> 32)) & 7);
+}
+
 static inline uint32_t table_hash_id(uint64_t id)
 {
 	return (uint32_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> 32);

@@ -172,6 +172,26 @@ START_TEST(a_walk_sees_each_once_even_if_it_takes_them_out)
 }
 END_TEST
 
+START_TEST(numbers_that_follow_each_other_lie_close_together_and_all_lie_evenly)
+{
+	unsigned with[8] = { 0 };
+	uint8_t rest[16] = { 1, 2, 3 };
+
+	for (unsigned i = 0; i < 8000; i++) {
+		uint32_t first = table_hash_near(8 * i, rest, sizeof rest), hash;
+
+		with[first & 7]++;
+		for (unsigned k = 1; k < 8; k++) {
+			hash = table_hash_near(8 * i + k, rest, sizeof rest);
+			ck_assert_uint_eq(hash >> 3, first >> 3);
+			ck_assert_uint_eq((hash - first) & 7, k);
+		}
+	}
+	for (unsigned i = 0; i < 8; i++) /* who counts in steps of eight */
+		ck_assert(with[i] > 700 && with[i] < 1300);
+}
+END_TEST
+
 /* ---- slab ---- */
 
 static size_t len_of(unsigned i)
@@ -225,6 +245,34 @@ START_TEST(records_that_come_and_go_ask_for_no_memory)
 }
 END_TEST
 
+START_TEST(memory_of_one_size_serves_another_and_goes_when_it_is_not_needed)
+{
+	enum { N = 5000 };
+	static void *at[N];
+	size_t most;
+
+	for (unsigned round = 0; round < 3; round++) {
+		size_t len = round == 1 ? 296 : 304;
+
+		for (unsigned i = 0; i < N; i++)
+			ck_assert_ptr_nonnull(at[i] = slab_alloc(len));
+		if (round == 0)
+			most = slab_bytes();
+		ck_assert_uint_le(slab_bytes(), most + 2 * SLAB_KEPT * SLAB_CHUNK);
+		for (unsigned i = 0; i < N; i++)
+			slab_free(at[i], len);
+		ck_assert(slab_spare() > most / 2 || !slab_works());
+		slab_tidy(); /* all have just been needed */
+		ck_assert(slab_spare() > most / 2 || !slab_works());
+	}
+	slab_tidy();
+	ck_assert_uint_eq(slab_spare(), 0);
+	ck_assert_uint_le(slab_bytes(), 2 * SLAB_KEPT * SLAB_CHUNK);
+	slab_trim();
+	ck_assert_uint_eq(slab_bytes(), 0);
+}
+END_TEST
+
 START_TEST(the_nth_record_fails_as_the_nth_allocation_does)
 {
 	void *a, *b, *c;
@@ -251,6 +299,8 @@ int main(void)
 	tcase_add_test(tests, a_walk_sees_each_once_even_if_it_takes_them_out);
 	tcase_add_test(tests, records_do_not_overlap_and_their_memory_is_given_back);
 	tcase_add_test(tests, records_that_come_and_go_ask_for_no_memory);
+	tcase_add_test(tests, numbers_that_follow_each_other_lie_close_together_and_all_lie_evenly);
+	tcase_add_test(tests, memory_of_one_size_serves_another_and_goes_when_it_is_not_needed);
 	tcase_add_test(tests, the_nth_record_fails_as_the_nth_allocation_does);
 	suite_add_tcase(suite, tests);
 	return run(suite);

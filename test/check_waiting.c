@@ -2,7 +2,7 @@
  *
  * A thousand and ten thousand wait at a node of one busy worker (node_given.h). What each of them takes of
  * memory beyond what it has said is bounded, and so is the work for one who comes, is served, runs out of
- * time, gives up or dies with its node: it is the same at both numbers, but for the logarithm of the timers.
+ * time, gives up or dies with its node: it is the same at both numbers.
  * Work is counted, not timed: what every call goes through is compiled so that each basic block counts
  * (Makefile, COUNTED). SHOW=1 in the environment shows the numbers.
  *
@@ -18,7 +18,7 @@
 #define FEW      1000u
 #define MANY     10000u
 #define AT_ONCE  100u /* messages between two turns of the node */
-#define BEYOND   300  /* bytes of one who waits, beyond its message */
+#define BEYOND   220  /* bytes of one who waits, beyond its message */
 #define PER_CALL 2000 /* basic blocks of one call's coming or going: a tenth of it as a rule */
 
 static uint64_t blocks;
@@ -78,9 +78,19 @@ static unsigned number_of(unsigned i)
 	return i / CALLERS * 256 + i % CALLERS;
 }
 
+static uint32_t creation = 7; /* of callers and their references: as their peers have said */
+
 static void put_ref(struct buf *out, const struct peer *p, unsigned i)
 {
-	term_put_ref(out, p->name, 7, number_of(i));
+	term_put_ref(out, p->name, creation, number_of(i));
+}
+
+static struct term_pid pid_of(const struct peer *p, unsigned i)
+{
+	struct term_pid pid = caller_pid(p, i % CALLERS);
+
+	pid.creation = creation;
+	return pid;
 }
 
 static void put_request(struct buf *out, bool for_ever)
@@ -103,7 +113,7 @@ static void put_request(struct buf *out, bool for_ever)
 /* {'$gen_call', {From, [alias | Ref]}, Request}; its bytes. */
 static size_t say_call(struct peer *p, unsigned i, bool for_ever)
 {
-	struct term_pid from = caller_pid(p, i % CALLERS);
+	struct term_pid from = pid_of(p, i);
 	size_t start = dist_begin_send_name(p->theirs, &from, "default"), before;
 	struct buf *out = dist_output(p->theirs);
 
@@ -117,7 +127,7 @@ static size_t say_call(struct peer *p, unsigned i, bool for_ever)
 
 static void say_monitor(struct peer *p, unsigned i, bool on)
 {
-	struct term_pid from = caller_pid(p, i % CALLERS);
+	struct term_pid from = pid_of(p, i);
 	struct buf ref = { 0 };
 
 	put_ref(&ref, p, i);
@@ -195,7 +205,7 @@ static size_t bytes_in_use(void)
 	return m.uordblks + m.hblkhd + slab_bytes();
 }
 
-START_TEST(a_caller_who_waits_costs_three_hundred_bytes_beyond_its_message)
+START_TEST(what_a_caller_who_waits_costs_beyond_its_message_is_bounded)
 {
 	size_t before, message;
 
@@ -220,6 +230,26 @@ START_TEST(a_caller_who_waits_costs_three_hundred_bytes_beyond_its_message)
 	then_all_is_given_back();
 	slab_trim();
 	ck_assert_uint_eq(slab_bytes(), 0);
+}
+END_TEST
+
+/* Those of another creation cost more, and are served alike. */
+START_TEST(a_caller_is_known_by_its_monitor_whatever_its_creation)
+{
+	given_one_worker();
+	by_monitor(0); /* has the worker */
+	creation = _i == 0 ? 7 : 9;
+	by_monitor(1);
+	settle();
+	ck_assert_uint_eq(pool_queued(the_pool->pool), 1);
+	ck_assert_uint_eq(node.watches.count, 0);
+	gives_up(1);
+	settle();
+	ck_assert_uint_eq(pool_queued(the_pool->pool), 0);
+	creation = 7;
+	gives_up(0);
+	settle();
+	then_all_is_given_back();
 }
 END_TEST
 
@@ -309,7 +339,8 @@ int main(void)
 	Suite *suite = suite_create("waiting");
 	TCase *tests = tcase_create("waiting");
 
-	tcase_add_test(tests, a_caller_who_waits_costs_three_hundred_bytes_beyond_its_message);
+	tcase_add_test(tests, what_a_caller_who_waits_costs_beyond_its_message_is_bounded);
+	tcase_add_loop_test(tests, a_caller_is_known_by_its_monitor_whatever_its_creation, 0, 2);
 	tcase_add_loop_test(tests, calls_that_come_and_go_ask_for_no_memory, 0, 3);
 	tcase_add_loop_test(tests, who_comes_and_goes_is_no_more_work_where_more_wait, 0, 3);
 	suite_add_tcase(suite, tests);

@@ -98,10 +98,10 @@ defmodule Bench do
       starts: for(n <- run.start_workers, into: %{}, do: {n, Bench.Starts.starts(run, n)}),
       replacements: Bench.Starts.replacements(run),
       memory: Bench.Waiting.memory(run),
-      work: Bench.Waiting.work(run),
       peers: Bench.Peers.run(run),
       idle: Bench.Starts.idle(run)
     }
+    |> Map.merge(Bench.Waiting.work(run))
   end
 
   defp report(data, run) do

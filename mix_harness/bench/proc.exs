@@ -25,6 +25,9 @@ defmodule Bench.Proc do
     end
   end
 
+  @doc "Sends a signal, by its name."
+  def signal(os_pid, name), do: {_, 0} = System.cmd("kill", ["-#{name}", "#{os_pid}"])
+
   @doc "Resident memory in bytes."
   def rss(os_pid) do
     number(File.read!("/proc/#{os_pid}/status"), ~r/^VmRSS:\s+(\d+) kB/m) * 1024

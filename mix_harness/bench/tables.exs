@@ -215,7 +215,7 @@ defmodule Bench.Tables do
       ]
   end
 
-  defp waiting(%{"memory" => memory, "work" => work}) do
+  defp waiting(%{"memory" => memory, "work" => work} = scale) do
     memory =
       for {way, name} <- [{"genserver", "`GenServer.call`"}, {"krait", "`Krait.call`"}],
           m = memory[way] do
@@ -223,22 +223,24 @@ defmodule Bench.Tables do
         [text, "#{thousands(m["bytes"])}, #{thousands(m["payload"])} of them payload", "–"]
       end
 
-    work =
-      for {what, name} <- [
-            {"enqueue", "comes"},
-            {"dequeue", "is served"},
-            {"death", "dies"},
-            {"timeout", "is late"}
+    awake = scale["awake"] || %{}
+
+    memory ++
+      for {measured, what, name} <- [
+            {work, "enqueue", "that comes"},
+            {work, "dequeue", "that is served"},
+            {work, "death", "that dies"},
+            {work, "timeout", "that is late"},
+            {awake, "enqueue", "that comes, wake-ups included"},
+            {awake, "death", "that dies, wake-ups included"}
           ],
-          {count, us} <- Enum.sort_by(work[what], &String.to_integer(elem(&1, 0))) do
+          {count, us} <- Enum.sort_by(measured[what] || %{}, &String.to_integer(elem(&1, 0))) do
         [
-          "node's processor time for one of #{thousands(String.to_integer(count))} that #{name}, µs",
+          "node's processor time for one of #{thousands(String.to_integer(count))} #{name}, µs",
           short(Stats.median(us)),
           short(Enum.max(us))
         ]
       end
-
-    memory ++ work
   end
 
   defp peers(%{"peers" => peers}) do
