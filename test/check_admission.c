@@ -55,9 +55,10 @@ static struct buf *begin(struct peer *p, unsigned caller, const struct term_pid 
 static struct buf *begin_call(struct peer *p, unsigned caller, const struct term_pid *lease,
 			      size_t *start)
 {
+	struct term_pid from = caller_pid(p, caller);
 	struct buf *out = begin(p, caller, lease, start);
 
-	put_gen_call(out, p, caller, caller);
+	put_gen_call(out, p, &from, caller);
 	return out;
 }
 

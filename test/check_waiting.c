@@ -118,7 +118,7 @@ static size_t say_call(struct peer *p, unsigned i, bool for_ever)
 	struct buf *out = dist_output(p->theirs);
 
 	before = out->len;
-	put_gen_call(out, p, i % CALLERS, number_of(i));
+	put_gen_call(out, p, &from, number_of(i));
 	put_request(out, for_ever);
 	before = out->len - before;
 	ck_assert_int_eq(dist_end(p->theirs, start), 0);

@@ -472,19 +472,17 @@ static inline struct term_pid caller_pid(const struct peer *p, unsigned caller)
 	};
 }
 
-/* {'$gen_call', {From, [alias | Ref]}, ...: the request follows. The reference has the number `ref`. */
-static inline void put_gen_call(struct buf *out, const struct peer *p, unsigned caller,
+/* {'$gen_call', {From, [alias | Ref]}, ...: the request follows. The reference is the caller's, its number `ref`. */
+static inline void put_gen_call(struct buf *out, const struct peer *p, const struct term_pid *from,
 				uint32_t ref)
 {
-	struct term_pid from = caller_pid(p, caller);
-
 	term_put_tuple(out, 3);
 	term_put_atom(out, "$gen_call");
 	term_put_tuple(out, 2);
-	term_put_pid(out, &from);
+	term_put_pid(out, from);
 	term_put_list(out, 1);
 	term_put_atom(out, "alias");
-	term_put_ref(out, p->name, 7, ref);
+	term_put_ref(out, p->name, from->creation, ref);
 }
 
 /* ---- what the BEAMs do with what they hear ---- */
