@@ -102,7 +102,7 @@ struct parcel *node_request_parcel(const struct node_request *r)
 uint8_t *node_request_frame(const struct node_request *r)
 {
 	return r->in_parcel ? node_request_parcel(r)->text.data
-			    : (uint8_t *)(uintptr_t)(r->data + frame_at(r));
+			    : (uint8_t *)(r->data + frame_at(r));
 }
 
 /* Of what node_request_frame() points at: of a parcel what we wrote. */

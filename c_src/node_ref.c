@@ -37,10 +37,12 @@ struct ref ref_of(const struct books *b, struct span ref)
 struct span ref_whole(const struct books *b, struct ref ref, uint8_t room[REF_MAX])
 {
 	const struct dist *d = peer_dist(b->peer);
-	struct buf whole = { .data = room, .cap = REF_MAX };
+	struct buf whole = { 0 };
 
 	if (!ref.is_short)
 		return ref.bytes;
+	whole.data = room;
+	whole.cap = REF_MAX;
 	buf_put_u8(&whole, TAG_NEWER_REFERENCE);
 	buf_put_u16(&whole, (unsigned)ref.bytes.len / 4);
 	term_put_atom(&whole, dist_peer_name(d));
