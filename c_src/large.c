@@ -19,8 +19,6 @@
 #endif
 
 #define BLOCKS_MAX 64
-#define LARGE_TIMES \
-	4 /* a block is no more than that of what it is taken for: who waits, holds little */
 
 struct block {
 	void *memory;
@@ -74,7 +72,7 @@ void *large_take(size_t len, size_t *cap)
 	if (len < LARGE_BYTES)
 		return NULL;
 	for (unsigned i = kept.count; i-- > 0;)
-		if (kept.block[i].cap >= len && kept.block[i].cap / LARGE_TIMES <= len &&
+		if (kept.block[i].cap >= len &&
 		    (best == BLOCKS_MAX || kept.block[i].cap < kept.block[best].cap))
 			best = i;
 	if (best == BLOCKS_MAX)

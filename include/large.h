@@ -23,8 +23,7 @@
 /* Keeps at most so many bytes from now on, on this thread; 0: none, and what is kept is freed. */
 void large_keep(size_t max_bytes);
 
-/* A kept block of `len` bytes or more, but no more than four times that (from LARGE_BYTES on), its size in *cap;
- * NULL: none is kept. */
+/* A kept block of `len` bytes or more (from LARGE_BYTES on), its size in *cap; NULL: none is kept. */
 void *large_take(size_t len, size_t *cap) __attribute__((warn_unused_result));
 
 /* Makes a block of *cap bytes `len` long, *cap and more; the first `used` bytes stay. NULL: no memory, and the

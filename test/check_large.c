@@ -60,20 +60,6 @@ START_TEST(the_smallest_that_will_do_is_taken)
 }
 END_TEST
 
-START_TEST(what_is_far_too_large_is_not_taken)
-{
-	struct buf large = { 0 }, b = { 0 };
-
-	ck_assert_int_eq(buf_reserve(&large, 4 * MB), 0);
-	buf_free(&large);
-	buf_expect(&b, MB - 1000);
-	ck_assert_ptr_null(b.data);
-	buf_expect(&b, MB + 1000);
-	ck_assert_ptr_nonnull(b.data);
-	buf_free(&b);
-}
-END_TEST
-
 START_TEST(what_is_small_is_not_kept_and_takes_nothing)
 {
 	struct buf a = { 0 }, b = { 0 };
@@ -328,7 +314,6 @@ int main(void)
 	tcase_add_checked_fixture(t, given_nothing_kept, then_nothing_is_kept);
 	tcase_add_test(t, a_freed_block_is_the_next_ones);
 	tcase_add_test(t, the_smallest_that_will_do_is_taken);
-	tcase_add_test(t, what_is_far_too_large_is_not_taken);
 	tcase_add_test(t, what_is_small_is_not_kept_and_takes_nothing);
 	tcase_add_test(t, no_more_is_kept_than_allowed_and_what_is_longest_kept_goes_first);
 	tcase_add_test(t, who_needs_more_than_is_kept_has_its_memory);

@@ -102,7 +102,7 @@ defmodule Krait.LargeTest do
     end
   end
 
-  # An answer is not copied, so it keeps what it was received to: that is no more than a part of it longer.
+  # An answer is not copied, so it keeps what it was received to. Of blocks that were kept, that may be longer.
   test "answers that nobody reads take the memory of their bytes, and give it back" do
     node = start_node(size: 2, max_output_bytes: 300 * @mb)
     before = Proc.rss(node.os_pid)
