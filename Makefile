@@ -105,6 +105,7 @@ $(BUILD)/test/check_%: $(BUILD)/test/check_%.o $(call OBJ,$(wildcard test/suppor
 
 $(BUILD)/test/check_children: $(call OBJ,c_src/children.c)
 $(BUILD)/test/check_cgroup: $(call OBJ,c_src/cgroup.c)
+$(BUILD)/test/check_worker_ahead: $(call OBJ,c_src/worker_ahead.c)
 # kraitctl without a node and without a terminal.
 $(BUILD)/test/check_ctl: $(call OBJ,$(filter-out %ctl_link.c %ctl_follow.c %ctl_top.c %ctl_screen.c,$(wildcard c_src/tools/ctl_*.c)))
 

@@ -182,7 +182,7 @@ static struct parcel *make_parcel(struct node *n)
 static bool is_plain(const struct request *req, size_t frame_len)
 {
 	return req->verb == VERB_CALL && req->session == NULL && req->progress == NULL &&
-	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - 8;
+	       req->traceparent.len == 0 && frame_len <= AHEAD_PACKET_MAX - AHEAD_ID_BYTES;
 }
 
 static void set_pool_part(struct node_request *r, const struct origin *o, const struct request *req,

@@ -6,10 +6,12 @@
 #include "node_failures.h"
 #include "node_private.h"
 
+#include "buf.h"
 #include "log.h"
 #include "splitmix.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,16 +39,33 @@ static void arm(struct node_pool *p)
 	uv_timer_start(&p->timer, on_timer, wait_ms, 0);
 }
 
+/* It was sent ahead to a worker that sleeps: the packet there becomes the frame that the worker waits for. 0 or a
+ * negative errno; -ENOENT: it is not there. */
+static int pass_on(struct node_worker *w, uint64_t call_id)
+{
+	uint8_t packet[AHEAD_PACKET_MAX], *frame = packet + AHEAD_ID_BYTES - FRAME_LENGTH_BYTES;
+	size_t len = ahead_queue_first(worker_ahead(w->io), call_id, packet);
+
+	if (len == 0)
+		return -ENOENT;
+	len -= AHEAD_ID_BYTES;
+	put_u32(frame, (uint32_t)len);
+	return worker_send(w->io, frame, FRAME_LENGTH_BYTES + len);
+}
+
 static void run(struct node_pool *p, const struct pool_action *a)
 {
 	struct node_request *r = node_request_of(a->request);
 	struct node_worker *w = node_worker_find(p, a->worker_id);
+	int rc = a->was_ahead ? pass_on(w, a->call_id) : -ENOENT;
 
 	node_request_fill_in(r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if ((r->in_parcel ? worker_send_parcel(w->io, node_request_parcel(r))
-			  : worker_send(w->io, node_request_frame(r), r->pool.bytes)) != 0)
+	if (rc == -ENOENT)
+		rc = r->in_parcel ? worker_send_parcel(w->io, node_request_parcel(r))
+				  : worker_send(w->io, node_request_frame(r), r->pool.bytes);
+	if (rc != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }
 

@@ -269,6 +269,7 @@ static bool next_of_slots(struct pool *p, struct pool_action *action)
 		call = &s->call[s->depth - 1];
 		action->call_id = call->id;
 		action->request = call->request;
+		action->was_ahead = call->was_ahead;
 		action->lease = s->lease;
 	} else {
 		action->call_id = s->probe_id != 0 ? s->probe_id : s->call[0].id;

@@ -2,7 +2,7 @@
  *
  * The happy path: ahead_serve() sends the next in line ahead; the worker takes it when its call has ended
  * (ahead_taken()), and with the answer to that it is the worker's call (ahead_next()).
- * What can go wrong: the worker sleeps before it could have seen it (it comes back at once, for the
+ * What can go wrong: the worker sleeps before it could have seen it (it is passed on by the channel, for the
  * worker has told that it has taken nothing); the call before it takes long, the worker leaves, or somebody
  * of those concerned is not wanted any more (ahead_recall(), and ahead_recalled() knows more). */
 #include "pool_private.h"
@@ -204,11 +204,14 @@ void ahead_taken(struct pool *p, struct pool_worker *w, uint64_t call_id)
 		not_late(p, r);
 }
 
-static void drop_first(struct pool_worker *w)
+static struct pool_ahead take_first(struct pool_worker *w)
 {
+	struct pool_ahead a = w->ahead[0];
+
 	w->ahead_count--;
-	w->taken--;
+	w->taken -= w->taken > 0;
 	memmove(w->ahead, w->ahead + 1, w->ahead_count * sizeof *w->ahead);
+	return a;
 }
 
 /* All come back. */
@@ -224,24 +227,46 @@ static void give_back_all(struct pool *p, struct pool_worker *w)
 	}
 }
 
-bool ahead_next(struct pool *p, struct pool_slot *s)
+/* Whether it may still begin. */
+static bool in_time(const struct pool *p, const struct pool_request *r)
+{
+	return r->deadline_us > p->now_us && r->queue_deadline_us > p->now_us;
+}
+
+/* Its call has ended, and it looks for none any more: all of them are still there. The first wakes it up. */
+static bool pass_on(struct pool *p, struct pool_slot *s)
 {
 	struct pool_worker *w = s->worker;
-	struct pool_ahead a = w->ahead[0];
+	struct pool_request *r = w->ahead[0].request;
 
-	s->put_off = false; /* it has ended by itself */
-	if (w->ahead_count == 0)
-		return false;
-	if (w->taken == 0) {
-		/* It looks for none any more: all of them are still there. */
-		w->recalling = false;
+	assert(!w->recalling); /* POOL_RECALLED came before the answer */
+	if (!in_time(p, r)) {  /* those that are wait again, and it with them */
 		w->purging = true;
 		heap_remove(&p->patiences, &w->patience);
 		empty(p, w);
 		give_back_all(p, w);
 		return false;
 	}
-	drop_first(w);
+	(void)take_first(w);
+	r->ahead = false;
+	s->since_us = p->now_us;
+	request_run(p, r, s);
+	s->call[0].was_ahead = true;
+	be_patient(p, w, p->now_us);
+	return true;
+}
+
+bool ahead_next(struct pool *p, struct pool_slot *s)
+{
+	struct pool_worker *w = s->worker;
+	struct pool_ahead a;
+
+	s->put_off = false; /* it has ended by itself */
+	if (w->ahead_count == 0)
+		return false;
+	if (w->taken == 0)
+		return pass_on(p, s);
+	a = take_first(w);
 	s->interrupted = s->closing = s->timed_out = false;
 	heap_remove(&p->graces, &s->timer);
 	s->call[0] = (struct pool_call){ .id = a.id, .request = a.request };

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -42,7 +43,7 @@ void ahead_queue_close(struct ahead_queue *a)
 
 void ahead_queue_send(struct ahead_queue *a, uint64_t call_id, const void *body, size_t len)
 {
-	uint8_t id[8];
+	uint8_t id[AHEAD_ID_BYTES];
 	struct iovec parts[] = { { id, sizeof id }, { (void *)body, len } };
 	struct msghdr packet = { .msg_iov = parts, .msg_iovlen = 2 };
 
@@ -53,10 +54,23 @@ void ahead_queue_send(struct ahead_queue *a, uint64_t call_id, const void *body,
 		a->unsent[a->unsent_count++] = call_id;
 }
 
+size_t ahead_queue_first(struct ahead_queue *a, uint64_t call_id, uint8_t *packet)
+{
+	ssize_t n = a->theirs >= 0 ? recv(a->theirs, packet, AHEAD_PACKET_MAX, MSG_DONTWAIT) : -1;
+
+	if (n > AHEAD_ID_BYTES && get_u64(packet) == call_id)
+		return (size_t)n;
+	if (a->unsent_count > 0 && a->unsent[0] == call_id) {
+		a->unsent_count--;
+		memmove(a->unsent, a->unsent + 1, a->unsent_count * sizeof *a->unsent);
+	}
+	return 0;
+}
+
 unsigned ahead_queue_recall(struct ahead_queue *a, uint64_t call_ids[AHEAD_QUEUE_MAX])
 {
 	unsigned count = 0;
-	uint8_t id[8];
+	uint8_t id[AHEAD_ID_BYTES];
 
 	while (count < AHEAD_QUEUE_MAX && a->theirs >= 0 &&
 	       recv(a->theirs, id, sizeof id, MSG_DONTWAIT) == sizeof id)

@@ -96,9 +96,9 @@
  *                 AHEAD_PATIENCE_US, to workers of one slot without sessions, in the order of the lines: who may
  *                 not be sent ahead is not overtaken
  *     had back    when the call before them takes longer than AHEAD_PATIENCE_US; before the worker is
- *                 interrupted or leaves; when one of them is not wanted any more; when the pool pauses. A
- *                 worker that answers without having taken one has none: it sleeps until it is sent a
- *                 frame
+ *                 interrupted or leaves; when one of them is not wanted any more; when the pool pauses
+ *     passed on   a worker that answers without having taken one has none, and sleeps until it is sent a frame: the
+ *                 first of those in its queue is that, and when it has run that it finds the others
  * A call that was taken counts as begun when the one before it is answered.
  *
  * Invariants: DESIGN section 4, 1 to 7; pool_check() proves them after every step in tests and debug
@@ -221,7 +221,8 @@ enum pool_action_type {
 	POOL_LEASE_ENDED,   /* lease: `end` */
 	POOL_SESSION_ENDED, /* session: `end`; nothing points at it any more */
 	POOL_START,         /* start a process for worker_id (index) */
-	POOL_RUN,           /* send the request's frame to worker_id */
+	POOL_RUN,           /* send the request's frame to worker_id. was_ahead: it was sent ahead, and the worker
+	                       sleeps before it: it is to be taken out of there, where it is the first */
 	POOL_BEGUN,         /* request: it runs on worker_id, to which it was sent ahead */
 	POOL_AHEAD,         /* send the request's frame ahead to worker_id */
 	POOL_PROBE,         /* send PING with call_id to worker_id; PONG is a POOL_WORKER_ANSWER */
@@ -236,6 +237,7 @@ struct pool_action {
 		call_id; /* RUN, DONE: the request's id; PROBE: what PONG must say; INTERRUPT: the call */
 	unsigned index;
 	enum pool_why why; /* KILL, END, TERMINATE, ABORT */
+	bool was_ahead;    /* RUN */
 	struct pool_request *request;
 	struct pool_lease *lease;
 	struct pool_session *session;

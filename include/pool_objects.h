@@ -222,6 +222,7 @@ struct pool_call {
 	bool inner;                   /* begun inside of another */
 	bool waits;                   /* for a process of a peer */
 	bool close_due;               /* POOL_CLOSE is to be said */
+	bool was_ahead;               /* POOL_RUN is due: it lies first in the worker's queue */
 };
 
 /* A call that was sent ahead to a busy worker. */

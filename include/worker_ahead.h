@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define AHEAD_PACKET_MAX (8 * 1024) /* bytes of a packet: a longer call is not sent ahead */
+#define AHEAD_ID_BYTES   8          /* of these, before the frame */
 
 #define AHEAD_QUEUE_MAX 16 /* calls that are in it at a time */
 
@@ -29,6 +30,10 @@ void ahead_queue_close(struct ahead_queue *a);
 
 /* One call. What the socket does not take comes back with ahead_queue_recall(), too. */
 void ahead_queue_send(struct ahead_queue *a, uint64_t call_id, const void *body, size_t len);
+
+/* Takes out the first one, which the worker has not read and does not look for; `packet` has room for AHEAD_PACKET_MAX
+ * bytes. Returns its length, or 0: it is not there, or is another than `call_id` (then it is as good as lost). */
+size_t ahead_queue_first(struct ahead_queue *a, uint64_t call_id, uint8_t *packet);
 
 /* Takes back what the worker has not read, and will not: the calls' ids in their order; returns how many. While
  * it does so the worker may take one from between them. Never blocks. */

@@ -52,7 +52,7 @@ static struct call {
 	bool done;
 } * calls;
 static uint64_t last_call;
-static uint64_t interrupts, killings, late_queue, given_back, ran;
+static uint64_t interrupts, killings, late_queue, given_back, passed_on, ran;
 static enum pool_abandon world_abandon;
 
 static void put(struct pipe *p, enum word word, uint64_t id)
@@ -188,6 +188,10 @@ static void world_perform(const struct pool_action *a, struct recalled *backs, u
 		*p = (struct process){ .id = a->worker_id };
 		break;
 	case POOL_RUN:
+		if (a->was_ahead && p->queue.count > 0) {
+			ck_assert_uint_eq(take_at(&p->queue, 0).id, a->call_id);
+			passed_on++;
+		}
 		if (!p->dead)
 			put(&p->channel, RUN, a->call_id);
 		break;
@@ -377,6 +381,9 @@ static void settle(void)
 	for (unsigned i = 0; i < 1000000 && pool_queued(pool) + pool_running(pool) > 0; i++) {
 		struct process *p = &processes[i % WORKERS];
 
+		now_us += 10;
+		if (i % 64 == 0)
+			world_step((struct pool_event){ .type = POOL_TICK });
 		if (p->id == 0)
 			continue;
 		if (!p->ready && !p->dead) {
@@ -386,9 +393,6 @@ static void settle(void)
 		}
 		advance(p);
 		hear(p);
-		now_us += 10;
-		if (i % 64 == 0)
-			world_step((struct pool_event){ .type = POOL_TICK });
 	}
 	for (struct process *p = processes; p < processes + WORKERS; p++)
 		if (p->id != 0 && pool_queued(pool) + pool_running(pool) > 0) {
@@ -451,13 +455,15 @@ START_TEST(a_world_by_chance)
 	}
 	free(calls);
 	/* All of it has really happened. */
-	printf("ahead: %llu calls ran, %llu came back, %llu interrupts, %llu kills, %llu late in a "
+	printf("ahead: %llu calls ran, %llu came back, %llu were passed on, %llu interrupts, %llu "
+	       "kills, %llu late in a "
 	       "queue\n",
 	       (unsigned long long)ran, (unsigned long long)given_back,
-	       (unsigned long long)interrupts, (unsigned long long)killings,
-	       (unsigned long long)late_queue);
+	       (unsigned long long)passed_on, (unsigned long long)interrupts,
+	       (unsigned long long)killings, (unsigned long long)late_queue);
 	if (!quick())
-		ck_assert(given_back > 100 && interrupts > 10 && killings > 10 && late_queue > 10);
+		ck_assert(given_back > 100 && passed_on > 100 && interrupts > 10 && killings > 10 &&
+			  late_queue > 10);
 }
 END_TEST
 

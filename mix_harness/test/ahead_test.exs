@@ -55,6 +55,7 @@ defmodule Krait.AheadTest do
     gate = Gate.new()
     file = temporary("noted")
     caller(:long, node, eval(Gate.behind(gate, "1")))
+    await_running(node, 1)
     callers = for n <- 1..60, do: {n, caller(n, node, note(file, n), 60_000)}
     eventually(totals(node).queued + totals(node).running == 61)
     {:ok, requests} = ask(node, :requests)

@@ -3,6 +3,9 @@
 Each is a packet of its own: 8 bytes, the call's id, and the body of its CALL frame. Whoever reads it has
 it; the node reads at the same end to have back what nobody has taken. So it is looked at once for each
 call, and what is found is told with the answer to the call before it.
+
+Where one look in nine finds a call, the calls are a steady stream (_pace.py), until 32 to 39 looks more have been in
+vain than that.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ import socket
 from typing import Callable, Optional, Tuple
 
 from krait._frames import TAKEN
+from krait._pace import Pace
 
 PACKET_BYTES = 8 << 10
 ID_BYTES = 8
+FOUND = 8  # what a call that was there already counts, beside a look in vain
+STEADY = 32  # so many points, and it is a steady stream
 
 # A frame of two elements, its type and an id of 8 bytes that follow.
 _TAKEN = bytes((0, 0, 0, 11, 0x92, TAKEN, 0xCF))
@@ -30,15 +36,26 @@ def taker(sock: socket.socket) -> Callable[[], Optional[Taken]]:
     """A function that takes the next one, if there is one."""
     buffer = bytearray(PACKET_BYTES)
     receive = sock.recv_into
+    pace = Pace()
+    points = 0
     sock.setblocking(False)
 
     def take() -> Optional[Taken]:
+        nonlocal points
         try:
             got = receive(buffer)
         except OSError:  # there is none; with no memory for it there is none either: the node has it back
+            if points:
+                points -= 1
+                if not points:
+                    pace.single()
             return None
         if got <= ID_BYTES:
             return None
+        if points < STEADY:
+            points += FOUND
+            if points >= STEADY:
+                pace.steady()
         return buffer[ID_BYTES:got], _TAKEN + buffer[:ID_BYTES]
 
     return take

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 
+from krait._pace import Pace
+
 TAKEN, RESULT = 9, 2
 
 
@@ -96,3 +98,43 @@ def test_a_deadline_comes_with_it(worker):
     assert worker.receive() == [RESULT, first, 1]
     kind, call = worker.answer(second)
     assert kind == "ok" and call[0] == second and 0 < call[-1] <= 60
+
+
+def policy(worker):
+    return worker.call("os", "sched_getscheduler", 0)[1]
+
+
+def stream_of_calls(worker, count):
+    """So many calls, each of which finds the next one waiting."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    first = worker.cast("krait_faults", "echo", 0)
+    ids = [first] + [worker.send_ahead("krait_faults", "echo", 0) for _ in range(count)]
+    go_on(worker)
+    while worker.receive() != [RESULT, ids[-1], 0]:
+        pass
+
+
+def test_a_steady_stream_of_calls_is_batch_work_to_the_kernel_until_it_ends(worker):
+    stream_of_calls(worker, 3)
+    assert policy(worker) == os.SCHED_OTHER
+    stream_of_calls(worker, 4)
+    assert policy(worker) == os.SCHED_BATCH
+    for _ in range(40):
+        worker.value("echo", 1)
+    assert policy(worker) == os.SCHED_OTHER
+
+
+def test_a_policy_that_the_operator_has_chosen_stays():
+    before = os.sched_getscheduler(0)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            pace = Pace()
+            pace.steady()
+            pace.single()
+            os._exit(os.sched_getscheduler(0))
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == before
