@@ -78,6 +78,14 @@ static void leave_line(struct heap *h, struct heap_node *n)
 
 /* ---- both ---- */
 
+static void find_min(struct heap *h)
+{
+	if (h->root == NULL || h->first == NULL)
+		h->min = h->root != NULL ? h->root : h->first;
+	else
+		h->min = heap_before(h->root, h->first) ? h->root : h->first;
+}
+
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
 {
 	assert(!n->queued);
@@ -88,6 +96,7 @@ void heap_insert(struct heap *h, struct heap_node *n, uint64_t key)
 		append(h, n);
 	else
 		h->root = meld(h->root, n);
+	find_min(h);
 }
 
 void heap_remove(struct heap *h, struct heap_node *n)
@@ -98,6 +107,7 @@ void heap_remove(struct heap *h, struct heap_node *n)
 		return;
 	if (n->in_line) {
 		leave_line(h, n);
+		find_min(h);
 		*n = (struct heap_node){ 0 };
 		return;
 	}
@@ -115,5 +125,6 @@ void heap_remove(struct heap *h, struct heap_node *n)
 	}
 	if (h->root != NULL)
 		h->root->prev = h->root->next = NULL;
+	find_min(h);
 	*n = (struct heap_node){ 0 };
 }

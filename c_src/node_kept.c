@@ -132,12 +132,9 @@ void node_request_fill_in(struct node_request *r)
 
 enum name_form node_name_form(const uint8_t *name)
 {
-	struct span text;
-	bool latin1 = false;
-
-	if (name == NULL || !term_atom(name, &text, &latin1))
+	if (name == NULL || *name == TAG_BINARY)
 		return NAME_BINARY;
-	return latin1 ? NAME_LATIN1 : NAME_ATOM;
+	return *name == TAG_ATOM || *name == TAG_SMALL_ATOM ? NAME_LATIN1 : NAME_ATOM;
 }
 
 /* The term of a name, of at most REQUEST_NAME_MAX bytes. */

@@ -1,7 +1,7 @@
 /* node_large.c - memory of large messages, and of many requests, goes back to the kernel when no more come.
  *
- * While some is kept (large.h, slab.h) a timer tidies it: what nobody has used for a period is freed, so a node that
- * has nothing large to do holds none, and does not wake up for it. */
+ * While some is kept (large.h, slab.h) a timer tidies it: what nobody has used for a period is freed, so a node
+ * that has nothing large to do holds none, and does not wake up for it. */
 #include "node_private.h"
 
 #include "large.h"

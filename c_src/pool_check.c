@@ -26,6 +26,7 @@ void check_heap(const struct heap *h, unsigned expected, const char *name)
 		HOLDS(last == NULL || heap_before(last, n), name, n->key);
 	}
 	HOLDS(h->last == last, name, count);
+	HOLDS(h->min == h->root || (h->min == h->first && h->first != NULL), name, count);
 	n = h->root;
 	while (n != NULL) {
 		count++;

@@ -27,6 +27,7 @@ struct heap_node {
 struct heap {
 	struct heap_node *root;
 	struct heap_node *first, *last; /* of the line */
+	struct heap_node *min;          /* `root` or `first` */
 	uint64_t inserted;
 };
 
@@ -46,9 +47,7 @@ void heap_remove(struct heap *h, struct heap_node *n);
 /* The node with the smallest key, NULL when the heap is empty. It stays in the heap. */
 static inline struct heap_node *heap_min(const struct heap *h)
 {
-	if (h->root == NULL || h->first == NULL)
-		return h->root != NULL ? h->root : h->first;
-	return heap_before(h->root, h->first) ? h->root : h->first;
+	return h->min;
 }
 
 #endif
