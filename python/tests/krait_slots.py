@@ -65,8 +65,8 @@ async def block(name: str) -> None:
 
 
 def busy() -> None:
-    print("begun", flush=True)
     try:
+        print("begun", flush=True)
         while True:
             pass
     except krait.Interrupted:

@@ -37,8 +37,8 @@ async def meet_async(name: str, parties: int) -> tuple[int, int]:
 
 def spin(name: str) -> None:
     """Runs until it is told to stop, in Python code; then notes how it ended."""
-    print(f"begun {name}", flush=True)
     try:
+        print(f"begun {name}", flush=True)
         while True:
             time.sleep(0.001)
     except BaseException as error:
@@ -48,8 +48,8 @@ def spin(name: str) -> None:
 
 async def wait(name: str) -> None:
     """As spin(), awaiting."""
-    print(f"begun {name}", flush=True)
     try:
+        print(f"begun {name}", flush=True)
         await asyncio.sleep(600)
     except BaseException as error:
         ended.append(f"{name} {type(error).__name__}")
