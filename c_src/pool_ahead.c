@@ -239,8 +239,8 @@ static bool pass_on(struct pool *p, struct pool_slot *s)
 	struct pool_worker *w = s->worker;
 	struct pool_request *r = w->ahead[0].request;
 
-	assert(!w->recalling); /* POOL_RECALLED came before the answer */
-	if (!in_time(p, r)) {  /* those that are wait again, and it with them */
+	assert(!w->recalling);               /* POOL_RECALLED came before the answer */
+	if (w->retiring || !in_time(p, r)) { /* all of them wait again */
 		w->purging = true;
 		heap_remove(&p->patiences, &w->patience);
 		empty(p, w);

@@ -433,6 +433,7 @@ START_TEST(a_world_by_chance)
 		world_abandon = (enum pool_abandon)below(3);
 		config.ahead = 1 + (unsigned)below(POOL_AHEAD_MAX);
 		config.queue_limit = 60;
+		config.max_calls = below(2) ? 0 : 20 + below(200);
 		config.interrupt_grace_us = 2000;
 		config.stop_grace_us = 2000;
 		config.breaker.burst = config.breaker.per_second = 1000;
