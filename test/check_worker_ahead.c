@@ -1,8 +1,7 @@
 /* check_worker_ahead.c - the queue of calls that are sent ahead: who reads a packet has it, and none is lost. */
 #include "../include/worker_ahead.h"
+#include "suite.h"
 
-#include <check.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,11 +94,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(suite());
 }
