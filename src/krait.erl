@@ -457,9 +457,23 @@ resolve({Name, Node} = Address) when is_atom(Name), is_atom(Node) ->
     {ok, Address};
 resolve(Pool) ->
     case is_instance(Pool) of
-        true -> local(fun() -> {ok, krait_node:target(Pool)} end);
+        true -> instance(Pool);
         false when is_pid(Pool) -> {ok, Pool};
         false -> {ok, {default, Pool}}
+    end.
+
+%% A node that is supervised here. Its address is known from the first time it was asked.
+-spec instance(pid() | atom()) -> {ok, {atom(), node()}} | {error, noproc}.
+instance(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> instance(Pid);
+        _ -> {error, noproc}
+    end;
+instance(Pid) ->
+    case is_process_alive(Pid) andalso krait_lanes:target(Pid) of
+        false -> {error, noproc};
+        none -> local(fun() -> {ok, krait_node:target(Pid)} end);
+        Target -> {ok, Target}
     end.
 
 %% A lease is a pid of another node; a node's name has an @.

@@ -1,11 +1,12 @@
-%%% @doc Where the lanes are: starts them on demand and knows them by pool and scheduler.
+%%% @doc Where the lanes are: starts them on demand and knows them by pool and scheduler. Also where the nodes are
+%%% that are supervised here, so that a call need not ask the process of its node for the address.
 %%%
 %%% The table is public and named, so that a call costs one look-up. This process owns it, and lanes are
 %%% linked to it: a lane that ends is forgotten, and the next call starts another.
 -module(krait_lanes).
 -behaviour(gen_server).
 
--export([start_link/0, find/1, ready/1, gone/1]).
+-export([start_link/0, find/1, ready/1, gone/1, target/1, know/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 %% @private
@@ -43,6 +44,18 @@ gone(Lane) ->
     end,
     ok.
 
+%% @doc The pool's address of a node that is supervised here, by its process; `none': ask that.
+-spec target(pid()) -> {atom(), node()} | none.
+target(Instance) ->
+    try ets:lookup_element(?MODULE, {target, Instance}, 2)
+    catch error:badarg -> none
+    end.
+
+%% @private Said by the process of a node that was asked. It never changes, and is forgotten when that ends.
+-spec know(pid(), {atom(), node()}) -> ok.
+know(Instance, Target) ->
+    gen_server:cast(?MODULE, {know, Instance, Target}).
+
 %% @private
 -spec init([]) -> {ok, nostate}.
 init([]) ->
@@ -65,6 +78,12 @@ handle_call({start, {Pool, _} = Key}, _, State) ->
 
 %% @private
 -spec handle_cast(term(), nostate) -> {noreply, nostate}.
+handle_cast({know, Instance, Target}, State) ->
+    case ets:insert_new(?MODULE, {{target, Instance}, Target}) of
+        true -> _ = erlang:monitor(process, Instance);
+        false -> true
+    end,
+    {noreply, State};
 handle_cast(_, State) ->
     {noreply, State}.
 
@@ -72,6 +91,9 @@ handle_cast(_, State) ->
 -spec handle_info(term(), nostate) -> {noreply, nostate}.
 handle_info({'EXIT', Lane, _}, State) ->
     ok = gone(Lane),
+    {noreply, State};
+handle_info({'DOWN', _, process, Instance, _}, State) ->
+    true = ets:delete(?MODULE, {target, Instance}),
     {noreply, State};
 handle_info(_, State) ->
     {noreply, State}.

@@ -252,7 +252,9 @@ init(_) ->
 -spec handle_call(term(), gen_server:from(), #state{}) ->
           {reply, term(), #state{}} | {stop, term(), term(), #state{}}.
 handle_call('$krait_target', _, #state{config = #{pool := Pool, node := Node}} = State) ->
-    {reply, {Pool, Node}, State};
+    Target = {Pool, Node},
+    ok = krait_lanes:know(self(), Target),
+    {reply, Target, State};
 handle_call('$krait_info', _, #state{config = Config, os_pid = OsPid, log = Log} = State) ->
     #{pool := Pool, node := Node} = Config,
     {reply, #{node => Node, pool => Pool, os_pid => OsPid, last_lines => krait_log:last(Log)}, State};

@@ -234,6 +234,18 @@ defmodule Krait.SupervisionTest do
       assert {:error, %Error{kind: :noproc}} = Krait.call(instance, "math", "sqrt", [4.0])
     end
 
+    test "is asked for its address once, and is known no longer than it lives" do
+      node = start_node()
+      assert Krait.call(node.instance, "math", "sqrt", [4.0]) == {:ok, 2.0}
+      eventually(:krait_lanes.target(node.instance) == node.pool)
+      :ok = :sys.suspend(node.instance)
+      assert Krait.call(node.instance, "math", "sqrt", [9.0]) == {:ok, 3.0}
+      :ok = :sys.resume(node.instance)
+      :ok = Krait.stop(node.instance)
+      assert {:error, %Error{kind: :noproc}} = Krait.call(node.instance, "math", "sqrt", [4.0])
+      eventually(:krait_lanes.target(node.instance) == :none)
+    end
+
     test "with its owner: killed, it has no time to say anything" do
       parent = self()
       options = options([])

@@ -20,6 +20,7 @@ defmodule Costs do
   def main([path]) do
     Logger.configure(level: :error)
     :ok = Krait.LocalNode.start("costs_#{System.pid()}")
+    {:ok, _} = :krait_sup.start_link() # the lanes
     lines = calls() ++ streams() ++ workers() ++ peers() ++ waiting()
 
     File.write!(path, """
