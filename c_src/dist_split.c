@@ -44,7 +44,7 @@
 #define FRAGMENT_PIECES \
 	4 /* its head; the end of one binary, what is between, the begin of the next one */
 #define WHOLE_PIECES (2 * (DIST_WHOLE_BYTES / PARCEL_APART) + 1)
-_Static_assert(PARCEL_APART >= DIST_PART_BYTES, "pieces of a fragment");
+_Static_assert(PARCEL_APART + 1 > DIST_PART_BYTES, "pieces of a fragment");
 _Static_assert(WHOLE_PIECES <= DIST_PIECES_MAX, "a whole message always fits");
 _Static_assert(FRAGMENT_PIECES <= DIST_PIECES_MAX, "a fragment always fits");
 
