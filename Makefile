@@ -4,7 +4,7 @@
 #   make test      set up, build, run everything: Check, pytest, ExUnit, stress (SANITIZE=1: ASan and UBSan)
 #   make           build priv/krait
 #   make check     Check suites only          make pytest   the Python package only
-#   make exunit    ExUnit suites only         make bench    the comparison of the README, eight minutes;
+#   make exunit    ExUnit suites only         make bench    the comparison of the README, six minutes;
 #                  also bench-calls, bench-payloads, bench-ways, bench-scale, bench-codec; bench-compare OLD=A.json NEW=B.json
 #   make stress    STRESS_SECONDS=30 of chaos against a node; the books must balance
 #   make fuzz      SECONDS=60 of each fuzzer   make fuzz-replay   what they found before, under ASan
