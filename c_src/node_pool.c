@@ -53,18 +53,23 @@ static int pass_on(struct node_worker *w, uint64_t call_id)
 	return worker_send(w->io, frame, FRAME_LENGTH_BYTES + len);
 }
 
+static int send_frame(struct node_worker *w, struct node_request *r)
+{
+	node_request_fill_in(r);
+	return r->in_parcel ? worker_send_parcel(w->io, node_request_parcel(r))
+			    : worker_send(w->io, node_request_frame(r), r->pool.bytes);
+}
+
 static void run(struct node_pool *p, const struct pool_action *a)
 {
 	struct node_request *r = node_request_of(a->request);
 	struct node_worker *w = node_worker_find(p, a->worker_id);
 	int rc = a->was_ahead ? pass_on(w, a->call_id) : -ENOENT;
 
-	node_request_fill_in(r);
+	if (rc == -ENOENT)
+		rc = send_frame(w, r);
 	if (node_hears(p))
 		node_event_call_start(p, r, w);
-	if (rc == -ENOENT)
-		rc = r->in_parcel ? worker_send_parcel(w->io, node_request_parcel(r))
-				  : worker_send(w->io, node_request_frame(r), r->pool.bytes);
 	if (rc != 0)
 		log_line(LOG_WARNING, w->object, "cannot send it a call: its channel is broken");
 }

@@ -4,8 +4,8 @@ Each is a packet of its own: 8 bytes, the call's id, and the body of its CALL fr
 it; the node reads at the same end to have back what nobody has taken. So it is looked at once for each
 call, and what is found is told with the answer to the call before it.
 
-Where one look in nine finds a call, the calls are a steady stream (_pace.py), until 32 to 39 looks more have been in
-vain than that.
+A call that is found counts FOUND points, a look in vain takes one away. With STEADY of them the calls are a steady
+stream (_pace.py), until there are none left.
 """
 
 from __future__ import annotations
