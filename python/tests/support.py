@@ -9,6 +9,9 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgpack
@@ -21,6 +24,21 @@ from krait._settings import Settings
 PATIENCE = 20.0  # seconds before a test gives up on what should come at once
 START = os.path.join(os.path.dirname(os.path.abspath(_worker.__file__)), "_start.py")
 TESTS = os.path.dirname(os.path.abspath(__file__))
+
+
+@contextmanager
+def storm_of_interrupts(pid: int) -> Iterator[None]:
+    """SIGINT for that process, thousands in a second, by a process that ends with the block."""
+    storm = os.fork()
+    if storm == 0:
+        while True:  # with a pause in which something else can be done
+            os.kill(pid, signal.SIGINT)
+            time.sleep(0.0001)
+    try:
+        yield
+    finally:
+        os.kill(storm, signal.SIGKILL)
+        os.waitpid(storm, 0)
 
 
 class Wire:

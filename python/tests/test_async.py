@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
 
 import pytest
-from support import Worker
+from support import Worker, storm_of_interrupts
 
 from krait import _exits
 
@@ -132,18 +131,10 @@ def test_a_task_left_behind_goes_on_when_the_loop_next_runs(worker):
 def test_a_storm_of_interrupts_costs_no_loop():
     with Worker() as worker:
         called(worker, "echo", 0)
-        storm = os.fork()
-        if storm == 0:
-            while True:  # with a pause in which something else can be done: thousands in a second
-                os.kill(worker.pid, signal.SIGINT)
-                time.sleep(0.0001)
-        try:
+        with storm_of_interrupts(worker.pid):
             for i in range(200):
                 call_id = worker.cast("krait_async", "echo", i)
                 answer = worker.answer(call_id)
                 assert answer == ("ok", i) or failure(answer)[0] in ("KeyboardInterrupt", "CancelledError")
-        finally:
-            os.kill(storm, signal.SIGKILL)
-            os.waitpid(storm, 0)
         # the last of them may hit a call that comes after it, or be held for the next
         assert [called(worker, "echo", 1) for _ in range(3)][-1] == ("ok", 1)

@@ -6,11 +6,10 @@ import os
 import select
 import signal
 import sys
-import time
 import types
 
 import pytest
-from support import error, open_text
+from support import error, open_text, storm_of_interrupts
 
 from krait import _exits, _worker
 
@@ -86,23 +85,13 @@ def test_an_interrupt_is_raised_once_beside_the_call_and_always_within_it():
 
 
 def test_a_storm_of_interrupts_costs_no_answer_and_no_worker(worker):
-    storm = os.fork()
-    if storm == 0:
-        while True:  # with a pause in which something else can be done: thousands in a second
-            os.kill(worker.pid, signal.SIGINT)
-            time.sleep(0.0001)
-    try:
-        kinds = set()
-        big = {"x" * 20: ["y" * 1000] * 500}
+    big = {"x" * 20: ["y" * 1000] * 500}
+    with storm_of_interrupts(worker.pid):
         for i in range(400):
             value = big if i % 100 == 0 else i
             call_id = worker.cast("krait_faults", "echo", value)
             answer = worker.answer(call_id)
             assert answer == ("ok", value) or error(answer)[0] == "KeyboardInterrupt"
-            kinds.add(answer[0])
-    finally:
-        os.kill(storm, signal.SIGKILL)
-        os.waitpid(storm, 0)
     # the last of them may hit a call that comes after it, or be held for the next
     assert [worker.fault("echo", 1) for _ in range(3)][-1] == ("ok", 1)
     assert worker.stop() == _exits.EXIT_OK
