@@ -124,10 +124,10 @@ static bool is_proper_list(const uint8_t *t)
 
 	if (term_kind(t) == TERM_STRING)
 		return true;
+	if (term_kind(t) == TERM_NIL)
+		return true;
 	if (!term_list(t, &count, &e))
 		return false;
-	if (count == 0)
-		return true;
 	while (count-- > 0)
 		e = term_skip(e);
 	return term_kind(e) == TERM_NIL;

@@ -182,7 +182,7 @@ static int parse_batch(const uint8_t *e, uint32_t arity, struct request *out, st
 
 	out->calls = e;
 	if (!is_proper_list(e) || term_kind(e) != TERM_LIST || !term_list(e, &count, &at) ||
-	    count > REQUEST_BATCH_MAX)
+	    count == 0 || count > REQUEST_BATCH_MAX)
 		return request_bad(reason, expected);
 	for (; count > 0; count--, at = term_skip(at))
 		if (!request_parse_mfa(at, out))

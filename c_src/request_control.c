@@ -129,7 +129,7 @@ int request_parse_subscribe(const uint8_t *e, uint32_t arity, struct request *ou
 	out->topics = topic(e);
 	if (out->topics != 0)
 		return 0;
-	if (term_kind(e) != TERM_LIST || !term_list(e, &count, &at))
+	if (term_kind(e) != TERM_LIST || !term_list(e, &count, &at) || count == 0)
 		return request_bad(reason, expected);
 	for (; count > 0; count--, at = term_skip(at)) {
 		unsigned bits = topic(at);

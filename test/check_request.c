@@ -3,6 +3,7 @@
  * Terms are written as text and encoded by ei; reasons are decoded and printed by ei. */
 #include "request.h"
 #include "suite.h"
+#include "term_tags.h"
 
 #include <check.h>
 #include <ei.h>
@@ -349,6 +350,30 @@ START_TEST(topics_are_a_proper_list)
 }
 END_TEST
 
+/* [] is NIL_EXT as every BEAM writes it; a LIST_EXT of no elements means the same. */
+START_TEST(an_empty_list_is_empty_however_it_is_written)
+{
+	static const uint8_t empty[] = { TAG_LIST, 0, 0, 0, 0, TAG_NIL };
+	static const char *const verbs[] = { "batch", "subscribe" };
+
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+		struct buf term = { 0 }, reason = { 0 };
+		struct request req;
+
+		term_put_tuple(&term, 2);
+		term_put_atom(&term, verbs[i]);
+		term_put_raw(&term, (struct span){ empty, sizeof empty });
+		ck_assert_msg(request_parse(term.data, TARGET_POOL, &defaults, &req, &reason) ==
+				      -EINVAL,
+			      "%s", verbs[i]);
+		ck_assert_msg(strncmp(printed(&reason), "{bad_request, ", 14) == 0, "%s",
+			      verbs[i]);
+		buf_free(&reason);
+		buf_free(&term);
+	}
+}
+END_TEST
+
 START_TEST(a_plain_call_is_two_atoms_and_a_list)
 {
 	static const struct {
@@ -633,6 +658,7 @@ int main(void)
 	tcase_add_test(c, every_verb_has_the_name_that_it_is_asked_by);
 	tcase_add_test(c, what_operators_say_is_kept);
 	tcase_add_test(c, topics_are_a_proper_list);
+	tcase_add_test(c, an_empty_list_is_empty_however_it_is_written);
 	tcase_add_test(c, a_plain_call_is_two_atoms_and_a_list);
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
