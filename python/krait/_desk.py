@@ -176,8 +176,9 @@ class Desk(Hearing):
         wait.wakes.append(self._seat().wake)
         if scope is None or closing or scope.thread != threading.get_ident():
             return self.wait_until(scope, lambda: wait.done, until)
-        scope.wake = self._seat().wake  # another thread may read the CLOSE
-        if not self.wait_until(scope, lambda: wait.done or scope.closing, until):
+        stream = scope
+        stream.wake = self._seat().wake  # another thread may read the CLOSE
+        if not self.wait_until(stream, lambda: wait.done or stream.closing, until):
             return False
         if not wait.done:
             raise GeneratorExit  # of a stream that is closed just here
