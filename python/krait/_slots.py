@@ -62,9 +62,11 @@ class Slots(Engine):
 
     def serve(self) -> int:
         """Until the node closes the channel."""
-        receive, decode = self.channel.receive, self.decode
+        channel, decode = self.channel, self.decode
         while True:
-            data = receive()
+            if not channel.pending:
+                channel.wait()
+            data = channel.receive()
             if data is None:
                 self._lost()
                 self.last()
