@@ -49,19 +49,6 @@ void sims_flush(struct stress *s)
 			conn_flush(s->sims[i].conn);
 }
 
-void sim_barrier(struct sim *sim)
-{
-	struct term_pid self, node = sim_node_pid(sim, 1);
-
-	if (sim->state != SIM_UP || sim->barrier != sim->acked ||
-	    (list_empty(&sim->tombs) && sim->casts == sim->casts_acked))
-		return;
-	self = caller_pid(sim->control);
-	sim->barrier++;
-	sim->casts_at_barrier = sim->casts;
-	wire_unlink(sim_out(sim), OP_UNLINK, sim->barrier, &self, &node);
-}
-
 /* ---- coming ---- */
 
 static void each_process(struct sim *sim, void (*fn)(struct caller *c))
@@ -114,7 +101,8 @@ void sim_came_up(struct sim *sim, const struct wire_handshake *hs)
 	sim->heard_us = sim->ticked_us = now_us();
 	if (sim->noticed_us > sim->heard_us)
 		sim->noticed_us = sim->heard_us;
-	sim->barrier = sim->acked = 0;
+	sim->barrier = 0;
+	sim->acks_due = 0;
 	sim->casts = sim->casts_acked = sim->casts_at_barrier = 0;
 	sim->control->alive = true;
 	expect_end(sim, "has connected again, and the node still holds its old connection");
