@@ -3,7 +3,7 @@
  * A peer's own pids are its own affair. But a call may be forwarded (gen_server:reply() goes to the node of
  * From), a lease be given to, a session be owned by, a worker call a process of another peer: that one hears of
  * it from us, and closes its connection with us when it cannot read the pid as one of its own, or what comes
- * with it (term_home.h). So of a pid that its peer cannot have we say nothing to that peer: it is a process that
+ * with it, such as the reason that a third one has ended a lease with (term_home.h). So of a pid that its peer cannot have we say nothing to that peer: it is a process that
  * is not there. The same for pids of an earlier life of it: an UNLINK_ID to one is an error, too.
  *
  * Which pids a BEAM can have depends on its age, and that is seen in the aliases of its calls. */
@@ -41,6 +41,13 @@ bool books_may_have(const struct books *b, const struct local_pid *pid)
 	struct term_pid whole = books_pid(b, pid);
 
 	return term_home_has(&home, &whole);
+}
+
+bool books_reads(const struct books *b, const uint8_t *term)
+{
+	struct term_home home = home_of(b);
+
+	return term_home_reads(&home, term);
 }
 
 void books_learn_ids(struct books *b, const struct envelope *env)

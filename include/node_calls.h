@@ -34,6 +34,8 @@ struct local_pid node_local_pid(const struct term_pid *pid);
 struct books *books_home(struct books *b, const struct term_pid *pid, const uint8_t *heard);
 /* Whether a process of this peer, in this life, can have the pid; a pid that a worker or another peer told us. */
 bool books_may_have(const struct books *b, const struct local_pid *pid);
+/* Whether the peer can read this checked term, which another one has made. */
+bool books_reads(const struct books *b, const uint8_t *term);
 void books_learn_ids(struct books *b, const struct envelope *env);
 
 /* What its calls say about the identifiers of its BEAM. */

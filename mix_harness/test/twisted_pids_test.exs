@@ -8,6 +8,7 @@ defmodule Krait.TwistedPidsTest do
 
   @send 2
   @reg_send 6
+  @exit2 8
 
   # What the BEAM of this test, which has called and so shown its age, has no process of: with OTP 24 and 25 the
   # numbers have 15 and 13 bits, later 28 and 32.
@@ -172,6 +173,22 @@ defmodule Krait.TwistedPidsTest do
     end
 
     assert LightPeer.ask(peer, lease, eval("1")) == {:ok, {:ok, 1}}
+  end
+
+  test "a reason that a BEAM cannot read is another one for it" do
+    {node, peer} = watched_node()
+
+    for {text, twist} <- twists() do
+      {:ok, {:ok, lease}} = LightPeer.ask(peer, :default, {:checkout, :anonymous})
+      ref = Process.monitor(lease)
+      assert ask(lease, :ping) == :pong
+      control = {@exit2, LightPeer.process(peer, 1), lease, {:bye, self()}}
+      frame = <<112, :erlang.term_to_binary(control)::binary>>
+      :ok = :gen_tcp.send(peer.socket, twist(frame, twist))
+      assert_receive {:DOWN, ^ref, :process, ^lease, reason}, 5_000
+      assert reason == :unencodable or match?({:bye, pid} when is_pid(pid), reason)
+      assert_unharmed(node, peer, {text, reason})
+    end
   end
 
   test "a process that cannot be owns no session" do
