@@ -237,6 +237,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		conn_flush(c);
 	s->countable_lost += sim->casts - sim->casts_acked;
 	sim->state = SIM_DOWN;
+	if (how == VANISH_SILENCE)
+		sim->noticed_us = now_us() + tick_us + tick_us / 4; /* it looks every quarter */
 	each_process(sim, caller_lost);
 	sim->same_life = rnd_to(s, 4) == 0;
 	sim->alarm.fn = dial_again;
@@ -255,7 +257,6 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		sim->conn = NULL;
 		sim->long_silence = rnd_to(s, 3) == 0;
 		back += sim->long_silence ? 2 * tick_us : 0;
-		sim->noticed_us = now_us() + tick_us + tick_us / 4; /* it looks every quarter */
 		sim->alarm.fn = end_silence;
 		break;
 	default:
