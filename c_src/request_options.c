@@ -77,8 +77,10 @@ static bool take_strings(const uint8_t *t, struct request *out)
 
 static bool take_traceparent(const uint8_t *t, struct request *out)
 {
-	return term_binary(t, &out->traceparent) && out->traceparent.len > 0 &&
-	       out->traceparent.len <= 512;
+	struct span *text = &out->traceparent;
+
+	return term_binary(t, text) && text->len > 0 && text->len <= 512 &&
+	       term_utf8(text->at, text->len); /* a str in Python */
 }
 
 bool request_take_session(const uint8_t *t, struct request *out)
@@ -151,7 +153,7 @@ static const struct row {
 	{ "priority", ALL, take_priority, "high, normal or low" },
 	{ "retry", RUNS, take_retry, "an integer from 0 to 100" },
 	{ "strings", RUNS, take_strings, "utf8 or bytes" },
-	{ "traceparent", RUNS, take_traceparent, "a binary of 1 to 512 bytes" },
+	{ "traceparent", RUNS, take_traceparent, "a binary of 1 to 512 bytes in UTF-8" },
 	{ "demand", STREAMS, take_demand,
 	  "an integer from 0 to 1000000: items before the first ask" },
 	{ "progress", RUNS, take_progress, "a term of at most 1024 bytes: the tag of the reports" },

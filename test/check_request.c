@@ -187,7 +187,7 @@ static const struct bad {
 	{ "{call, math, sqrt, [], [{strings, latin1}]}", TARGET_POOL,
 	  "{bad_option, strings, <<utf8 or bytes" },
 	{ "{call, math, sqrt, [], [{traceparent, x}]}", TARGET_POOL,
-	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes" },
+	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes in UTF-8" },
 	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL,
 	  "{bad_option, colour, <<an option of call:" },
 	{ "{call, math, sqrt, [], [{retry, 1}|2]}", TARGET_POOL,
