@@ -169,19 +169,10 @@ answers([{Id, Answer} | Rest], Ids) ->
             element(3, Waiting) ! {Tag, Answer},
             answers(Rest, Left);
         error ->
-            unwanted(Answer),
-            answers(Rest, Ids)
+            answers(Rest, Ids) % he has given up, or is gone
     end;
 answers([], Ids) ->
     Ids.
-
-%% What is granted to nobody goes back.
--spec unwanted(term()) -> ok.
-unwanted({ok, Pid}) when is_pid(Pid) ->
-    exit(Pid, normal),
-    ok;
-unwanted(_) ->
-    ok.
 
 %% A `DOWN' that has come already finds nobody of its id.
 -spec forget(waiting()) -> reference().

@@ -124,6 +124,12 @@ defmodule Krait.LanesTest do
     kill(owner)
     assert_receive {:DOWN, ^ref, :process, ^lease, _}, 5_000
     await_rest(node)
+
+    # What nobody wants any more the lane returns.
+    send(lane, {:say, [{2, {:checkout, :anonymous}}], []})
+    assert_receive {:heard, {2, {:ok, lease}}}, 5_000
+    Process.exit(lease, :shutdown)
+    await_rest(node)
   end
 
   test "the limit of a request is that of each call, not of the message they come in" do
@@ -255,6 +261,19 @@ defmodule Krait.LanesTest do
       assert totals(node).abandoned == 1
       assert Process.info(self(), :monitors) == {:monitors, []}
       refute_received _
+    end
+
+    test "an answer that nobody waits for any more reaches nobody, whatever pid is in it" do
+      node = start_node(size: 1)
+      Process.flag(:trap_exit, true)
+      lane = :krait_lanes.find(node.pool)
+      send(lane, {:krait_lane, [{:nobody, {:ok, self()}}]})
+
+      # The lane has read that before it takes what comes after it.
+      send(lane, {:ask, 1, make_ref(), self(), add(1, 2)})
+      assert_receive message, 5_000
+      assert {tag, {:ok, 3}} = message
+      assert is_reference(tag)
     end
 
     test "a lane whose connection takes nothing still hears who gives up and who dies" do
