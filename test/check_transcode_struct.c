@@ -248,7 +248,7 @@ START_TEST(what_only_looks_like_a_struct_is_a_map_and_comes_back)
 }
 END_TEST
 
-#define TENSOR "68 04 77 0c 'krait_tensor' "
+#define TENSOR  "68 04 77 0c 'krait_tensor' "
 #define ONES_11 "01 01 01 01 01 01 01 01 01 01 01"
 #define ONES_33 ONES_11 ONES_11 ONES_11
 #define INTS_11 "61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01"
