@@ -222,6 +222,15 @@ class Engine:
         """The answer to a PING or an END_SESSION."""
         return self.answers.plain(PONG, id_)
 
+    def lost(self) -> None:
+        """The node is gone: nothing that is waited for will come."""
+        for wait in list(self.open.values()):
+            wait.finish(LOST, None)
+        for scope in list(self.scopes.values()):
+            scope.closing = True
+            if scope.wake is not None:
+                scope.wake()
+
     def last(self) -> None:
         """The channel has ended: sessions do too."""
         self.sessions.end_all()
