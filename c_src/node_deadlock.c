@@ -169,23 +169,6 @@ static void gather(struct node_pool *p, struct look *k)
 	}
 }
 
-/* Names without a process: who is that? False: that was asked already. */
-static bool ask_who(const struct look *k, uint64_t now)
-{
-	bool any = false;
-
-	for (size_t i = 0; i < k->wait_count; i++) {
-		struct callback *c = k->waited[i];
-
-		if (k->waits[i].process.peer != 0 || c->asked || c->to != TO_NAME ||
-		    c->books == NULL || c->since_us + LOOK_US > now)
-			continue;
-		c->asked = true;
-		any |= callback_whereis(c->books, c->name, c->h.id);
-	}
-	return any;
-}
-
 static bool must_look(const struct node_pool *p)
 {
 	return p->waiting_calls > 0 && pool_queued(p->pool) > 0;
@@ -197,6 +180,28 @@ static void look_later(struct node_pool *p, uint64_t us)
 {
 	if (p->node->stage < NODE_STOPPING && !uv_is_active((uv_handle_t *)&p->deadlock_timer))
 		uv_timer_start(&p->deadlock_timer, on_timer, (us + 999) / 1000, 0);
+}
+
+/* Names without a process: who is that? One that is not waited for long enough is the next look's. */
+static void ask_who(struct node_pool *p, const struct look *k, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = 0; i < k->wait_count; i++) {
+		struct callback *c = k->waited[i];
+
+		if (k->waits[i].process.peer != 0 || c->asked || c->to != TO_NAME ||
+		    c->books == NULL)
+			continue;
+		if (c->since_us + LOOK_US > now) {
+			next = c->since_us < next ? c->since_us : next;
+			continue;
+		}
+		c->asked = true;
+		(void)callback_whereis(c->books, c->name, c->h.id);
+	}
+	if (next != UINT64_MAX)
+		look_later(p, next + LOOK_US - now);
 }
 
 static struct pool_request *find(struct node_pool *p)
@@ -217,7 +222,7 @@ static struct pool_request *find(struct node_pool *p)
 				look_later(p, since + LOOK_US - now);
 			break;
 		case DEADLOCK_UNCLEAR:
-			(void)ask_who(&k, now);
+			ask_who(p, &k, now);
 			break;
 		case DEADLOCK_NONE:
 			break;

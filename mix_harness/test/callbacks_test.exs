@@ -652,6 +652,21 @@ defmodule Krait.CallbacksTest do
       await_rest(node)
     end
 
+    test "hear of it when it hangs on a name that was not waited for yet when they were looked at" do
+      node = start_node(size: 2)
+      name = callee_name()
+      Callee.start(name: name)
+      request = {:ask, node.pool, eval("1 + 1")}
+      # It waits for the name 60 ms after the other waits for a pid; the first look is at 100 ms.
+      caller(:late, node, back(:call_late, [0.06, name, request]))
+      await_running(node, 1)
+      caller(:early, node, back(:call, [Callee.start(), request, nil]))
+      assert_receive {:early, {:ok, one}}, 5_000
+      assert_receive {:late, {:ok, other}}, 5_000
+      assert [{:error, {:deadlock, _}}, {:ok, 2}] = Enum.sort([one, other])
+      await_rest(node)
+    end
+
     test "hold nobody else's request against him" do
       node = start_node(size: 1)
       callee = Callee.start()

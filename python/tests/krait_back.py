@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any, Callable, Iterable, Optional
 
 import krait
@@ -26,6 +27,11 @@ def _outcome(function: Callable[..., Any], *args: Any) -> Any:
 
 def call(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
     return krait.call(dest, request, timeout)
+
+
+def call_late(seconds: float, dest: Any, request: Any) -> Any:
+    time.sleep(seconds)
+    return call(dest, request, None)
 
 
 def outcome(dest: Any, request: Any, timeout: Timeout = 5.0) -> Any:
