@@ -38,7 +38,7 @@ static uint32_t hash_of_call(const struct table_link *l, const void *arg)
 	return table_hash_bytes(r->data, r->tag_len);
 }
 
-static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
+struct node_lane *node_lane_from(struct books *b, const struct term_pid *pid)
 {
 	struct local_pid local = node_local_pid(pid);
 	struct node_lane *l;
@@ -133,7 +133,7 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	}
 	env.request = term_skip(e);
 	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
-	    books_home(l->books, &caller) == l->books)
+	    books_home(l->books, &caller, e) == l->books)
 		o.caller = node_local_pid(&caller);
 	if (find(l, env.tag) == NULL && !too_many) {
 		node_request_serve(p, &o, env.request);
@@ -179,14 +179,14 @@ bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *mess
 	uint32_t arity, count, id_count;
 
 	if (!term_tuple(message, &arity, &e) || arity != 4 || !term_is_atom(e, "krait_lane") ||
-	    !term_pid(e = term_skip(e), &pid) || books_home(b, &pid) != b)
+	    !term_pid(e = term_skip(e), &pid) || books_home(b, &pid, e) != b)
 		return false;
 	calls = term_skip(e);
 	ids = term_skip(calls);
 	if (!term_list(calls, &count, &at) ||
 	    (term_kind(ids) != TERM_STRING && !term_list(ids, &id_count, &e)))
 		return false;
-	if ((l = lane_of(b, &pid)) == NULL) {
+	if ((l = node_lane_from(b, &pid)) == NULL) {
 		log_line(LOG_WARNING, peer_label(b->peer),
 			 "a lane is refused: no memory, or it has %d already", LANES_MAX);
 		return false;

@@ -22,13 +22,28 @@ void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: a
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
-/* Where a pid lives that `b` told us: there, as a rule, or at another peer. NULL: at none. */
-struct books *books_home(struct books *b, const struct term_pid *pid);
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
 bool node_has_name(const struct node *n, struct span name);
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
 
 struct local_pid node_local_pid(const struct term_pid *pid);
+
+/* node_home.c */
+/* Where a pid lives that `b` told us: there, as a rule, or at another peer, which can read what `heard` says.
+ * NULL: at none. */
+struct books *books_home(struct books *b, const struct term_pid *pid, const uint8_t *heard);
+/* Whether a process of this peer, in this life, can have the pid; a pid that a worker or another peer told us. */
+bool books_may_have(const struct books *b, const struct local_pid *pid);
+/* Whether the peer can read this checked term, which another one has made. */
+bool books_reads(const struct books *b, const uint8_t *term);
+void books_learn_ids(struct books *b, const struct envelope *env);
+
+/* What its calls say about the identifiers of its BEAM. */
+static inline void books_learn(struct books *b, const struct envelope *env)
+{
+	if (b->ids == TERM_IDS_UNKNOWN && env->alias.len > 0)
+		books_learn_ids(b, env);
+}
 
 /* node_monitor.c */
 void node_monitor(struct books *b, const struct dist_event *ev);
@@ -70,7 +85,8 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request);
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind); /* with the Reason in `reason` */
-void node_request_oversize(struct books *b, const struct dist_event *ev);
+void node_request_refuse_fault(struct node_pool *p, const struct origin *o,
+			       const struct transcode_error *err);
 void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
 struct node_request *node_request_of(struct pool_request *r);
 
@@ -238,7 +254,14 @@ void node_large_init(struct node *n);
 void node_large_check(struct node *n); /* before the loop blocks */
 void node_large_end(void);             /* all buffers have been freed */
 
+/* node_oversize.c */
+void node_limit_messages(struct node *n); /* max_request_bytes of all pools, and what lanes need */
+/* Whether a SEND, a SPAWN or an OVERSIZE is longer than it may be: then its sender has been told. */
+bool node_oversize(struct books *b, const struct dist_event *ev);
+
 /* node_lane.c */
+/* The lane of that process, as new if there was none; NULL: no memory, or the peer has too many. */
+struct node_lane *node_lane_from(struct books *b, const struct term_pid *pid);
 bool node_lane_message(struct books *b, struct node_pool *p,
 		       const uint8_t *message); /* false: none */
 /* Its lane will say when the caller is gone. */

@@ -8,9 +8,11 @@
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
  *   node_monitor.c  monitors, in both directions
  *   node_ref.c      references of peers, kept short
+ *   node_home.c     where a pid lives that somebody else told us
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
  *   node_kept.c     what is kept with a request: its frame, its tag, its names
+ *   node_oversize.c messages that are too long
  *   node_reply.c    where an answer goes, and its outside
  *   node_answer.c   answers and errors, written
  *   node_holding.c  what clients hold, as processes: owners, monitors, links

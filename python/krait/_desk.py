@@ -169,11 +169,20 @@ class Desk(Hearing):
         return True
 
     def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        scope.wake = self._seat().wake  # another thread may read the ASK
         self.wait_until(scope, lambda: scope.credit > sent or scope.closing)
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
         wait.wakes.append(self._seat().wake)
-        return self.wait_until(scope, lambda: wait.done, until)
+        if scope is None or closing or scope.thread != threading.get_ident():
+            return self.wait_until(scope, lambda: wait.done, until)
+        stream = scope
+        stream.wake = self._seat().wake  # another thread may read the CLOSE
+        if not self.wait_until(stream, lambda: wait.done or stream.closing, until):
+            return False
+        if not wait.done:
+            raise GeneratorExit  # of a stream that is closed just here
+        return True
 
     def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:
         self._waits_in.setdefault(loop, weakref.WeakSet()).add(wait)

@@ -166,8 +166,10 @@ class Engine:
         """What comes for it is dropped."""
         self.open.pop(wait.id, None)
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
-        """Blocks until it is done, or until time.monotonic() says so (False)."""
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
+        """Blocks until it is done, or until time.monotonic() says so (False). Raises GeneratorExit if the
+        call, a stream, is closed meanwhile; `closing`: it was when this began, and this is what it does
+        about that."""
         raise NotImplementedError
 
     def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:

@@ -62,9 +62,11 @@ class Slots(Engine):
 
     def serve(self) -> int:
         """Until the node closes the channel."""
-        receive, decode = self.channel.receive, self.decode
+        channel, decode = self.channel, self.decode
         while True:
-            data = receive()
+            if not channel.pending:
+                channel.wait()
+            data = channel.receive()
             if data is None:
                 self.lost()
                 self.last()
@@ -179,7 +181,7 @@ class Slots(Engine):
         finally:
             scope.wake = None
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
         bell = Bell()
         wait.wakes.append(bell.ring)
         if scope is not None and scope.aim == threading.get_ident():
@@ -188,6 +190,8 @@ class Slots(Engine):
             scope = None
         try:
             while not wait.done:
+                if scope is not None and scope.closing and not closing:
+                    raise GeneratorExit  # of a stream that is closed just here
                 left = -1.0 if until is None else until - time.monotonic()
                 if until is not None and left <= 0:
                     return False
