@@ -24,6 +24,7 @@ from krait._settings import Settings
 PATIENCE = 20.0  # seconds before a test gives up on what should come at once
 START = os.path.join(os.path.dirname(os.path.abspath(_worker.__file__)), "_start.py")
 TESTS = os.path.dirname(os.path.abspath(__file__))
+METHODS = ["fork", "spawn"]  # how a worker is started
 
 
 @contextmanager
