@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 
-from support import Watch, alive
+from support import Watch, alive, state
 
 from krait import _exits
 
@@ -34,8 +33,9 @@ def test_a_child_of_a_thread_outlives_the_thread_and_can_be_interrupted(worker):
     try:
         while len(os.listdir(f"/proc/{worker.pid}/task")) > 1:
             pass
-        while not select.select([worker.out], [], [], 0.01)[0]:  # one may come just before it sleeps
-            os.kill(child, signal.SIGINT)
+        while state(child) != "S":  # one that comes just before it sleeps is seen when it wakes
+            pass
+        os.kill(child, signal.SIGINT)
         assert worker.read_line(worker.out) == b"interrupted\n"
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
