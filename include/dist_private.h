@@ -5,6 +5,8 @@
  *   dist_control.c    one frame to one event
  *   dist_join.c       fragments to one message
  *   dist_send.c       one signal to one frame
+ *   dist_message.c    one message, which may be given up
+ *   dist_write.h      the bytes of a frame
  *   dist_split.c      one large message to fragments; in which turn they go out
  *
  *   phases:   NAME -> DECIDE -> [ALIVE] -> [COMPLEMENT] -> REPLY --+

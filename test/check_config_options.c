@@ -2,6 +2,7 @@
  * the command line, in a file and in a request. A new row is tested as soon as it is there. */
 #include "config_change.h"
 #include "config_private.h"
+#include "mem.h"
 #include "suite.h"
 
 #include <check.h>
@@ -419,6 +420,102 @@ START_TEST(the_example_of_a_file_is_right)
 }
 END_TEST
 
+/* As `config` of a node tells it, and `set` takes it. */
+START_TEST(what_is_told_of_it_can_be_set)
+{
+	const struct option *o = config_option((size_t)_i);
+	struct config_place at, fresh;
+	struct config other;
+	const char *argv[] = { "krait", "--name=a@b" };
+
+	if (!config_in_files(o) || strcmp(o->name, "sname") == 0)
+		return;
+	make_tries(o);
+	for (int i = 0; i < t.goods; i++) {
+		struct buf term = { 0 };
+
+		ck_assert_int_eq(parse(o, t.good[i]), CONFIG_RUN);
+		ck_assert_int_eq(config_parse(&other, 2, (char *const *)(uintptr_t)argv, error,
+					      sizeof error),
+				 CONFIG_RUN);
+		at = (struct config_place){ &config, config.pool[0] };
+		fresh = (struct config_place){ &other, other.pool[0] };
+		config_put_term(&term, o, at);
+		ck_assert_int_eq(term_check(term.data, term.len, NULL), 0);
+		ck_assert_msg(config_set_term(fresh, o, term.data, error, sizeof error) == 0,
+			      "%s: %s", o->name, error);
+		ck_assert_msg(!config_differs(o, at, fresh), "%s: %s", o->name, t.good[i]);
+		buf_free(&term);
+		config_free(&config);
+		config_free(&other);
+	}
+}
+END_TEST
+
+START_TEST(maps_have_every_option_once_and_texts_no_secret)
+{
+	const char *argv[] = { "krait", "--name=a@b", "--env=TOKEN=hunter2", "--env=B=c" };
+	struct config_place at;
+	const uint8_t *key;
+	uint32_t pairs, all = 0;
+
+	ck_assert_int_eq(
+		config_parse(&config, 4, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_RUN);
+	at = (struct config_place){ &config, config.pool[0] };
+	for (int of_node = 0; of_node < 2; of_node++) {
+		struct buf map = { 0 };
+
+		config_put_map(&map, at, of_node);
+		ck_assert_int_eq(term_check(map.data, map.len, NULL), 0);
+		ck_assert(term_map(map.data, &pairs, &key));
+		for (all += pairs; pairs > 0; pairs--, key = term_skip(term_skip(key))) {
+			const struct option *o;
+			struct span name;
+
+			ck_assert(term_atom(key, &name, NULL));
+			o = config_option_named((const char *)name.at, name.len);
+			ck_assert(o != NULL && config_is_of_node(o) == of_node);
+		}
+		buf_free(&map);
+	}
+	for (const struct option *o = NULL; (o = config_option_after(o)) != NULL; all--) {
+		struct buf text = { 0 };
+
+		config_put_text(&text, o, at);
+		ck_assert_ptr_null(memmem(text.data, text.len, "hunter2", 7));
+		if (strcmp(o->name, "env") == 0)
+			ck_assert_ptr_nonnull(
+				memmem(text.data, text.len, "{ TOKEN=..., B=... }", 20));
+		buf_free(&text);
+	}
+	ck_assert_uint_eq(all, 0);
+	config_free(&config);
+}
+END_TEST
+
+START_TEST(a_pool_is_copied_whole_or_not_at_all)
+{
+	const char *argv[] = { "krait", "--name=a@b", "--env=A=b", "--allow=a,b", "--cwd=/" };
+	struct config_pool *copy = NULL;
+	long n;
+
+	ck_assert_int_eq(
+		config_parse(&config, 5, (char *const *)(uintptr_t)argv, error, sizeof error),
+		CONFIG_RUN);
+	for (n = 0; copy == NULL; n++) {
+		mem_fail_after = n;
+		copy = config_pool_copy(config.pool[0]);
+		ck_assert(copy != NULL || mem_fail_after == -1);
+		mem_fail_after = -1;
+	}
+	ck_assert_int_gt(n, 4);
+	ck_assert(!config_needs_workers(config.pool[0], copy));
+	config_pool_free(copy);
+	config_free(&config);
+}
+END_TEST
+
 START_TEST(terms_of_other_kinds_are_refused)
 {
 	const struct option *o = config_option((size_t)_i);
@@ -464,6 +561,9 @@ int main(void)
 	tcase_add_loop_test(c, each_takes_what_is_good_and_refuses_what_is_wrong, 0, count);
 	tcase_add_loop_test(c, each_is_in_every_text_that_is_written_of_the_table, 0, count);
 	tcase_add_loop_test(c, a_copy_of_a_pool_is_the_same_and_shares_nothing, 0, count);
+	tcase_add_loop_test(c, what_is_told_of_it_can_be_set, 0, count);
+	tcase_add_test(c, maps_have_every_option_once_and_texts_no_secret);
+	tcase_add_test(c, a_pool_is_copied_whole_or_not_at_all);
 	tcase_add_loop_test(c, terms_of_other_kinds_are_refused, 0, count);
 	tcase_add_test(c, the_example_of_a_file_is_right);
 	return run(s);

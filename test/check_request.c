@@ -368,8 +368,7 @@ START_TEST(an_empty_list_is_empty_however_it_is_written)
 		ck_assert_msg(request_parse(term.data, TARGET_POOL, &defaults, &req, &reason) ==
 				      -EINVAL,
 			      "%s", verbs[i]);
-		ck_assert_msg(strncmp(printed(&reason), "{bad_request, ", 14) == 0, "%s",
-			      verbs[i]);
+		ck_assert_msg(strncmp(printed(&reason), "{bad_request, ", 14) == 0, "%s", verbs[i]);
 		buf_free(&reason);
 		buf_free(&term);
 	}
@@ -485,9 +484,10 @@ START_TEST(of_an_option_that_is_given_twice_the_first_counts)
 	struct buf reason = { 0 };
 	struct request req;
 	size_t len;
-	uint8_t *term = given_term("{call, math, sqrt, [], [{timeout, 7}, {priority, low}, "
-				   "{timeout, infinity}, {priority, high}, {retry, 1}, {retry, 2}]}",
-				   &len);
+	uint8_t *term =
+		given_term("{call, math, sqrt, [], [{timeout, 7}, {priority, low}, "
+			   "{timeout, infinity}, {priority, high}, {retry, 1}, {retry, 2}]}",
+			   &len);
 
 	ck_assert_int_eq(request_parse(term, TARGET_POOL, &defaults, &req, &reason), 0);
 	ck_assert_uint_eq(req.timeout_ms, 7);
@@ -522,6 +522,23 @@ static int parse_owned(size_t session_bytes, struct request *req, struct buf *re
 	return rc;
 }
 
+/* {checkout, {session, Id}}, Id a binary of so many bytes with its head. */
+static int parse_checkout(size_t session_bytes, struct request *req, struct buf *reason)
+{
+	struct buf term = { 0 };
+	char id[2048] = { 0 };
+	int rc;
+
+	term_put_tuple(&term, 2);
+	term_put_atom(&term, "checkout");
+	term_put_tuple(&term, 2);
+	term_put_atom(&term, "session");
+	term_put_binary(&term, id, session_bytes - 5);
+	rc = request_parse(term.data, TARGET_POOL, &defaults, req, reason);
+	buf_free(&term);
+	return rc;
+}
+
 START_TEST(a_session_has_a_short_name_and_an_owner_has_a_session)
 {
 	struct buf reason = { 0 };
@@ -538,6 +555,12 @@ START_TEST(a_session_has_a_short_name_and_an_owner_has_a_session)
 	ck_assert_int_eq(parse_owned(0, &req, &reason), -EINVAL);
 	ck_assert_str_eq(printed(&reason), "{bad_option, owner, <<an owner only together with a "
 					   "session, which ends with it>>");
+	buf_reset(&reason, 0);
+	ck_assert_int_eq(parse_checkout(1024, &req, &reason), 0);
+	ck_assert_ptr_nonnull(req.session);
+	ck_assert_int_eq(parse_checkout(1025, &req, &reason), -EINVAL);
+	ck_assert_str_eq(printed(&reason), "{bad_request, <<{session, Id}, Id a term of at most "
+					   "1024 bytes>>");
 	buf_free(&reason);
 }
 END_TEST

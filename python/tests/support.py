@@ -24,6 +24,7 @@ from krait._settings import Settings
 PATIENCE = 20.0  # seconds before a test gives up on what should come at once
 START = os.path.join(os.path.dirname(os.path.abspath(_worker.__file__)), "_start.py")
 TESTS = os.path.dirname(os.path.abspath(__file__))
+METHODS = ["fork", "spawn"]  # how a worker is started
 
 
 @contextmanager
@@ -289,11 +290,15 @@ class Watch:
         return list(left)
 
 
+def state(pid: int) -> str:
+    """R, S, Z ...: proc(5)."""
+    return open_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
+
+
 def alive(pid: int) -> bool:
     """Whether it runs, zombies not counted."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return state(pid) != "Z"
     except FileNotFoundError:
         return False
 

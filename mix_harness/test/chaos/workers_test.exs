@@ -37,7 +37,6 @@ defmodule Krait.ChaosWorkersTest do
     |> Enum.reduce(%{}, &Map.merge(&1, &2, fn _, a, b -> a + b end))
   end
 
-  # One that serves now, whoever that is by then.
   # One that serves: what happens to one that starts, or is on its way out already, is another story.
   defp some_worker(node) do
     eventually(
@@ -48,15 +47,19 @@ defmodule Krait.ChaosWorkersTest do
     )
   end
 
+  defp kill_workers(node, count) do
+    for n <- 1..count do
+      try_signal(some_worker(node), "KILL")
+      eventually(totals(node).exits >= n)
+    end
+  end
+
   test "workers are SIGKILLed under load: each call hears its own answer or worker_exit" do
     node = start_node(size: 4)
     before = before(node)
     callers = start_callers(node, 8, [])
 
-    for n <- 1..30 do
-      try_signal(some_worker(node), "KILL")
-      eventually(totals(node).exits >= n)
-    end
+    kill_workers(node, 30)
 
     tally = stop_callers(callers)
     assert_unharmed(node, before)
@@ -69,10 +72,7 @@ defmodule Krait.ChaosWorkersTest do
     before = before(node)
     callers = start_callers(node, 8, retry: 50)
 
-    for n <- 1..30 do
-      try_signal(some_worker(node), "KILL")
-      eventually(totals(node).exits >= n)
-    end
+    kill_workers(node, 30)
 
     assert %{right: right} = tally = stop_callers(callers)
     assert_unharmed(node, before)
