@@ -51,8 +51,16 @@ void log_set_level(enum log_level level)
 	state.level = level;
 }
 
+static void leave_journal(void)
+{
+	if (state.journal >= 0)
+		close(state.journal);
+	state.journal = -1;
+}
+
 void log_set_format(enum log_format format)
 {
+	leave_journal();
 	state.format = format;
 	if (format == LOG_FORMAT_JSON || !log_journal_is_stderr())
 		return;
@@ -112,7 +120,7 @@ static bool emit(enum log_level level, const char *object, const char *stream, u
 	if (state.sink == NULL && state.journal >= 0) {
 		if ((rc = send_fields(&r)) == 0 || rc == -EAGAIN)
 			return rc == 0;
-		state.journal = -1; /* it is gone: the stream that it gave us may not be */
+		leave_journal(); /* it is gone: the stream that it gave us may not be */
 	}
 	clock_gettime(CLOCK_REALTIME, &r.time);
 	line_len = log_format_line(state.format, &r, line, sizeof line);

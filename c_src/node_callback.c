@@ -349,10 +349,11 @@ void node_callbacks_forget_peer(struct books *b)
 void node_callback_killed(struct node_holding *h)
 {
 	struct callback *c = of(h);
+	struct node *n = h->node; /* `h` is a part of `c`, which is freed */
 
 	if (c->kind != CALLBACK_CALL && c->kind != CALLBACK_RPC)
 		return;
 	callback_unsend(c);
 	callback_exit(c, (struct span){ h->reason.data, h->reason.len });
-	node_callbacks_settle(h->node);
+	node_callbacks_settle(n);
 }

@@ -70,8 +70,11 @@ bool callback_message(struct books *b, enum callback_to to, const struct local_p
 		      const char *name, struct span message)
 {
 	struct term_pid from = node_pid(b->node, NODE_PID_ID);
-	size_t start = begin_message(b, to, pid, &from, name);
+	size_t start;
 
+	if (to == TO_PID && !books_may_have(b, pid))
+		return true; /* as a message to a process that is dead */
+	start = begin_message(b, to, pid, &from, name);
 	term_put_raw(dist_output(peer_dist(b->peer)), message);
 	books_mark_dirty(b);
 	return dist_end(peer_dist(b->peer), start) == 0;
@@ -201,6 +204,10 @@ bool callback_keep(struct callback *c, struct span message)
 
 void callback_send(struct callback *c, struct books *b, struct span message)
 {
+	if (c->to == TO_PID && !books_may_have(b, &c->pid)) {
+		callback_exit_atom(c, "noproc");
+		return;
+	}
 	c->books = b;
 	list_append(&b->callbacks, &c->by_peer);
 	books_mark_dirty(b);

@@ -111,6 +111,18 @@ void holding_probe_ack(struct books *b, uint64_t unlink_id, const struct term_pi
 		node_lease_probe_ack(node_lease_of(h), b, unlink_id);
 }
 
+/* What a peer hears: not another one's reason that it cannot read. */
+static struct span reason_for(const struct node_holding *h, const struct books *b,
+			      struct span reason)
+{
+	static const uint8_t other[] = { 119, 11,  'u', 'n', 'e', 'n', 'c',
+					 'o', 'd', 'a', 'b', 'l', 'e' };
+
+	if (h->reason.len == 0 || books_reads(b, reason.at))
+		return reason;
+	return (struct span){ other, sizeof other };
+}
+
 void holding_ended(struct node_holding *h, struct span reason)
 {
 	struct term_pid pid = holding_pid(h);
@@ -127,7 +139,7 @@ void holding_ended(struct node_holding *h, struct span reason)
 		uint8_t room[REF_MAX];
 
 		dist_send_down(peer_dist(b->peer), &pid, &watcher,
-			       ref_whole(b, monitor_ref(&m->m), room), reason);
+			       ref_whole(b, monitor_ref(&m->m), room), reason_for(h, b, reason));
 		books_mark_dirty(b);
 		monitor_free(b, &m->m);
 	}
@@ -135,7 +147,8 @@ void holding_ended(struct node_holding *h, struct span reason)
 		struct node_link *k = list_entry(h->links.next, struct node_link, by_holding);
 		struct term_pid linked = books_pid(k->books, &k->pid);
 
-		dist_send_exit(peer_dist(k->books->peer), &pid, &linked, reason);
+		dist_send_exit(peer_dist(k->books->peer), &pid, &linked,
+			       reason_for(h, k->books, reason));
 		books_mark_dirty(k->books);
 		node_link_free(k);
 	}

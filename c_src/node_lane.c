@@ -133,7 +133,7 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	}
 	env.request = term_skip(e);
 	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
-	    books_home(l->books, &caller) == l->books)
+	    books_home(l->books, &caller, e) == l->books)
 		o.caller = node_local_pid(&caller);
 	if (find(l, env.tag) == NULL && !too_many) {
 		node_request_serve(p, &o, env.request);
@@ -179,7 +179,7 @@ bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *mess
 	uint32_t arity, count, id_count;
 
 	if (!term_tuple(message, &arity, &e) || arity != 4 || !term_is_atom(e, "krait_lane") ||
-	    !term_pid(e = term_skip(e), &pid) || books_home(b, &pid) != b)
+	    !term_pid(e = term_skip(e), &pid) || books_home(b, &pid, e) != b)
 		return false;
 	calls = term_skip(e);
 	ids = term_skip(calls);

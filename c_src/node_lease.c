@@ -138,8 +138,7 @@ static void end_giving(struct node_lease *l, const char *error)
 /* The heir's node is connected; NULL: it is not, and there is no way. */
 static void ask_heir(struct node_lease *l, struct books *b)
 {
-	/* a pid of an earlier life of that node is nobody's */
-	if (b != NULL && l->heir_pid.creation == dist_peer_creation(peer_dist(b->peer)))
+	if (b != NULL && books_may_have(b, &l->heir_pid))
 		l->heir = watch_new(b, WATCH_HEIR, l, &l->heir_pid, l->pool.id);
 	if (l->heir == NULL)
 		end_giving(l, "noproc");

@@ -61,14 +61,14 @@ static bool tuple(struct head *h, uint32_t *arity)
 }
 
 /* {krait_lane, LanePid, [... */
-static bool of_lane(struct head *h, struct term_pid *lane)
+static bool of_lane(struct head *h, struct term_pid *lane, const uint8_t **pid)
 {
-	const uint8_t *word, *pid;
+	const uint8_t *word;
 	uint32_t arity;
 
 	if (!tuple(h, &arity) || arity != 4 || (word = whole(h)) == NULL ||
-	    !term_is_atom(word, "krait_lane") || (pid = whole(h)) == NULL || !term_pid(pid, lane) ||
-	    h->end - h->at < 5 || h->at[0] != TAG_LIST)
+	    !term_is_atom(word, "krait_lane") || (*pid = whole(h)) == NULL ||
+	    !term_pid(*pid, lane) || h->end - h->at < 5 || h->at[0] != TAG_LIST)
 		return false;
 	h->at += 5;
 	return true;
@@ -108,6 +108,7 @@ static void tell(struct books *b, const struct dist_event *ev)
 	struct envelope env;
 	struct origin o = { .books = b, .env = &env };
 	struct term_pid lane;
+	const uint8_t *pid;
 
 	if (node_callback_oversize(b, ev))
 		return;
@@ -118,12 +119,12 @@ static void tell(struct books *b, const struct dist_event *ev)
 		 (unsigned long long)ev->total_len, (unsigned long long)ev->limit);
 	if (node_rpc_oversize(b, ev))
 		return;
-	if (of_lane(&h, &lane) && books_home(b, &lane) == b) {
+	if (of_lane(&h, &lane, &pid) && books_home(b, &lane, pid) == b) {
 		tell_lane(b, p, &lane, &h, &err);
 		return;
 	}
 	if (!request_open_head(ev->payload.at, ev->payload.len, &env) ||
-	    (o.books = books_home(b, &env.from)) == NULL) {
+	    (o.books = books_home(b, &env.from, env.tag.at)) == NULL) {
 		b->node->junk++;
 		return;
 	}
@@ -136,10 +137,11 @@ bool node_oversize(struct books *b, const struct dist_event *ev)
 	struct head h = { ev->payload.at, ev->payload.at + ev->payload.len };
 	struct dist_event longer = *ev;
 	struct term_pid lane;
+	const uint8_t *pid;
 
 	if (ev->type != DIST_EV_OVERSIZE) {
 		if (ev->total_len <= b->node->max_request_bytes ||
-		    (ev->type == DIST_EV_SEND && of_lane(&h, &lane)))
+		    (ev->type == DIST_EV_SEND && of_lane(&h, &lane, &pid)))
 			return false;
 		longer.limit = b->node->max_request_bytes;
 	}

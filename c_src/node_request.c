@@ -272,16 +272,6 @@ static void serve(struct node_pool *p, const struct origin *o, const struct requ
 
 /* ---- messages ---- */
 
-/* Whose answer it is: the peer that sent the message, or the one where the caller lives. */
-struct books *books_home(struct books *b, const struct term_pid *pid)
-{
-	const char *name = dist_peer_name(peer_dist(b->peer));
-
-	if (pid->node_len == strlen(name) && memcmp(pid->node, name, pid->node_len) == 0)
-		return b;
-	return books_find(b->node, pid->node, pid->node_len);
-}
-
 static void junk(struct books *b, struct node_pool *p, const struct dist_event *ev)
 {
 	p->ignored++;
@@ -318,8 +308,9 @@ void node_request_message(struct books *b, const struct dist_event *ev, enum req
 	request_open(ev->payload.at, &env);
 	o = (struct origin){ .books = b, .env = &env, .cast = env.kind == ENVELOPE_CAST };
 	if (env.kind == ENVELOPE_CALL) {
-		o.books = books_home(b, &env.from);
+		o.books = books_home(b, &env.from, ev->payload.at);
 		o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
+		books_learn(b, &env);
 	}
 	if (env.kind == ENVELOPE_OTHER && target == TARGET_POOL &&
 	    node_lane_message(b, p, ev->payload.at))

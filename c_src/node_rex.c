@@ -104,7 +104,7 @@ static const uint8_t *open_plain(struct books *b, const uint8_t *message, struct
 	uint32_t arity;
 
 	if (!term_tuple(message, &arity, &e) || arity != 2 || !term_pid(e, &env->from) ||
-	    (o->books = books_home(b, &env->from)) == NULL)
+	    (o->books = books_home(b, &env->from, message)) == NULL)
 		return NULL;
 	env->tag = (struct span){ rex_atom, sizeof rex_atom - 1 };
 	o->caller = node_local_pid(&env->from);
@@ -164,7 +164,9 @@ void node_rpc_rex(struct books *b, const struct dist_event *ev)
 	switch (env.kind) {
 	case ENVELOPE_CALL:
 		o.caller = node_local_pid(&env.from);
-		if ((o.books = books_home(b, &env.from)) == NULL || env.tag.len > UINT16_MAX)
+		o.books = books_home(b, &env.from, ev->payload.at);
+		books_learn(b, &env);
+		if (o.books == NULL || env.tag.len > UINT16_MAX)
 			junk(b);
 		else if (is_call(env.request, "block_call", &mfa) ||
 			 is_call(env.request, "call", &mfa))
@@ -193,13 +195,13 @@ void node_rex_oversize(struct books *b, const struct dist_event *ev, struct span
 	size_t used;
 
 	if (request_open_head(ev->payload.at, ev->payload.len, &env)) {
-		o.books = books_home(b, &env.from);
+		o.books = books_home(b, &env.from, env.tag.at);
 		o.caller = node_local_pid(&env.from);
 	} else if (ev->payload.len > 2 && ev->payload.at[0] == 104 && ev->payload.at[1] == 2 &&
 		   term_check(ev->payload.at + 2, ev->payload.len - 2, &used) == 0 &&
 		   term_pid(ev->payload.at + 2, &env.from)) { /* {From, ... */
 		env.tag = (struct span){ rex_atom, sizeof rex_atom - 1 };
-		o.books = books_home(b, &env.from);
+		o.books = books_home(b, &env.from, env.tag.at);
 		o.caller = node_local_pid(&env.from);
 	} else {
 		o.books = NULL;

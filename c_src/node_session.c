@@ -80,6 +80,15 @@ static bool refuse(struct buf *reason, const char *option, const char *expected)
 	return false;
 }
 
+/* The owner is a process that a connected node may have. */
+static bool owner_is_somewhere(const struct node_pool *p, const struct request *req)
+{
+	const struct books *b = books_find(p->node, req->owner.node, req->owner.node_len);
+	struct local_pid pid = node_local_pid(&req->owner);
+
+	return b != NULL && books_may_have(b, &pid);
+}
+
 bool node_session_may(struct node_pool *p, const struct request *req,
 		      const struct node_lease *lease, struct buf *reason)
 {
@@ -91,7 +100,7 @@ bool node_session_may(struct node_pool *p, const struct request *req,
 	if (pool_config(p->pool)->max_sessions == 0)
 		return refuse(reason, "session",
 			      "none: this pool allows no sessions (max_sessions)");
-	if (req->has_owner && books_find(p->node, req->owner.node, req->owner.node_len) == NULL)
+	if (req->has_owner && !owner_is_somewhere(p, req))
 		return refuse(reason, "owner", "a pid of a node that is connected to this one");
 	return true;
 }

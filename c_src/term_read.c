@@ -123,6 +123,11 @@ static inline __attribute__((always_inline)) const uint8_t *skip_one(const uint8
 	}
 }
 
+const uint8_t *term_skip_head(const uint8_t *t, uint64_t *todo)
+{
+	return skip_one(t, todo);
+}
+
 const uint8_t *term_skip(const uint8_t *t)
 {
 	for (uint64_t todo = 1; todo > 0; todo--)

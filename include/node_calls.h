@@ -22,13 +22,28 @@ void books_open(struct node *n, struct books *b); /* zeroed, but for its peer: a
 void books_mark_dirty(struct books *b);
 void books_flush_dirty(struct node *n);
 struct books *books_find(struct node *n, const char *name, size_t len);
-/* Where a pid lives that `b` told us: there, as a rule, or at another peer. NULL: at none. */
-struct books *books_home(struct books *b, const struct term_pid *pid);
 struct term_pid books_pid(const struct books *b, const struct local_pid *pid);
 bool node_has_name(const struct node *n, struct span name);
 bool node_is_own_pid(const struct node *n, const struct term_pid *pid);
 
 struct local_pid node_local_pid(const struct term_pid *pid);
+
+/* node_home.c */
+/* Where a pid lives that `b` told us: there, as a rule, or at another peer, which can read what `heard` says.
+ * NULL: at none. */
+struct books *books_home(struct books *b, const struct term_pid *pid, const uint8_t *heard);
+/* Whether a process of this peer, in this life, can have the pid; a pid that a worker or another peer told us. */
+bool books_may_have(const struct books *b, const struct local_pid *pid);
+/* Whether the peer can read this checked term, which another one has made. */
+bool books_reads(const struct books *b, const uint8_t *term);
+void books_learn_ids(struct books *b, const struct envelope *env);
+
+/* What its calls say about the identifiers of its BEAM. */
+static inline void books_learn(struct books *b, const struct envelope *env)
+{
+	if (b->ids == TERM_IDS_UNKNOWN && env->alias.len > 0)
+		books_learn_ids(b, env);
+}
 
 /* node_monitor.c */
 void node_monitor(struct books *b, const struct dist_event *ev);

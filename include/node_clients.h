@@ -29,6 +29,7 @@
 #include "spin.h"
 #include "table.h"
 #include "term.h"
+#include "term_home.h"
 #include "transcode.h"
 #include "worker.h"
 
@@ -80,6 +81,7 @@ struct books {
 	uint64_t id;
 	bool up, forgotten;
 	bool dialled;                                         /* we opened the connection */
+	enum term_ids ids;                                    /* of its BEAM, as its calls say */
 	enum { USER_UNASKED, USER_UNKNOWN, USER_KNOWN } user; /* who opened it, if over loopback */
 	uint32_t uid;                                         /* KNOWN */
 	uint64_t up_us;

@@ -8,6 +8,7 @@
  *   node_peer.c     what a peer's connection says, sorted; the peer's end
  *   node_monitor.c  monitors, in both directions
  *   node_ref.c      references of peers, kept short
+ *   node_home.c     where a pid lives that somebody else told us
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
  *   node_kept.c     what is kept with a request: its frame, its tag, its names

@@ -40,6 +40,9 @@ enum term_tag {
 #define FUN_HEAD    30
 #define FUN_FREE_AT 26
 
+/* Past the head of one checked term; `todo` grows by its elements. A fun is passed whole. */
+const uint8_t *term_skip_head(const uint8_t *t, uint64_t *todo);
+
 /* How many of `len` bytes at `p`, UTF8_WIDE_BYTES or more, are certainly UTF-8: whole characters from the
  * first on (term_utf8_wide.c). */
 #define UTF8_WIDE_BYTES 1024

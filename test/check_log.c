@@ -166,7 +166,8 @@ START_TEST(a_line_that_is_too_long_is_cut_between_characters_and_stays_valid)
 		end = line + strlen(line) - strlen("\",\"truncated\":true}\n");
 		ck_assert_str_eq(end, "\",\"truncated\":true}\n");
 		for (const char *at = strstr(line, "\"message\":\"") + 11; at < end;) {
-			size_t one = *at == '\\' ? (at[1] == 'u' ? 6 : 2) : utf8_char((const uint8_t *)at, 4);
+			size_t one = *at == '\\' ? (at[1] == 'u' ? 6 : 2)
+						 : utf8_char((const uint8_t *)at, 4);
 
 			ck_assert_uint_gt(one, 0);
 			at += one;
@@ -333,8 +334,9 @@ END_TEST
 
 /* ---- the journal ---- */
 
-static char directory[] = "/tmp/krait_log_XXXXXX";
-static int file; /* standard error, which $JOURNAL_STREAM names */
+static char directory[32];
+static int file = -1;           /* standard error, which $JOURNAL_STREAM names */
+static int standard_error = -1; /* what it was before */
 
 static int given_a_journal(void)
 {
@@ -343,11 +345,13 @@ static int given_a_journal(void)
 	struct stat st;
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
+	strcpy(directory, "/tmp/krait_log_XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	snprintf(addr.sun_path, sizeof addr.sun_path, "%s/socket", directory);
 	snprintf(path, sizeof path, "%s/file", directory);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
 	file = open(path, O_RDWR | O_CREAT, 0600);
+	standard_error = dup(STDERR_FILENO);
 	ck_assert_int_eq(dup2(file, STDERR_FILENO), STDERR_FILENO);
 	ck_assert_int_eq(fstat(file, &st), 0);
 	snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
@@ -366,6 +370,25 @@ static void then_the_journal_is_gone(int fd)
 	snprintf(path, sizeof path, "%s/socket", directory);
 	unlink(path);
 	rmdir(directory);
+}
+
+/* After each test, which may have the process to itself or not: the log as it was, and standard error. */
+static void as_before(void)
+{
+	log_set_sink(NULL, NULL);
+	log_set_tap(NULL, NULL);
+	log_set_level(LOG_INFO);
+	logged[0] = '\0';
+	tapped = 0;
+	unsetenv("JOURNAL_STREAM");
+	unsetenv("KRAIT_JOURNAL_SOCKET");
+	log_set_format(LOG_FORMAT_TEXT);
+	if (standard_error < 0)
+		return;
+	dup2(standard_error, STDERR_FILENO);
+	close(standard_error);
+	close(file);
+	standard_error = file = -1;
 }
 
 static const char *in_the_file(void)
@@ -442,6 +465,7 @@ int main(void)
 	TCase *t = tcase_create("log");
 
 	suite_add_tcase(s, t);
+	tcase_add_checked_fixture(t, NULL, as_before);
 	tcase_add_test(t, a_line_has_three_forms);
 	tcase_add_test(t, an_entry_of_the_journal_has_fields);
 	tcase_add_test(t, an_entry_of_the_journal_is_bounded);

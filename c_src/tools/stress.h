@@ -7,6 +7,7 @@
  *   stress_conn.c     the bytes of its connection
  *   stress_signal.c   what the node says to a peer, sorted and checked
  *   stress_ask.c      the books: every reference that we sent, and what may still come for it
+ *   stress_barrier.c  since when can nothing more come for what is over?
  *   stress_answer.c   is this answer the right one?
  *   stress_caller.c   one simulated process: born, asks, gives up, dies
  *   stress_request.c  its requests, as GenServer.call sends them
@@ -235,6 +236,8 @@ struct caller {
 	struct list asks;   /* live and cut ones of all its lives */
 	struct list watchers;
 	struct ask *waiting; /* the request that it waits for */
+	uint64_t barrier;    /* the last one that asked for it */
+	uint32_t barrier_serial;
 	enum fate { FATE_NONE, FATE_GIVE_UP, FATE_DIE, FATE_DIE_UNHEARD } fate;
 	enum wake { WAKE_BORN, WAKE_NEXT, WAKE_FATE } wake;
 	struct alarm alarm;
@@ -346,7 +349,9 @@ struct sim {
 	bool admin, paused, long_silence, same_life; /* the next dial is with the same creation */
 	struct conn *conn, *silent; /* the one in use; one that says nothing any more */
 	struct alarm alarm, silence;
-	uint64_t barrier, acked, heard_us, ticked_us, dialled_us;
+	uint64_t barrier;  /* so many rounds were begun; */
+	unsigned acks_due; /* this many acknowledgements of the last one are not here */
+	uint64_t heard_us, ticked_us, dialled_us;
 	uint64_t noticed_us; /* the node knows by then that the silent connection is at its end */
 	uint64_t casts, casts_at_barrier, casts_acked;
 	struct list tombs; /* asks that are cut, in the order of their barriers */
@@ -361,6 +366,7 @@ uint64_t sim_answers_by(const struct sim *sim,
 			uint64_t us); /* when what it is asked at `us` is known */
 struct buf *sim_out(struct sim *sim);
 void sim_barrier(struct sim *sim);
+void barrier_acked(struct sim *sim, struct caller *c, uint64_t id); /* by an UNLINK_ID_ACK to it */
 void sim_pause(struct sim *sim,
 	       bool pause); /* it does not read for a moment: what crosses, crosses */
 struct term_pid sim_node_pid(const struct sim *sim, uint32_t id);

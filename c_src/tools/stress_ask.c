@@ -4,8 +4,7 @@
  *        --gave up, died--> cut
  *        --connection lost--> forgotten at once
  *
- * A barrier is an UNLINK_ID for a link that nobody has: the node acknowledges it in order, so whatever it
- * says behind the acknowledgement it has said knowing all that we had sent before. */
+ * What has been sent before a barrier (stress_barrier.c) the node knows when that is acknowledged. */
 #include "stress.h"
 
 #include "mem.h"

@@ -49,19 +49,6 @@ void sims_flush(struct stress *s)
 			conn_flush(s->sims[i].conn);
 }
 
-void sim_barrier(struct sim *sim)
-{
-	struct term_pid self, node = sim_node_pid(sim, 1);
-
-	if (sim->state != SIM_UP || sim->barrier != sim->acked ||
-	    (list_empty(&sim->tombs) && sim->casts == sim->casts_acked))
-		return;
-	self = caller_pid(sim->control);
-	sim->barrier++;
-	sim->casts_at_barrier = sim->casts;
-	wire_unlink(sim_out(sim), OP_UNLINK, sim->barrier, &self, &node);
-}
-
 /* ---- coming ---- */
 
 static void each_process(struct sim *sim, void (*fn)(struct caller *c))
@@ -114,7 +101,8 @@ void sim_came_up(struct sim *sim, const struct wire_handshake *hs)
 	sim->heard_us = sim->ticked_us = now_us();
 	if (sim->noticed_us > sim->heard_us)
 		sim->noticed_us = sim->heard_us;
-	sim->barrier = sim->acked = 0;
+	sim->barrier = 0;
+	sim->acks_due = 0;
 	sim->casts = sim->casts_acked = sim->casts_at_barrier = 0;
 	sim->control->alive = true;
 	expect_end(sim, "has connected again, and the node still holds its old connection");
@@ -249,6 +237,8 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		conn_flush(c);
 	s->countable_lost += sim->casts - sim->casts_acked;
 	sim->state = SIM_DOWN;
+	if (how == VANISH_SILENCE)
+		sim->noticed_us = now_us() + tick_us + tick_us / 4; /* it looks every quarter */
 	each_process(sim, caller_lost);
 	sim->same_life = rnd_to(s, 4) == 0;
 	sim->alarm.fn = dial_again;
@@ -267,7 +257,6 @@ void sim_vanish(struct sim *sim, enum vanish how)
 		sim->conn = NULL;
 		sim->long_silence = rnd_to(s, 3) == 0;
 		back += sim->long_silence ? 2 * tick_us : 0;
-		sim->noticed_us = now_us() + tick_us + tick_us / 4; /* it looks every quarter */
 		sim->alarm.fn = end_silence;
 		break;
 	default:

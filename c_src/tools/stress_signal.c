@@ -273,16 +273,13 @@ static void take_exit(struct sim *sim, const struct wire_signal *sig)
 
 static void take_unlink_ack(struct sim *sim, const struct wire_signal *sig)
 {
+	struct term_pid node = sim_node_pid(sim, 1);
 	struct caller *c = addressee(sim, &sig->to);
 
 	if (c == NULL)
 		return;
-	if (c == sim->control) {
-		if (sig->unlink_id != sim->acked + 1 && sig->unlink_id > sim->barrier)
-			fail(sim->s, c, "an UNLINK_ID_ACK that was not asked for");
-		sim->acked = sig->unlink_id;
-		sim->casts_acked = sim->casts_at_barrier;
-		ask_retire(sim, sim->acked);
+	if (pid_same(&sig->from, &node)) {
+		barrier_acked(sim, c, sig->unlink_id);
 	} else if (!is_alive(c, &sig->to)) {
 		sim->s->crossed++;
 	} else if (c->link.state != LINK_UNLINKING || c->link.unlink_id != sig->unlink_id ||

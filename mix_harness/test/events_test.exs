@@ -541,7 +541,9 @@ defmodule Krait.EventsTest do
 
       assert py(node, "print('last')") == {:ok, nil}
       assert %{lost: 0, logs: 30_032} = Krait.Listener.await(healthy, {:last, "last"})
-      assert Proc.rss(node.os_pid) - before < 24 * 1024 * 1024
+      # a sanitizer keeps what was freed
+      allowed = if Krait.Chaos.sanitized?(node), do: 300, else: 24
+      assert Proc.rss(node.os_pid) - before < allowed * 1024 * 1024
 
       signal(beam, "CONT")
       assert %{lost: lost} = Krait.Listener.await(slow, {:lost, 1})

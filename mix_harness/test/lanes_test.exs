@@ -334,7 +334,9 @@ defmodule Krait.LanesTest do
   defp monitors(pid), do: pid |> Process.info(:monitors) |> elem(1)
 
   # Until the BEAM keeps no more for that connection, and its socket takes no more either: the node is stopped,
-  # so what is full stays full.
+  # so what is full stays full. That the socket takes no more is told by nobody. As long as it does, what is
+  # kept goes there and another message is taken: not one in twenty tries over a tenth of a second says that it
+  # is full.
   defp fill(node, bytes, refused \\ 0)
   defp fill(_, _, 20), do: :ok
 

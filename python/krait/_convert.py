@@ -105,7 +105,10 @@ _module = vars(type)["__module__"].__get__
 def type_names(value: object) -> tuple[str, str]:
     """The qualified name of a value's type, and its module, "" where it has none."""
     cls = type(value)
-    module = _module(cls)
+    try:
+        module = _module(cls)
+    except AttributeError:  # a class that type() made may have none
+        module = ""
     return _qualname(cls), module if isinstance(module, str) else ""
 
 
