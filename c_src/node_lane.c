@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define LANES_MAX   1024        /* of one peer */
-#define LANE_ID_MAX 64          /* bytes of an Id */
+#define LANE_ID_MAX 1024        /* bytes of an Id: a reference has its node's name */
 #define LANE_CALLS  10000       /* in one message */
 #define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */
 #define LANE_KEPT   (16 * 1024) /* bytes that its buffer keeps when it is empty */
@@ -127,7 +127,7 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	uint32_t arity;
 
 	if (!term_tuple(t, &arity, &e) || arity < 2 || arity > 3 ||
-	    (env.tag = term_span(e)).len > LANE_ID_MAX) {
+	    (env.tag = term_span(e)).len > UINT16_MAX) { /* as tags of calls */
 		l->books->node->junk++;
 		return;
 	}
@@ -135,12 +135,14 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
 	    books_home(l->books, &caller, e) == l->books)
 		o.caller = node_local_pid(&caller);
-	if (find(l, env.tag) == NULL && !too_many) {
+	if (env.tag.len <= LANE_ID_MAX && find(l, env.tag) == NULL && !too_many) {
 		node_request_serve(p, &o, env.request);
 		return;
 	}
 	to = reply_to_origin(&o);
-	answer_bad(&to, too_many ? "at most 10000 calls in a message" : "an Id that is not in use");
+	answer_bad(&to, too_many                    ? "at most 10000 calls in a message"
+			: env.tag.len > LANE_ID_MAX ? "an Id of at most 1024 bytes"
+						    : "an Id that is not in use");
 	node_pool_refused(p, ANSWER_BAD_REQUEST);
 }
 

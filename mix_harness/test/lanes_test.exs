@@ -30,6 +30,15 @@ defmodule Krait.LanesTest do
     assert_receive {:heard, {{3}, {:error, {:no_function, "no", "thing"}}}}, 5_000
   end
 
+  test "an id may be as long as a reference of any node, and hears if it is longer" do
+    node = start_node()
+    lane = lane(node)
+    [fine, long] = for bytes <- [1_000, 1_100], do: :binary.copy("x", bytes)
+    send(lane, {:say, [{fine, add(1, 2)}, {long, :ping}], []})
+    assert_receive {:heard, {^long, {:error, {:bad_request, "an Id of at most 1024 bytes"}}}}, 5_000
+    assert_receive {:heard, {^fine, {:ok, 3}}}, 5_000
+  end
+
   test "a call that is none, and an id that is in use, hear why; the others do not notice" do
     node = start_node()
     lane = lane(node)
@@ -169,8 +178,7 @@ defmodule Krait.LanesTest do
           {:krait_lane, self(), :x, []},
           {:krait_lane, :x, [], []},
           {:krait_lane, self(), []},
-          {:krait_lane, self(), [{1, :ping} | :x], []},
-          {:krait_lane, self(), [{:binary.copy("x", 100), :ping}], []}
+          {:krait_lane, self(), [{1, :ping} | :x], []}
         ],
         do: send(node.pool, wrong)
 
