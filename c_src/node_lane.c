@@ -11,6 +11,9 @@
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.
  *
+ * A pool that leaves ends what a lane has asked for before; what is said to its name then hears noproc, and who
+ * is gone is gone from wherever he has asked.
+ *
  * A lane stays for as long as LanePid lives: its watch costs the peer one monitor, once. */
 #include "node_private.h"
 
@@ -135,6 +138,11 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
 	    books_home(l->books, &caller, e) == l->books)
 		o.caller = node_local_pid(&caller);
+	if (p == NULL) {
+		to = reply_to_origin(&o);
+		answer_error_atom(&to, "noproc");
+		return;
+	}
 	if (env.tag.len <= LANE_ID_MAX && find(l, env.tag) == NULL && !too_many) {
 		node_request_serve(p, &o, env.request);
 		return;

@@ -202,7 +202,7 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		node_request_message(b, ev, TARGET_NODE, node_pool_default(n), NULL);
 	} else if (span_is(ev->name, "net_kernel")) {
 		on_net_kernel(b, ev);
-	} else {
+	} else if (!node_lane_message(b, NULL, ev->payload.at)) {
 		n->junk++;
 		log_line(LOG_DEBUG, peer_label(b->peer),
 			 "a message to %.*s, a name nobody has: dropped", (int)ev->name.len,

@@ -141,6 +141,16 @@ defmodule Krait.LanesTest do
     await_rest(node)
   end
 
+  test "at a name that nobody has, calls hear noproc, and who is gone is gone" do
+    node = start_node(size: 1)
+    send(node.pool, {:krait_lane, self(), [{1, eval(sleep(60))}], []})
+    await_running(node, 1)
+    send({:nobody, node.name}, {:krait_lane, self(), [{2, :ping}], [1]})
+    assert_receive {:krait_lane, [{2, {:error, :noproc}}]}, 5_000
+    await_rest(node)
+    assert totals(node).abandoned == 1
+  end
+
   test "the limit of a request is that of each call, not of the message they come in" do
     node = start_node(size: 1, max_request_bytes: 100_000)
     lane = lane(node)
