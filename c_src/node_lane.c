@@ -22,7 +22,7 @@
 
 #include <string.h>
 
-#define LANES_MAX   1024        /* of one peer */
+#define LANES_MAX   16384       /* of one peer: 256 schedulers and 64 pools */
 #define LANE_ID_MAX 1024        /* bytes of an Id: a reference has its node's name */
 #define LANE_CALLS  10000       /* in one message */
 #define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */

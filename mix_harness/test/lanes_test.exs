@@ -141,6 +141,22 @@ defmodule Krait.LanesTest do
     await_rest(node)
   end
 
+  test "there may be one for each pool and scheduler of a large machine" do
+    node = start_node(size: 1)
+    parent = self()
+
+    for i <- 1..5_000 do
+      spawn_link(fn ->
+        send(node.pool, {:krait_lane, self(), [{i, :ping}], []})
+        assert_receive {:krait_lane, [{^i, :pong}]}, 20_000
+        send(parent, {:heard, i})
+        Process.sleep(:infinity)
+      end)
+    end
+
+    for i <- 1..5_000, do: assert_receive({:heard, ^i}, 20_000)
+  end
+
   test "at a name that nobody has, calls hear noproc, and who is gone is gone" do
     node = start_node(size: 1)
     send(node.pool, {:krait_lane, self(), [{1, eval(sleep(60))}], []})
