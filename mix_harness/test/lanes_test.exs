@@ -229,7 +229,10 @@ defmodule Krait.LanesTest do
 
     test "is served at any size that a request may have, and hears what is too large" do
       node = start_node(size: 2, max_request_bytes: 100_000)
-      length_of = fn bytes -> Krait.call(node.pool, "builtins", "len", [:binary.copy("x", bytes)]) end
+
+      length_of = fn bytes ->
+        Krait.call(node.pool, "builtins", "len", [:binary.copy("x", bytes)])
+      end
 
       for {bytes, many} <- [{20_000, 200}, {90_000, 20}] do
         callers = for _ <- 1..many, do: Task.async(fn -> length_of.(bytes) end)
