@@ -169,7 +169,8 @@ static bool wait_ready(struct node_pool *p, struct node_request *r)
 
 void node_await_check(struct node_pool *p)
 {
-	bool given_up = breaker_state(pool_breaker(p->pool)) != BREAKER_CLOSED;
+	/* half open a worker starts, and how that ends is the answer: after a reload the code may be mended */
+	bool given_up = breaker_state(pool_breaker(p->pool)) == BREAKER_OPEN;
 	bool draining = pool_draining(p->pool);
 	struct list *pos, *next;
 

@@ -11,6 +11,9 @@
  * in use, or a request is none: that call hears why, the others do not notice; a message that has another
  * form is junk. An Id in Gone that is not known has been answered, or never was one.
  *
+ * A pool that leaves ends what a lane has asked for before; what is said to its name then hears noproc, and who
+ * is gone is gone from wherever he has asked.
+ *
  * A lane stays for as long as LanePid lives: its watch costs the peer one monitor, once. */
 #include "node_private.h"
 
@@ -19,8 +22,8 @@
 
 #include <string.h>
 
-#define LANES_MAX   1024        /* of one peer */
-#define LANE_ID_MAX 64          /* bytes of an Id */
+#define LANES_MAX   16384       /* of one peer: 256 schedulers and 64 pools */
+#define LANE_ID_MAX 1024        /* bytes of an Id: a reference has its node's name */
 #define LANE_CALLS  10000       /* in one message */
 #define LANE_FLUSH  (64 * 1024) /* bytes of answers that are sent without waiting for more */
 #define LANE_KEPT   (16 * 1024) /* bytes that its buffer keeps when it is empty */
@@ -127,7 +130,7 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	uint32_t arity;
 
 	if (!term_tuple(t, &arity, &e) || arity < 2 || arity > 3 ||
-	    (env.tag = term_span(e)).len > LANE_ID_MAX) {
+	    (env.tag = term_span(e)).len > UINT16_MAX) { /* as tags of calls */
 		l->books->node->junk++;
 		return;
 	}
@@ -135,12 +138,19 @@ static void call(struct node_lane *l, struct node_pool *p, const uint8_t *t, boo
 	if (arity == 3 && term_pid(term_skip(env.request), &caller) &&
 	    books_home(l->books, &caller, e) == l->books)
 		o.caller = node_local_pid(&caller);
-	if (find(l, env.tag) == NULL && !too_many) {
+	if (p == NULL) {
+		to = reply_to_origin(&o);
+		answer_error_atom(&to, "noproc");
+		return;
+	}
+	if (env.tag.len <= LANE_ID_MAX && find(l, env.tag) == NULL && !too_many) {
 		node_request_serve(p, &o, env.request);
 		return;
 	}
 	to = reply_to_origin(&o);
-	answer_bad(&to, too_many ? "at most 10000 calls in a message" : "an Id that is not in use");
+	answer_bad(&to, too_many                    ? "at most 10000 calls in a message"
+			: env.tag.len > LANE_ID_MAX ? "an Id of at most 1024 bytes"
+						    : "an Id that is not in use");
 	node_pool_refused(p, ANSWER_BAD_REQUEST);
 }
 

@@ -153,6 +153,14 @@ static void on_exit_signal(struct books *b, const struct dist_event *ev)
 
 /* ---- messages ---- */
 
+/* A message to a name, from a pid. */
+static void drop(struct books *b, const struct dist_event *ev, const char *why)
+{
+	b->node->junk++;
+	log_line(LOG_DEBUG, peer_label(b->peer), "pid %u.%u sent to %.*s, %s: dropped", ev->from.id,
+		 ev->from.serial, (int)ev->name.len, (const char *)ev->name.at, why);
+}
+
 /* `{is_auth, Node}` of net_adm:ping/1. */
 static void on_net_kernel(struct books *b, const struct dist_event *ev)
 {
@@ -164,7 +172,7 @@ static void on_net_kernel(struct books *b, const struct dist_event *ev)
 	request_open(ev->payload.at, &env);
 	if (env.kind != ENVELOPE_CALL || !term_tuple(env.request, &arity, &e) || arity != 2 ||
 	    !term_is_atom(e, "is_auth")) {
-		b->node->junk++;
+		drop(b, ev, "which hears pings alone");
 		return;
 	}
 	to = (struct reply_to){
@@ -202,11 +210,8 @@ static void on_send(struct books *b, const struct dist_event *ev)
 		node_request_message(b, ev, TARGET_NODE, node_pool_default(n), NULL);
 	} else if (span_is(ev->name, "net_kernel")) {
 		on_net_kernel(b, ev);
-	} else {
-		n->junk++;
-		log_line(LOG_DEBUG, peer_label(b->peer),
-			 "a message to %.*s, a name nobody has: dropped", (int)ev->name.len,
-			 (const char *)ev->name.at);
+	} else if (!node_lane_message(b, NULL, ev->payload.at)) {
+		drop(b, ev, "a name nobody has");
 	}
 }
 

@@ -343,6 +343,8 @@ void node_request_serve(struct node_pool *p, const struct origin *o, const uint8
 
 	if (request_parse(request, TARGET_POOL, &p->defaults, &req, &reason) != 0)
 		node_request_refuse(p, o, &reason, ANSWER_BAD_REQUEST);
+	else if (!node_may(o->books, req.verb, &reason))
+		node_request_refuse(p, o, &reason, ANSWER_NOT_ALLOWED);
 	else
 		serve(p, o, &req, TARGET_POOL, NULL);
 	buf_free(&reason);

@@ -194,6 +194,12 @@ static void happen(struct pool *p, const struct pool_event *ev)
 	}
 }
 
+/* What was abandoned and finishes unheard is busy, too. */
+bool pool_works(const struct pool *p)
+{
+	return p->queued + p->running + p->lease_count + p->count[WORKER_BUSY] > 0;
+}
+
 void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 {
 	assert(now_us >= p->now_us && p->due == 0);
@@ -213,7 +219,7 @@ void pool_step(struct pool *p, const struct pool_event *ev, uint64_t now_us)
 	serve_all(p);
 	ahead_serve(p);
 	range_adapt(p);
-	if (p->draining && !p->drain_told && p->queued + p->running + p->lease_count == 0) {
+	if (p->draining && !p->drain_told && !pool_works(p)) {
 		p->drain_told = true;
 		p->due |= BIT(POOL_DRAINED);
 	}

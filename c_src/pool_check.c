@@ -273,5 +273,5 @@ void pool_check(const struct pool *p)
 		HOLDS(list_empty(&p->by_index), "stopping, ready", pool_ready(p));
 	}
 	if (p->draining && !p->drain_told)
-		HOLDS(p->queued + p->running + p->lease_count > 0, "drained", p->totals.received);
+		HOLDS(pool_works(p), "drained", p->totals.received);
 }

@@ -262,8 +262,8 @@ bool node_oversize(struct books *b, const struct dist_event *ev);
 /* node_lane.c */
 /* The lane of that process, as new if there was none; NULL: no memory, or the peer has too many. */
 struct node_lane *node_lane_from(struct books *b, const struct term_pid *pid);
-bool node_lane_message(struct books *b, struct node_pool *p,
-		       const uint8_t *message); /* false: none */
+/* False: it is none. Without a pool (NULL) its calls hear noproc. */
+bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *message);
 /* Its lane will say when the caller is gone. */
 void node_lane_hear(struct node_lane *l, struct node_request *r);
 void node_lane_forget(struct node_request *r); /* its answer is not wanted any more */

@@ -193,7 +193,7 @@ enum pool_event_type {
 	                See `Recycling` */
 	POOL_KILL_WORKER, /* worker_id: at once; what it runs hears WORKER_EXIT */
 	POOL_DRAIN, /* no new requests, and not paused any more; POOL_DRAINED when nothing is queued,
-	                running or leased */
+	                running or leased, and no abandoned call goes on */
 	POOL_STOP,  /* stop all workers, start none: everything queued or running is done with
 	                       OUTCOME_DRAINING, leases end with LEASE_WORKER_GONE */
 };

@@ -135,6 +135,9 @@ static inline unsigned pool_chain(uint64_t id)
 	return (unsigned)(id % POOL_HASH);
 }
 
+/* pool.c: whether anything waits, runs or is leased. */
+bool pool_works(const struct pool *p);
+
 /* `us` from now, POOL_NEVER when that is past the end of time. */
 static inline uint64_t pool_in(const struct pool *p, uint64_t us)
 {

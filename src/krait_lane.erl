@@ -14,8 +14,9 @@
 %%%
 %%% What is large goes alone: it would hold up its neighbours, and a lane's message has a limit as well.
 %%%
-%%% A lane ends when its pool is gone, or the connection to its node. Whoever waits hears why; the next
-%%% call starts another one.
+%%% A lane ends when the connection to its node does. Whoever waits hears why; the next call starts another
+%%% one. When its pool leaves the node, which ends what the pool has taken before, a lane stays until that is
+%%% answered; what comes too late for the pool is answered with `noproc'.
 -module(krait_lane).
 
 -export([attempt/3, start_link/2, init/3]).
@@ -34,6 +35,7 @@
                calls = [] :: [{id(), term(), pid()}], % not sent yet, the last one first
                gone = [] :: [id()],
                count = 0 :: non_neg_integer(),        % of both
+               left = false :: boolean(),             % the pool, its node
                busy = unwatched :: unwatched | boolean(), % nothing is sent: true, before the next tick
                ticking = false :: boolean(),
                young = [] :: [id()],                  % asked since the last tick
@@ -102,20 +104,30 @@ init(Parent, Key, Pool) ->
 
 %% A monitor waits for the connection, as the lane must not. Nothing is sent before it is set, so that no
 %% call is on its way whose end nobody would hear of.
--spec watch_pool(pid(), address()) -> ok.
-watch_pool(Lane, Pool) ->
+-spec watch_pool(pid(), address()) -> {ended, term()}.
+watch_pool(Lane, {_, Node} = Pool) ->
     Monitor = erlang:monitor(process, Pool),
     Lane ! watched,
+    case down_of(Monitor) of
+        noproc ->
+            Lane ! left,
+            Lane ! {ended, down_of(erlang:monitor(process, {krait, Node}))};
+        Reason ->
+            Lane ! {ended, Reason}
+    end.
+
+-spec down_of(reference()) -> term().
+down_of(Monitor) ->
     receive
-        {'DOWN', Monitor, process, _, Reason} ->
-            Lane ! {ended, Reason},
-            ok
+        {'DOWN', Monitor, process, _, Reason} -> Reason
     end.
 
 %% --- the loop -------------------------------------------------------------------------------------
 
 %% Nothing has gathered that could be sent: waits for the first message of the next turn.
 -spec wait(#lane{}) -> no_return().
+wait(#lane{left = true, count = 0, ids = Ids} = Lane) when map_size(Ids) =:= 0 ->
+    ended(noproc, Lane);
 wait(Lane) ->
     receive
         Message -> turn(message(Message, Lane))
@@ -156,6 +168,9 @@ message({Id, _, process, _, _}, #lane{ids = Ids} = Lane) when is_integer(Id) ->
     end;
 message(watched, Lane) ->
     Lane#lane{busy = false};
+message(left, Lane) ->
+    ok = krait_lanes:gone(self()),
+    Lane#lane{left = true};
 message({ended, Reason}, Lane) ->
     ended(Reason, Lane);
 message(_, Lane) ->
@@ -186,7 +201,7 @@ forget({monitored, Tag, _, Monitor}) ->
 gone(Id, #lane{gone = Gone, count = Count} = Lane) ->
     Lane#lane{gone = [Id | Gone], count = Count + 1}.
 
-%% The pool is gone. Whoever has asked hears that from the monitor on this process, with the reason.
+%% Whoever has asked hears that from the monitor on this process, with the reason.
 -spec ended(term(), #lane{}) -> no_return().
 ended(Reason, #lane{pool = {_, Node}}) ->
     ok = krait_lanes:gone(self()),

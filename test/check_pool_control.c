@@ -161,6 +161,20 @@ START_TEST(a_drain_ends_a_pause_since_what_waits_could_not_finish)
 }
 END_TEST
 
+START_TEST(a_drain_waits_for_calls_that_finish_unheard)
+{
+	given_workers(1);
+	the_next.abandon = ABANDON_FINISH;
+	call(10);
+	abandon(10);
+	ignore_actions();
+	drain();
+	then_nothing();
+	answer(1, 10);
+	then("DRAINED");
+}
+END_TEST
+
 START_TEST(a_resume_ends_a_drain)
 {
 	given_workers(1);
@@ -682,6 +696,7 @@ int main(void)
 	tcase_add_test(tc, a_session_ends_while_the_pool_is_paused);
 	tcase_add_test(tc, a_retry_waits_while_the_pool_is_paused);
 	tcase_add_test(tc, a_drain_ends_a_pause_since_what_waits_could_not_finish);
+	tcase_add_test(tc, a_drain_waits_for_calls_that_finish_unheard);
 	tcase_add_test(tc, a_resume_ends_a_drain);
 	tcase_add_test(tc, a_stop_is_not_resumed);
 	tcase_add_test(tc, a_paused_pool_stops);

@@ -412,7 +412,8 @@ static void m_step(const struct pool_event *ev)
 		m_done(r, OUTCOME_CIRCUIT_OPEN);
 	m_serve_all();
 	m_adapt();
-	if (m.drain_due && m_requests(false, NULL) + m_requests(true, NULL) + m_leases() == 0) {
+	if (m.drain_due && m_requests(false, NULL) + m_requests(true, NULL) + m_leases() == 0 &&
+	    m_count(WORKER_BUSY) == 0) {
 		m.drain_due = false;
 		m.must_drain = true;
 	}

@@ -45,6 +45,15 @@ defmodule Krait.BadInputTest do
     end
 
     assert ask(node, :ping) == :pong
+    {:ok, %{ignored_messages: 55}} = ask({:krait, node.name}, :status)
+
+    [_, id, serial] =
+      self() |> :erlang.pid_to_list() |> to_string() |> String.split(["<", ".", ">"], trim: true)
+
+    me = "pid #{id}.#{serial} sent "
+    dropped = fn -> for {_, _, text} <- lines(node), text =~ "dropped", do: text =~ me end
+    # What goes to a pid does not say from whom it is.
+    eventually(Enum.frequencies(dropped.()) == %{true => 44, false => 11})
     assert py(lease, "1") == {:ok, 1}
     assert ask(lease, :checkin) == :ok
     await_rest(node)

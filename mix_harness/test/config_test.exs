@@ -390,6 +390,24 @@ defmodule Krait.ConfigTest do
       assert {:ok, 1} = py(old, "1")
     end
 
+    test "ends what has come through lanes", %{tmp_dir: dir} do
+      {node, file} = start_with(dir, "pool default {}\npool old {}\n", lines: true, size: 1)
+      old = pool(node, :old)
+      gate = Gate.new()
+      call = fn code -> Task.async(fn -> Krait.call(old, "builtins", "eval", [code]) end) end
+      running = call.(Gate.behind(gate, "7"))
+      eventually(pool_status(old).totals.running == 1)
+      waiting = call.("8")
+      eventually(match?(%{running: 1, queued: 1}, pool_status(old).totals))
+      File.write!(file, "pool default {}\n")
+      assert {:ok, %{pools: %{old: :removed}}} = ask(krait(node), {:reload, :config})
+      assert {:error, %Error{reason: :noproc}} = Krait.call(old, "os", "getpid", [])
+      Gate.open(gate)
+      assert Task.await(running) == {:ok, 7}
+      assert Task.await(waiting) == {:ok, 8}
+      assert_receive {:krait_line, _, :info, "pool old", "gone"}, 10_000
+    end
+
     test "does not keep the node from stopping", %{tmp_dir: dir} do
       {node, file} = start_with(dir, "pool default {}\npool old {}\n")
       {:ok, _lease} = ask(pool(node, :old), {:checkout, :anonymous})

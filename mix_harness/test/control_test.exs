@@ -483,6 +483,19 @@ defmodule Krait.ControlTest do
       eventually(length(fork_servers(node)) == 1)
     end
 
+    test "mends a pool that had given up: who awaits it after that hears of the new code", %{
+      dir: dir
+    } do
+      name = new_module(dir, 1)
+      File.write!(Path.join(dir, name <> ".py"), "raise ValueError('not today')\n")
+      node = with_code(dir, name, await_ready: false, backoff_base: 10, backoff_max: 60_000)
+      assert {:error, {:start_failed, _}} = ask(node, :await_ready)
+      write(dir, name, 2)
+      assert ask(node, :reload) == :ok
+      assert ask(node, :await_ready) == :ok
+      assert ask(node, {:call, name, "version", []}) == {:ok, 2}
+    end
+
     test "a preload that hangs is given up after start_timeout", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name)

@@ -53,6 +53,32 @@ defmodule Krait.ErrorsTest do
       assert py(node, "1") == {:ok, 1}
     end
 
+    test "survives an exception that lies about its type, its traceback and its args" do
+      node = start_node(size: 1)
+
+      code = """
+      class Meta(type):
+          def __getattribute__(cls, name):
+              raise RuntimeError(name)
+
+      class Liar(Exception, metaclass=Meta):
+          __traceback__ = property(lambda self: 1 / 0)
+          args = property(lambda self: 1 / 0)
+
+      given = Liar('x')
+      """
+
+      raised = "exec(#{inspect(code)}, scope := {}) or (_ for _ in ()).throw(scope['given'])"
+      assert {:error, {:python, %{type: "Liar", module: _, traceback: _}}} = py(node, raised)
+
+      # As a result it says what its class raises.
+      assert {:error, {:python, %{type: "RuntimeError"}}} =
+               py(node, "exec(#{inspect(code)}, scope := {}) or scope['given']")
+
+      assert py(node, "1") == {:ok, 1}
+      assert totals(node).exits == 0
+    end
+
     test "has a message that holds Python's traceback" do
       node = start_node()
       assert {:error, error} = Krait.call(node.pool, "json", "loads", ["{"])

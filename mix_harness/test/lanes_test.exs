@@ -30,6 +30,15 @@ defmodule Krait.LanesTest do
     assert_receive {:heard, {{3}, {:error, {:no_function, "no", "thing"}}}}, 5_000
   end
 
+  test "an id may be as long as a reference of any node, and hears if it is longer" do
+    node = start_node()
+    lane = lane(node)
+    [fine, long] = for bytes <- [1_000, 1_100], do: :binary.copy("x", bytes)
+    send(lane, {:say, [{fine, add(1, 2)}, {long, :ping}], []})
+    assert_receive {:heard, {^long, {:error, {:bad_request, "an Id of at most 1024 bytes"}}}}, 5_000
+    assert_receive {:heard, {^fine, {:ok, 3}}}, 5_000
+  end
+
   test "a call that is none, and an id that is in use, hear why; the others do not notice" do
     node = start_node()
     lane = lane(node)
@@ -132,6 +141,32 @@ defmodule Krait.LanesTest do
     await_rest(node)
   end
 
+  test "there may be one for each pool and scheduler of a large machine" do
+    node = start_node(size: 1)
+    parent = self()
+
+    for i <- 1..5_000 do
+      spawn_link(fn ->
+        send(node.pool, {:krait_lane, self(), [{i, :ping}], []})
+        assert_receive {:krait_lane, [{^i, :pong}]}, 20_000
+        send(parent, {:heard, i})
+        Process.sleep(:infinity)
+      end)
+    end
+
+    for i <- 1..5_000, do: assert_receive({:heard, ^i}, 20_000)
+  end
+
+  test "at a name that nobody has, calls hear noproc, and who is gone is gone" do
+    node = start_node(size: 1)
+    send(node.pool, {:krait_lane, self(), [{1, eval(sleep(60))}], []})
+    await_running(node, 1)
+    send({:nobody, node.name}, {:krait_lane, self(), [{2, :ping}], [1]})
+    assert_receive {:krait_lane, [{2, {:error, :noproc}}]}, 5_000
+    await_rest(node)
+    assert totals(node).abandoned == 1
+  end
+
   test "the limit of a request is that of each call, not of the message they come in" do
     node = start_node(size: 1, max_request_bytes: 100_000)
     lane = lane(node)
@@ -169,8 +204,7 @@ defmodule Krait.LanesTest do
           {:krait_lane, self(), :x, []},
           {:krait_lane, :x, [], []},
           {:krait_lane, self(), []},
-          {:krait_lane, self(), [{1, :ping} | :x], []},
-          {:krait_lane, self(), [{:binary.copy("x", 100), :ping}], []}
+          {:krait_lane, self(), [{1, :ping} | :x], []}
         ],
         do: send(node.pool, wrong)
 

@@ -45,6 +45,20 @@ defmodule Krait.RolesTest do
       assert err == "kraitctl: this connection may not `status`: that needs the role watch\n"
     end
 
+    test "are those of each call of a lane, too" do
+      node = start_node(watch: ["ops@*"])
+      verbs = [pause: :admin, drain: :admin, reload: :admin, workers: :watch, status: :watch]
+      calls = [{:resize, {:resize, 1}}, {:subscribe, {:subscribe, :all}}, {:ping, :ping}]
+      calls = for({verb, _} <- verbs, do: {verb, verb}) ++ calls
+      send(node.pool, {:krait_lane, self(), calls, []})
+
+      assert_receive {:krait_lane, answers}, 5_000
+      refused = verbs ++ [resize: :admin, subscribe: :watch]
+      refused = for {verb, role} <- refused, do: {verb, {:error, {:forbidden, verb, role}}}
+      assert answers == refused ++ [ping: :pong]
+      assert py(node, "1") == {:ok, 1}
+    end
+
     test "an administrator may look" do
       node = start_node(watch: ["nobody@*"], admin: ["runner_*"])
       assert {:ok, _} = ask(node, :status)

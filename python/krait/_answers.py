@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from krait._codec import Encoder
-from krait._convert import EncodeError
+from krait._convert import EncodeError, type_names
 from krait._failure import Failure
 from krait._frames import ERROR, ITEM, RESULT
 from krait._resolve import NoFunction, NotAllowed
@@ -95,7 +95,7 @@ class Answers:
 
     def _untold(self, error: BaseException) -> list[bytes]:
         pack = self._encoder.plain
-        name = type(error).__name__.encode("ascii", "replace").decode()
+        name = type_names(error)[0].encode("ascii", "replace").decode()
         return [pack(part) for part in ("python", name, "", f"<untold {name}>", "", [], [])]
 
 

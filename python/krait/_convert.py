@@ -97,12 +97,25 @@ def has_encoder(cls: type) -> bool:
     return bool(_encoders) and _encoder(cls) is not None
 
 
+# What a metaclass cannot answer in their place.
+_qualname = vars(type)["__qualname__"].__get__
+_module = vars(type)["__module__"].__get__
+
+
+def type_names(value: object) -> tuple[str, str]:
+    """The qualified name of a value's type, and its module, "" where it has none."""
+    cls = type(value)
+    try:
+        module = _module(cls)
+    except AttributeError:  # a class that type() made may have none
+        module = ""
+    return _qualname(cls), module if isinstance(module, str) else ""
+
+
 def type_name(value: object) -> str:
     """The name by which an error speaks of a value's type."""
-    cls = type(value)
-    name = cls.__qualname__
-    module = getattr(cls, "__module__", None)  # a class that type() made may have none
-    if isinstance(module, str) and module != "builtins":
+    name, module = type_names(value)
+    if module and module != "builtins":
         name = f"{module}.{name}"
     name = name.encode("ascii", "backslashreplace").decode()
     return name if len(name) <= WHAT_CHARACTERS else "..." + name[3 - WHAT_CHARACTERS :]

@@ -14,7 +14,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Callable
 
-from krait._convert import type_name
+from krait._convert import type_name, type_names
 
 NAME_CHARACTERS = 255
 FILE_CHARACTERS = 1024  # of a file's path
@@ -27,6 +27,7 @@ ARGS_COUNT = 64
 FRAMES = 500  # of a traceback
 FRAMES_TOLD = 64  # frame.h: of those that are told one by one
 
+_traceback = vars(BaseException)["__traceback__"].__get__  # not what a class says in its place
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORTING = "<frozen importlib"
 _MACHINERY = (f"{os.sep}importlib{os.sep}__init__.py", f"{os.sep}asyncio{os.sep}base_events.py")
@@ -39,10 +40,9 @@ class Failure:
     __slots__ = ("args", "frames", "message", "module", "traceback", "type")
 
     def __init__(self, error: BaseException, pack: Callable[[Any], bytes]) -> None:
-        cls = type(error)
-        self.type = text(cls.__qualname__, NAME_CHARACTERS)
-        module = getattr(cls, "__module__", None)  # a class that type() made may have none
-        self.module = text(module, NAME_CHARACTERS) if isinstance(module, str) else ""
+        name, module = type_names(error)
+        self.type = text(name, NAME_CHARACTERS)
+        self.module = text(module, NAME_CHARACTERS)
         self.message = message(error)
         self.traceback = formatted(error)
         self.args = packed_args(error, pack)
@@ -66,7 +66,7 @@ def message(error: BaseException) -> str:
     try:
         return text(str(error), MESSAGE_CHARACTERS)
     except BaseException:
-        return f"<unprintable {text(type(error).__qualname__, NAME_CHARACTERS)}>"
+        return f"<unprintable {text(type_names(error)[0], NAME_CHARACTERS)}>"
 
 
 def formatted(error: BaseException) -> str:
@@ -104,7 +104,7 @@ def _frame(entry: TracebackType) -> list[Any]:
 
 def _beginning(error: BaseException) -> TracebackType | None:
     """The first entry that is the user's."""
-    entry = error.__traceback__
+    entry = _traceback(error)
     while entry is not None and _is_machinery(entry):
         entry = entry.tb_next
     return entry
