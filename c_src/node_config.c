@@ -23,23 +23,6 @@ void node_take_options(struct node *n)
 	n->peer_options.ticktime_ms = n->config->net_ticktime_s * 1000;
 }
 
-void node_limit_messages(struct node *n)
-{
-	struct node_pool *p = NULL;
-	struct list *pos, *next;
-	uint64_t most = 0;
-
-	/* of all pools the largest: the pool that a message is for is known when it is read */
-	while ((p = node_pool_next(n, p)) != NULL)
-		if (p->config->max_request_bytes > most)
-			most = p->config->max_request_bytes;
-	if (most == n->peer_options.dist.max_message)
-		return;
-	n->peer_options.dist.max_message = most;
-	list_each (pos, next, &n->books)
-		dist_set_max_message(peer_dist(list_entry(pos, struct books, link)->peer), most);
-}
-
 /* ---- shown ---- */
 
 /* {ok, Term}, of what was made aside. */

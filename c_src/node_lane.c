@@ -38,7 +38,7 @@ static uint32_t hash_of_call(const struct table_link *l, const void *arg)
 	return table_hash_bytes(r->data, r->tag_len);
 }
 
-static struct node_lane *lane_of(struct books *b, const struct term_pid *pid)
+struct node_lane *node_lane_from(struct books *b, const struct term_pid *pid)
 {
 	struct local_pid local = node_local_pid(pid);
 	struct node_lane *l;
@@ -186,7 +186,7 @@ bool node_lane_message(struct books *b, struct node_pool *p, const uint8_t *mess
 	if (!term_list(calls, &count, &at) ||
 	    (term_kind(ids) != TERM_STRING && !term_list(ids, &id_count, &e)))
 		return false;
-	if ((l = lane_of(b, &pid)) == NULL) {
+	if ((l = node_lane_from(b, &pid)) == NULL) {
 		log_line(LOG_WARNING, peer_label(b->peer),
 			 "a lane is refused: no memory, or it has %d already", LANES_MAX);
 		return false;

@@ -303,11 +303,11 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_up(b);
 		break;
 	case DIST_EV_SEND:
-		on_send(b, ev);
+		if (!node_oversize(b, ev))
+			on_send(b, ev);
 		break;
 	case DIST_EV_OVERSIZE:
-		if (!node_callback_oversize(b, ev))
-			node_request_oversize(b, ev);
+		(void)node_oversize(b, ev);
 		break;
 	case DIST_EV_MONITOR:
 		node_monitor(b, ev);
@@ -332,7 +332,8 @@ static void on_event(void *arg, struct peer *p, const struct dist_event *ev)
 		on_exit_signal(b, ev);
 		break;
 	case DIST_EV_SPAWN:
-		node_rpc_spawn(b, ev);
+		if (!node_oversize(b, ev))
+			node_rpc_spawn(b, ev);
 		break;
 	case DIST_EV_UNKNOWN:
 		b->node->unknown_signals++;

@@ -31,8 +31,8 @@ void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf
 		node_event_call_refused(p, o, kind);
 }
 
-static void refuse_fault(struct node_pool *p, const struct origin *o,
-			 const struct transcode_error *err)
+void node_request_refuse_fault(struct node_pool *p, const struct origin *o,
+			       const struct transcode_error *err)
 {
 	struct buf reason = { 0 };
 
@@ -47,7 +47,7 @@ static void no_memory(struct node_pool *p, const struct origin *o)
 {
 	struct transcode_error err = { .fault = TRANSCODE_NO_MEMORY, .where = "request" };
 
-	refuse_fault(p, o, &err);
+	node_request_refuse_fault(p, o, &err);
 }
 
 static void put_name_reason(struct buf *reason, const char *word, const struct request *req)
@@ -346,28 +346,6 @@ void node_request_serve(struct node_pool *p, const struct origin *o, const uint8
 	else
 		serve(p, o, &req, TARGET_POOL, NULL);
 	buf_free(&reason);
-}
-
-void node_request_oversize(struct books *b, const struct dist_event *ev)
-{
-	struct transcode_error err = { .fault = TRANSCODE_TOO_LARGE,
-				       .bytes = ev->total_len,
-				       .limit = ev->limit };
-	struct envelope env;
-	struct origin o = { .books = b, .env = &env };
-
-	log_line(LOG_WARNING, peer_label(b->peer),
-		 "a message of %llu bytes: over the limit of %llu",
-		 (unsigned long long)ev->total_len, (unsigned long long)ev->limit);
-	if (node_rpc_oversize(b, ev))
-		return;
-	if (!request_open_head(ev->payload.at, ev->payload.len, &env)) {
-		b->node->junk++;
-		return;
-	}
-	o.books = books_home(b, &env.from, env.tag.at);
-	o.caller = (struct local_pid){ env.from.id, env.from.serial, env.from.creation };
-	refuse_fault(node_pool_default(b->node), &o, &err);
 }
 
 void node_request_abandon(struct node_request *r)

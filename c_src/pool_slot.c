@@ -304,7 +304,7 @@ void call_orphaned(struct pool *p, struct pool_slot *s, struct pool_call *c,
 		if (!r->closing)
 			call_close(p, s, c);
 	} else if (r->closing) {
-		put_down(p, s, timed_out, WHY_UNRESPONSIVE);
+		call_abandoned(p, s, ABANDON_INTERRUPT, timed_out);
 	} else if (streaming &&
 		   r->abandon == ABANDON_FINISH) { /* it would wait for an ASK for ever */
 		s->closing = true;
@@ -344,6 +344,9 @@ void slots_expire(struct pool *p)
 	while (heap_due(&p->graces, p->now_us)) {
 		struct pool_slot *s = heap_entry(heap_min(&p->graces), struct pool_slot, timer);
 
-		put_down(p, s, s->timed_out, WHY_UNRESPONSIVE);
+		if (s->closing && !s->interrupted)
+			call_abandoned(p, s, ABANDON_INTERRUPT, s->timed_out);
+		else
+			put_down(p, s, s->timed_out, WHY_UNRESPONSIVE);
 	}
 }

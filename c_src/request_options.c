@@ -77,8 +77,10 @@ static bool take_strings(const uint8_t *t, struct request *out)
 
 static bool take_traceparent(const uint8_t *t, struct request *out)
 {
-	return term_binary(t, &out->traceparent) && out->traceparent.len > 0 &&
-	       out->traceparent.len <= 512;
+	struct span *text = &out->traceparent;
+
+	return term_binary(t, text) && text->len > 0 && text->len <= 512 &&
+	       term_utf8(text->at, text->len); /* a str in Python */
 }
 
 bool request_take_session(const uint8_t *t, struct request *out)
@@ -151,7 +153,7 @@ static const struct row {
 	{ "priority", ALL, take_priority, "high, normal or low" },
 	{ "retry", RUNS, take_retry, "an integer from 0 to 100" },
 	{ "strings", RUNS, take_strings, "utf8 or bytes" },
-	{ "traceparent", RUNS, take_traceparent, "a binary of 1 to 512 bytes" },
+	{ "traceparent", RUNS, take_traceparent, "a binary of 1 to 512 bytes in UTF-8" },
 	{ "demand", STREAMS, take_demand,
 	  "an integer from 0 to 1000000: items before the first ask" },
 	{ "progress", RUNS, take_progress, "a term of at most 1024 bytes: the tag of the reports" },
@@ -183,12 +185,21 @@ static int unknown_option(struct buf *reason, const uint8_t *key, enum request_v
 	return bad_option(reason, key, expected);
 }
 
-static int take_option(const uint8_t *key, const uint8_t *value, struct request *out,
-		       struct buf *reason)
+/* `seen` has a bit for each row that was given already. Of an option that is given twice the first counts, as
+ * in OTP (`[{timeout, 500} | Defaults]`); the others must be right, too. */
+static int take_option(const uint8_t *key, const uint8_t *value, unsigned *seen,
+		       struct request *out, struct buf *reason)
 {
+	struct request unused;
+
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if ((rows[i].verbs & 1u << out->verb) == 0 || !term_is_atom(key, rows[i].name))
 			continue;
+		if (*seen & 1u << i) {
+			unused = *out;
+			out = &unused;
+		}
+		*seen |= 1u << i;
 		return rows[i].take(value, out) ? 0 : bad_option(reason, key, rows[i].expected);
 	}
 	return unknown_option(reason, key, out->verb);
@@ -200,13 +211,14 @@ static int take_all(const uint8_t *opts, struct request *out, struct buf *reason
 	static const char form[] = "options as a map or a keyword list";
 	const uint8_t *at, *pair;
 	uint32_t count, arity;
+	unsigned seen = 0;
 	int rc;
 
 	if (term_map(opts, &count, &at)) {
 		while (count-- > 0) {
 			const uint8_t *value = term_skip(at);
 
-			if ((rc = take_option(at, value, out, reason)) != 0)
+			if ((rc = take_option(at, value, &seen, out, reason)) != 0)
 				return rc;
 			at = term_skip(value);
 		}
@@ -217,7 +229,7 @@ static int take_all(const uint8_t *opts, struct request *out, struct buf *reason
 	while (count-- > 0) {
 		if (!term_tuple(at, &arity, &pair) || arity != 2)
 			return request_bad(reason, form);
-		if ((rc = take_option(pair, term_skip(pair), out, reason)) != 0)
+		if ((rc = take_option(pair, term_skip(pair), &seen, out, reason)) != 0)
 			return rc;
 		at = term_skip(at);
 	}

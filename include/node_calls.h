@@ -85,7 +85,8 @@ void node_request_submit(struct node_pool *p, const struct origin *o, const stru
 void node_request_serve(struct node_pool *p, const struct origin *o, const uint8_t *request);
 void node_request_refuse(struct node_pool *p, const struct origin *o, struct buf *reason,
 			 enum answer_kind kind); /* with the Reason in `reason` */
-void node_request_oversize(struct books *b, const struct dist_event *ev);
+void node_request_refuse_fault(struct node_pool *p, const struct origin *o,
+			       const struct transcode_error *err);
 void node_request_abandon(struct node_request *r); /* its caller is gone or gave up */
 struct node_request *node_request_of(struct pool_request *r);
 
@@ -253,7 +254,14 @@ void node_large_init(struct node *n);
 void node_large_check(struct node *n); /* before the loop blocks */
 void node_large_end(void);             /* all buffers have been freed */
 
+/* node_oversize.c */
+void node_limit_messages(struct node *n); /* max_request_bytes of all pools, and what lanes need */
+/* Whether a SEND, a SPAWN or an OVERSIZE is longer than it may be: then its sender has been told. */
+bool node_oversize(struct books *b, const struct dist_event *ev);
+
 /* node_lane.c */
+/* The lane of that process, as new if there was none; NULL: no memory, or the peer has too many. */
+struct node_lane *node_lane_from(struct books *b, const struct term_pid *pid);
 bool node_lane_message(struct books *b, struct node_pool *p,
 		       const uint8_t *message); /* false: none */
 /* Its lane will say when the caller is gone. */

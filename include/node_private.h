@@ -12,6 +12,7 @@
  *   node_request.c  requests: opened, parsed, admitted or answered
  *   node_admit.c    a request's record, made and freed
  *   node_kept.c     what is kept with a request: its frame, its tag, its names
+ *   node_oversize.c messages that are too long
  *   node_reply.c    where an answer goes, and its outside
  *   node_answer.c   answers and errors, written
  *   node_holding.c  what clients hold, as processes: owners, monitors, links

@@ -147,7 +147,6 @@ void node_administer(struct node_pool *p, const struct origin *o, const struct r
 void node_config(struct node_pool *p, const struct origin *o, const struct request *req);
 void node_refuse_reload(const struct origin *o); /* as one is under way */
 void node_take_options(struct node *n);          /* those of the node's options that are copied */
-void node_limit_messages(struct node *n);        /* max_request_bytes of all pools */
 void node_answer_made(const struct reply_to *to, const struct buf *made); /* {ok, Term} */
 
 /* node_reload.c */

@@ -215,6 +215,7 @@ struct node {
 	uint32_t pool_count;
 	struct list pools; /* struct node_pool, as the configuration names them; at least one */
 	struct peer_options peer_options;
+	uint64_t max_request_bytes; /* the most that a pool takes */
 	struct buf scratch; /* frames under construction */
 	struct parcel_parts
 		parts;       /* of such a frame: they lie in the message that is being served */

@@ -26,8 +26,9 @@
  *     finish     it stays busy until it answers; the answer is dropped
  *
  * A stream that is not wanted any more is closed first, whatever `abandon` says: POOL_CLOSE; the worker
- * answers when the generator is closed, or is killed after interrupt_grace. One whose deadline passes
- * hangs, and is treated as `abandon` says (finish: it is closed, without a grace).
+ * answers when the generator is closed. One that does not within interrupt_grace is interrupted as a call
+ * is, and killed after another. One whose deadline passes hangs, and is treated as `abandon` says (finish:
+ * it is closed, without a grace).
  *
  * Slots: a worker is one Python process that holds up to `slots` calls at once; each call is in one slot,
  * and it is the slot that is idle, leased, busy or probing. A worker starts, stops and dies as a whole.
@@ -169,7 +170,7 @@ enum pool_event_type {
 	                while its worker owes it an item */
 	POOL_CLOSE_STREAM, /* request (streaming): its caller, who lives, does not want more: the worker
 	                closes the generator, then it is done with OUTCOME_OK; or after interrupt_grace
-	                with OUTCOME_TIMEOUT_CALL, and the worker is killed (not for an inner call) */
+	                with OUTCOME_TIMEOUT_CALL, and the worker is interrupted (not for an inner call) */
 	POOL_REFUSE,       /* request (queued): done with OUTCOME_DEADLOCK */
 	POOL_SESSION_END, /* session: end_session, or its owner is gone. Takes effect when the calls that
 	                run in it are done; those that wait for it start it anew.

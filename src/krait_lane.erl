@@ -12,6 +12,8 @@
 %%% than all the rest: who gives up asks his lane to forget him, and waits until it has. A lane always hears
 %%% that, as it never waits for its connection: what that cannot take now is tried again at the next tick.
 %%%
+%%% What is large goes alone: it would hold up its neighbours, and a lane's message has a limit as well.
+%%%
 %%% A lane ends when its pool is gone, or the connection to its node. Whoever waits hears why; the next
 %%% call starts another one.
 -module(krait_lane).
@@ -20,6 +22,7 @@
 
 -define(GATHERED, 256). % requests in one message, at most
 -define(TICK, 5).       % ms
+-define(LARGE, 65536).  % bytes of a request that goes alone
 
 -type address() :: {Pool :: atom(), node()}.
 -type id() :: integer(). % made by the caller
@@ -37,13 +40,13 @@
                elder = [] :: [id()]}).                % asked in the tick before it
 
 %% @doc Asks the pool through a lane, and tells whether the request surely did not run when there is no
-%% answer. `no_lane' where the application `krait' does not run.
+%% answer. `no_lane' where the application `krait' does not run, and for what is large.
 -spec attempt(address(), term(), timeout()) ->
           {answer, term()} | {not_run, noproc} | {broken, term()} | timeout | no_lane.
 attempt(Pool, Request, Timeout) ->
-    case krait_lanes:find(Pool) of
-        none -> no_lane;
-        Lane -> ask(Lane, Request, Timeout)
+    case erlang:external_size(Request) =< ?LARGE andalso krait_lanes:find(Pool) of
+        Lane when is_pid(Lane) -> ask(Lane, Request, Timeout);
+        _ -> no_lane
     end.
 
 -spec ask(pid(), term(), timeout()) ->
@@ -166,19 +169,10 @@ answers([{Id, Answer} | Rest], Ids) ->
             element(3, Waiting) ! {Tag, Answer},
             answers(Rest, Left);
         error ->
-            unwanted(Answer),
-            answers(Rest, Ids)
+            answers(Rest, Ids) % he has given up, or is gone
     end;
 answers([], Ids) ->
     Ids.
-
-%% What is granted to nobody goes back.
--spec unwanted(term()) -> ok.
-unwanted({ok, Pid}) when is_pid(Pid) ->
-    exit(Pid, normal),
-    ok;
-unwanted(_) ->
-    ok.
 
 %% A `DOWN' that has come already finds nobody of its id.
 -spec forget(waiting()) -> reference().

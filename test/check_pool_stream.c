@@ -112,7 +112,7 @@ START_TEST(a_stream_whose_caller_is_gone_is_closed_whatever_abandon_says)
 }
 END_TEST
 
-START_TEST(a_stream_that_does_not_close_costs_its_worker)
+START_TEST(a_stream_that_does_not_close_is_interrupted_and_then_costs_its_worker)
 {
 	given_a_stream((enum pool_abandon)_i);
 	abandon(10);
@@ -120,10 +120,32 @@ START_TEST(a_stream_that_does_not_close_costs_its_worker)
 	after_ms(999);
 	then_nothing();
 	after_ms(1);
+	then("INTERRUPT 1");
+	after_ms(999);
+	then_nothing();
+	after_ms(1);
 	then("KILL 1, START 2@0");
 	answer(1, 10);
 	then_nothing();
 	ck_assert_uint_eq(pool_totals(pool)->late, 1);
+}
+END_TEST
+
+START_TEST(a_stream_that_ends_when_it_is_interrupted_keeps_its_worker)
+{
+	given_a_stream(ABANDON_KILL);
+	call(11);
+	if (_i == 0)
+		abandon(10);
+	else
+		close_stream(10);
+	ignore_actions();
+	after_ms(1000);
+	then(_i == 0 ? "INTERRUPT 1" : "INTERRUPT 1, DONE 10 timeout_call");
+	answer(1, 10); /* finally has run, but whatever else was interrupted, too */
+	then("PROBE 1");
+	pong(1);
+	then("RUN 1 11");
 }
 END_TEST
 
@@ -155,6 +177,8 @@ START_TEST(a_stream_that_opens_for_nobody_is_closed)
 		answer(1, 10);
 		then("RUN 1 11");
 	} else {
+		after_ms(1000);
+		then("INTERRUPT 1");
 		after_ms(1000);
 		then("KILL 1, START 2@0");
 	}
@@ -208,7 +232,9 @@ START_TEST(a_stream_that_its_caller_closes_and_that_does_not_end_costs_its_worke
 	close_stream(10);
 	ignore_actions();
 	after_ms(1000);
-	then("KILL 1, DONE 10 timeout_call, START 2@0");
+	then("INTERRUPT 1, DONE 10 timeout_call");
+	after_ms(1000);
+	then("KILL 1, START 2@0");
 }
 END_TEST
 
@@ -227,6 +253,8 @@ START_TEST(a_caller_that_dies_while_its_stream_closes_gives_no_new_grace)
 		after_ms(399);
 		then_nothing();
 		after_ms(1);
+		then("INTERRUPT 1");
+		after_ms(1000);
 		then("KILL 1, START 2@0");
 	}
 }
@@ -356,11 +384,12 @@ START_TEST(a_stream_on_a_lease_that_does_not_close_ends_the_lease)
 		close_stream(10);
 	ignore_actions();
 	after_ms(1000);
+	then(_i == 0 ? "INTERRUPT 1" : "INTERRUPT 1, DONE 10 timeout_call");
+	after_ms(1000);
 	if (_i == 0)
 		then("KILL 1, DONE 11 lease_closed, ENDED 1 worker_gone, START 2@0");
 	else
-		then("KILL 1, DONE 10 timeout_call, DONE 11 lease_closed, ENDED 1 timeout, "
-		     "START 2@0");
+		then("KILL 1, DONE 11 lease_closed, ENDED 1 timeout, START 2@0");
 }
 END_TEST
 
@@ -378,7 +407,9 @@ int main(void)
 	tcase_add_test(tc, a_deadline_that_has_passed_already_counts_at_once);
 	tcase_add_loop_test(tc, a_stream_whose_caller_is_gone_is_closed_whatever_abandon_says, 0,
 			    3);
-	tcase_add_loop_test(tc, a_stream_that_does_not_close_costs_its_worker, 0, 3);
+	tcase_add_loop_test(
+		tc, a_stream_that_does_not_close_is_interrupted_and_then_costs_its_worker, 0, 3);
+	tcase_add_loop_test(tc, a_stream_that_ends_when_it_is_interrupted_keeps_its_worker, 0, 2);
 	tcase_add_loop_test(tc, a_stream_that_has_not_opened_is_abandoned_as_a_call_is, 0, 3);
 	tcase_add_loop_test(tc, a_stream_that_opens_for_nobody_is_closed, 0, 2);
 	tcase_add_loop_test(tc, a_stream_that_opens_although_interrupted_is_closed_and_then_probed,

@@ -184,10 +184,12 @@ static const struct bad {
 	  "{bad_option, kwargs, <<a map of keyword arguments" },
 	{ "{call, math, sqrt, [], [{retry, 101}]}", TARGET_POOL,
 	  "{bad_option, retry, <<an integer from 0 to 100" },
+	{ "{call, math, sqrt, [], [{retry, 1}, {retry, 101}]}", TARGET_POOL,
+	  "{bad_option, retry, <<an integer from 0 to 100" },
 	{ "{call, math, sqrt, [], [{strings, latin1}]}", TARGET_POOL,
 	  "{bad_option, strings, <<utf8 or bytes" },
 	{ "{call, math, sqrt, [], [{traceparent, x}]}", TARGET_POOL,
-	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes" },
+	  "{bad_option, traceparent, <<a binary of 1 to 512 bytes in UTF-8" },
 	{ "{call, math, sqrt, [], [{colour, red}]}", TARGET_POOL,
 	  "{bad_option, colour, <<an option of call:" },
 	{ "{call, math, sqrt, [], [{retry, 1}|2]}", TARGET_POOL,
@@ -478,6 +480,23 @@ START_TEST(options_fill_the_request_and_defaults_the_rest)
 }
 END_TEST
 
+START_TEST(of_an_option_that_is_given_twice_the_first_counts)
+{
+	struct buf reason = { 0 };
+	struct request req;
+	size_t len;
+	uint8_t *term = given_term("{call, math, sqrt, [], [{timeout, 7}, {priority, low}, "
+				   "{timeout, infinity}, {priority, high}, {retry, 1}, {retry, 2}]}",
+				   &len);
+
+	ck_assert_int_eq(request_parse(term, TARGET_POOL, &defaults, &req, &reason), 0);
+	ck_assert_uint_eq(req.timeout_ms, 7);
+	ck_assert_int_eq(req.priority, PRIORITY_LOW);
+	ck_assert_int_eq(req.retry, 1);
+	free(term);
+}
+END_TEST
+
 /* A call whose options are `session` (a binary of so many bytes; 0: none) and an owner. */
 static int parse_owned(size_t session_bytes, struct request *req, struct buf *reason)
 {
@@ -663,6 +682,7 @@ int main(void)
 	tcase_add_test(c, a_wrong_option_in_a_map_is_told_as_one_in_a_list);
 	tcase_add_test(c, the_head_of_a_message_of_another_shape_is_no_call);
 	tcase_add_test(c, options_fill_the_request_and_defaults_the_rest);
+	tcase_add_test(c, of_an_option_that_is_given_twice_the_first_counts);
 	tcase_add_test(c, a_session_has_a_short_name_and_an_owner_has_a_session);
 	tcase_add_test(c, a_tag_is_an_alias_only_if_it_has_the_shape_of_one);
 	tcase_add_loop_test(c, a_message_is_a_call_a_cast_or_something_else, 0,

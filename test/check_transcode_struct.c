@@ -248,7 +248,11 @@ START_TEST(what_only_looks_like_a_struct_is_a_map_and_comes_back)
 }
 END_TEST
 
-#define TENSOR "68 04 77 0c 'krait_tensor' "
+#define TENSOR  "68 04 77 0c 'krait_tensor' "
+#define ONES_11 "01 01 01 01 01 01 01 01 01 01 01"
+#define ONES_33 ONES_11 ONES_11 ONES_11
+#define INTS_11 "61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01 61 01"
+#define INTS_33 INTS_11 INTS_11 INTS_11
 static const char *const bad_tensors[] = {
 	TENSOR "77 02 'u8' 68 01 61 03 6d 00 00 00 02 'ab'",
 	TENSOR "77 02 'u8' 68 01 61 03 6d 00 00 00 04 'abcd'",
@@ -257,6 +261,11 @@ static const char *const bad_tensors[] = {
 	TENSOR "68 02 77 01 'u' 61 08 68 01 61 01 6d 00 00 00 01 'a'",
 	TENSOR "77 02 'u8' 68 01 62 ff ff ff ff 6d 00 00 00 01 'a'",
 	TENSOR "77 02 'u8' 61 01 6d 00 00 00 01 'a'",
+	TENSOR "77 02 'u8' 68 01 77 01 'a' 6d 00 00 00 01 'a'",
+	/* 33 dimensions: a string, a list, a tuple */
+	TENSOR "77 02 'u8' 6b 00 21" ONES_33 "6d 00 00 00 01 'a'",
+	TENSOR "77 02 'u8' 6c 00 00 00 21" INTS_33 "6a 6d 00 00 00 01 'a'",
+	TENSOR "77 02 'u8' 68 21" INTS_33 "6d 00 00 00 01 'a'",
 	TENSOR "77 02 'u8' 6c 00 00 00 01 61 01 61 01 6d 00 00 00 01 'a'",
 	TENSOR "77 02 'u8' 68 01 61 01 6b 00 01 05",
 	TENSOR "77 02 'u8' 68 01 61 01 4d 00 00 00 01 07 00",

@@ -74,9 +74,16 @@ leases(Pool, _Node) ->
 callers_that_die(Pool, _Node) ->
     Callers = [spawn(fun() -> ask(Pool, {call, time, sleep, [30]}) end) || _ <- lists:seq(1, 6)],
     Holders = [spawn(fun() -> {ok, _} = ask(Pool, {checkout, anonymous}), receive stop -> ok end end) || _ <- [1, 2]],
-    timer:sleep(1000),
+    await_queued(Pool, 6, 1000),
     [exit(P, kill) || P <- Callers ++ Holders],
     {ok, 5} = ask(Pool, {call, builtins, abs, [-5]}).
+
+%% What waits is told to nobody: one has to ask.
+await_queued(Pool, N, Tries) when Tries > 0 ->
+    case ask(Pool, status) of
+        {ok, #{pools := #{default := #{queued := N}}}} -> ok;
+        _ -> receive after 20 -> await_queued(Pool, N, Tries - 1) end
+    end.
 
 large(Pool) ->
     Bytes = crypto:strong_rand_bytes(300000),

@@ -701,6 +701,7 @@ static inline void given_node(const char *size, long n)
 	ck_assert_int_eq(uv_loop_init(&node.loop), 0);
 	node.options = &options;
 	node.config = &config;
+	node.max_request_bytes = dist.max_message;
 	node.next_id = NODE_FIRST_ID;
 	node.creation = 3;
 	node.stage = NODE_RUNNING;

@@ -106,6 +106,14 @@ static void m_free(struct m_worker *w, struct m_slot *s)
 
 /* ---- calls that nobody wants any more ---- */
 
+static void m_interrupt(struct m_worker *w, struct m_slot *s)
+{
+	s->interrupted = true;
+	m_set(&s->timer, in(m.config.interrupt_grace_us));
+	m.totals.interrupts++;
+	expect_slot(POOL_INTERRUPT, w, s, s->calls[0].id);
+}
+
 static void m_cut(struct m_request *r, enum pool_outcome outcome, bool timed_out)
 {
 	struct m_slot *s = NULL;
@@ -125,17 +133,11 @@ static void m_cut(struct m_request *r, enum pool_outcome outcome, bool timed_out
 		m_set(&s->timer, was.closing ? was.until_call : grace);
 		if (!was.closing)
 			expect_close(w, s, c->id);
-	} else if (was.closing || was.abandon == ABANDON_KILL) {
-		m_put_down(w, s, timed_out,
-			   was.closing ? WHY_UNRESPONSIVE
-			   : timed_out ? WHY_TIMEOUT
-				       : WHY_CALLER_GONE);
-	} else if (was.abandon == ABANDON_INTERRUPT) {
-		s->interrupted = true;
+	} else if (was.closing || was.abandon == ABANDON_INTERRUPT) {
 		s->timed_out = timed_out;
-		m_set(&s->timer, grace);
-		m.totals.interrupts++;
-		expect_slot(POOL_INTERRUPT, w, s, c->id);
+		m_interrupt(w, s);
+	} else if (was.abandon == ABANDON_KILL) {
+		m_put_down(w, s, timed_out, timed_out ? WHY_TIMEOUT : WHY_CALLER_GONE);
 	} else if (was.streaming) {
 		s->closing = true;
 		expect_close(w, s, c->id);

@@ -31,7 +31,9 @@ static bool m_first_grace(void)
 		first = s;
 		of = w;
 	}
-	if (first != NULL)
+	if (first != NULL && first->closing && !first->interrupted)
+		m_interrupt(of, first);
+	else if (first != NULL)
 		m_put_down(of, first, first->timed_out, WHY_UNRESPONSIVE);
 	return first != NULL;
 }

@@ -114,6 +114,6 @@ ok "no Python process is left"
 is "journald knows lines' priorities" 'listens on' "$(journalctl --no-pager -p info -u krait.service)"
 echo "not a line of it" >>"$etc/krait.conf"
 systemctl start krait.service && fail "it started with a bad krait.conf"
-sleep 1.5
+sleep 1.5 # longer than RestartSec: a second start would have come
 is "a bad krait.conf is not tried again and again" 'failed' "$(systemctl show -p ActiveState --value krait.service)"
 echo "  ok    all is well under a real systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')"

@@ -4,24 +4,15 @@ defmodule Krait.CancelTest do
 
   import Krait.Ctl
 
+  alias Krait.Gate
+
   @error 1
 
   describe "cancel" do
-    # What ends when the file is there.
-    defp until(gate),
-      do: eval("[None for _ in iter(lambda: __import__('os').path.exists('#{gate}'), True)]")
-
-    defp gate do
-      name = "gate_#{System.pid()}_#{System.unique_integer([:positive])}"
-      gate = Path.join(System.tmp_dir!(), name)
-      on_exit(fn -> File.rm(gate) end)
-      gate
-    end
-
     test "ends what waits, at once" do
       node = start_node(size: 1)
-      gate = gate()
-      caller(:runs, node, until(gate))
+      gate = Gate.new()
+      caller(:runs, node, eval(Gate.behind(gate, "1")))
       await_running(node, 1)
       caller(:waits, node, eval("2"))
       await_queued(node, 1)
@@ -30,7 +21,7 @@ defmodule Krait.CancelTest do
       assert_receive {:waits, {:error, :cancelled}}, 5_000
       assert {@error, "", says} = ctl(node, ["cancel", "#{id}"])
       assert says == "kraitctl: there is no request #{id}\n"
-      File.touch!(gate)
+      Gate.open(gate)
       assert_receive {:runs, {:ok, _}}, 5_000
       await_rest(node)
       assert totals(node).cancelled == 1
@@ -39,14 +30,14 @@ defmodule Krait.CancelTest do
     test "ends what runs, as the pool's abandon says" do
       for abandon <- [:kill, :interrupt, :finish] do
         node = start_node(size: 1, abandon: abandon)
-        gate = gate()
+        gate = Gate.new()
         [pid] = os_pids(node)
-        caller(abandon, node, until(gate))
+        caller(abandon, node, eval(Gate.behind(gate, "1")))
         await_running(node, 1)
         {:ok, [%{id: id}]} = ask(node, :requests)
         assert ask({:krait, node.name}, {:cancel, id}) == :ok
         assert_receive {^abandon, {:error, :cancelled}}, 5_000
-        File.touch!(gate)
+        Gate.open(gate)
         await_rest(node)
         assert pid in os_pids(node) == (abandon != :kill)
       end

@@ -4,7 +4,7 @@ defmodule Krait.ClusterRollingTest do
 
   import Krait.TestCluster
 
-  alias Krait.Cluster
+  alias Krait.{Cluster, Gate}
 
   # Callers that call until they are told to stop: answers that are right are counted, all others are kept.
   defp load(callers, call) do
@@ -102,7 +102,9 @@ defmodule Krait.ClusterRollingTest do
   test "a drain that takes too long says so, and may be taken up again" do
     [old, new] = for _ <- 1..2, do: start_node()
     cluster = start_cluster(nodes: [old.name])
-    task = Task.async(fn -> Cluster.call(cluster, "time", "sleep", [1]) end)
+    gate = Gate.new()
+    code = Gate.behind(gate, "'served'")
+    task = Task.async(fn -> Cluster.call(cluster, "builtins", "eval", [code]) end)
     await_running(old, 1)
 
     assert {:error, %Error{reason: {:timeout, :call}}} =
@@ -110,8 +112,9 @@ defmodule Krait.ClusterRollingTest do
 
     assert echo(cluster) == :right
     assert totals(new).answered == 1
+    Gate.open(gate)
     assert :ok = Cluster.replace(cluster, old.name, new.name, stop: false)
-    assert {:ok, nil} = Task.await(task)
+    assert {:ok, "served"} = Task.await(task)
     assert Krait.ping(old.pool) == :pong
     assert Enum.map(Cluster.nodes(cluster), & &1.node) == [new.name]
   end

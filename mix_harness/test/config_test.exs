@@ -363,18 +363,12 @@ defmodule Krait.ConfigTest do
   end
 
   describe "a pool that is removed" do
-    # A Python expression that is worth 7 when the gate is opened.
-    defp behind(gate) do
-      shut = "iter(lambda: __import__('os').path.exists('#{gate}'), True)"
-      "[__import__('time').sleep(0.002) for _ in #{shut}] and 7"
-    end
-
     test "ends what runs, and its name is free at once", %{tmp_dir: dir} do
       file_text = "pool default {}\npool old {}\n"
       {node, file} = start_with(dir, file_text, lines: true, size: 1)
       old = pool(node, :old)
-      gate = Path.join(dir, "gate")
-      running = Task.async(fn -> ask(old, eval(behind(gate))) end)
+      gate = Gate.new()
+      running = Task.async(fn -> ask(old, eval(Gate.behind(gate, "7"))) end)
       eventually(pool_status(old).totals.running == 1)
       waiting = Task.async(fn -> ask(old, eval("8")) end)
       eventually(match?(%{running: 1, queued: 1}, pool_status(old).totals))
@@ -389,7 +383,7 @@ defmodule Krait.ConfigTest do
       assert {:ok, %{pools: %{old: :added}}} = ask(krait(node), {:reload, :config})
       assert {:ok, 1} = py(old, "1")
       refute_received {:krait_line, _, _, "pool old", "gone"}
-      File.touch!(gate)
+      Gate.open(gate)
       assert Task.await(running) == {:ok, 7}
       assert Task.await(waiting) == {:ok, 8}
       assert_receive {:krait_line, _, :info, "pool old", "gone"}, 10_000

@@ -3,6 +3,8 @@ defmodule Krait.ControlTest do
   # new code. Whoever calls meanwhile notices nothing, or hears what the contract says.
   use Krait.Case, async: true
 
+  alias Krait.Gate
+
   # Callers that never rest until finish/1, which tells what each has heard.
   defp load(node, n \\ 6) do
     for i <- 1..n, do: Task.async(fn -> call_on(node, i, 0) end)
@@ -28,22 +30,6 @@ defmodule Krait.ControlTest do
       assert count > 0
     end
   end
-
-  # A Python expression that is worth `value` when the gate is opened.
-  defp behind(gate, value) do
-    shut = "iter(lambda: __import__('os').path.exists('#{gate}'), True)"
-    "(lambda _: #{value})([__import__('time').sleep(0.005) for _ in #{shut}])"
-  end
-
-  defp gate do
-    gate =
-      Path.join(System.tmp_dir!(), "gate_#{System.pid()}_#{System.unique_integer([:positive])}")
-
-    on_exit(fn -> File.rm(gate) end)
-    gate
-  end
-
-  defp open(gate), do: File.touch!(gate)
 
   defp ids(node), do: for(worker <- workers(node), worker.state != :stopping, do: worker.id)
 
@@ -152,7 +138,7 @@ defmodule Krait.ControlTest do
   describe "drain" do
     test "is answered when the last call has finished, and new requests hear draining" do
       node = start_node()
-      gate = gate()
+      gate = Gate.new()
       test = self()
 
       spawn(fn ->
@@ -162,13 +148,13 @@ defmodule Krait.ControlTest do
       end)
 
       assert_receive {:lease, lease}, 5_000
-      caller(:call, node, eval(behind(gate, "9")))
+      caller(:call, node, eval(Gate.behind(gate, "9")))
       await_running(node, 1)
       for i <- 1..2, do: caller({:drain, i}, node, :drain)
       eventually(pool_status(node).state == :draining)
       assert py(node, "1") == {:error, :draining}
       assert ask(node, :pause) == {:error, :draining}
-      open(gate)
+      Gate.open(gate)
       assert_receive {:call, {:ok, 9}}, 5_000
       refute_received {{:drain, _}, _}
       assert pool_status(node).leases == 1
@@ -181,15 +167,15 @@ defmodule Krait.ControlTest do
 
     test "what is overtaken by a resume tells so" do
       node = start_node()
-      gate = gate()
-      caller(:call, node, eval(behind(gate, "9")))
+      gate = Gate.new()
+      caller(:call, node, eval(Gate.behind(gate, "9")))
       await_running(node, 1)
       caller(:drain, node, :drain)
       eventually(pool_status(node).state == :draining)
       assert ask(node, :resume) == :ok
       assert_receive {:drain, {:error, :resumed}}, 5_000
       assert py(node, "1") == {:ok, 1}
-      open(gate)
+      Gate.open(gate)
       assert_receive {:call, {:ok, 9}}, 5_000
     end
 
@@ -206,8 +192,8 @@ defmodule Krait.ControlTest do
 
     test "whoever gives up or dies while it lasts leaves nothing behind" do
       node = start_node()
-      gate = gate()
-      caller(:call, node, eval(behind(gate, "9")))
+      gate = Gate.new()
+      caller(:call, node, eval(Gate.behind(gate, "9")))
       await_running(node, 1)
       {:ok, %{monitors: before}} = ask(node, :status)
       assert :krait.drain(node.pool, 20) == {:error, {:timeout, :call}}
@@ -215,15 +201,15 @@ defmodule Krait.ControlTest do
       eventually(elem(ask(node, :status), 1).monitors > before)
       kill(dead)
       eventually(elem(ask(node, :status), 1).monitors == before)
-      open(gate)
+      Gate.open(gate)
       assert_receive {:call, {:ok, 9}}, 5_000
       assert :krait.resume(node.pool) == :ok
     end
 
     test "a node that is told to stop is not resumed" do
       node = start_node(stop_timeout: 10_000, lines: true)
-      gate = gate()
-      caller(:call, node, eval(behind(gate, "9")))
+      gate = Gate.new()
+      caller(:call, node, eval(Gate.behind(gate, "9")))
       await_running(node, 1)
       caller(:drain, node, :drain)
       eventually(pool_status(node).state == :draining)
@@ -231,7 +217,7 @@ defmodule Krait.ControlTest do
       assert_receive {:krait_line, _, :info, "node", "stopping: SIGTERM"}, 5_000
       assert ask(node, :resume) == {:error, :draining}
       assert ask(node, :reload) == {:error, :draining}
-      open(gate)
+      Gate.open(gate)
       assert_receive {:call, {:ok, 9}}, 5_000
       assert_receive {:drain, :ok}, 5_000
       expect_exit(node, [0])
@@ -278,11 +264,11 @@ defmodule Krait.ControlTest do
 
     test "shrinking cuts no call" do
       node = start_node(size: 3)
-      gate = gate()
-      for i <- 1..3, do: caller(i, node, eval(behind(gate, i)))
+      gate = Gate.new()
+      for i <- 1..3, do: caller(i, node, eval(Gate.behind(gate, i)))
       await_running(node, 3)
       assert ask(node, {:resize, 1}) == :ok
-      open(gate)
+      Gate.open(gate)
       for i <- 1..3, do: assert_receive({^i, {:ok, ^i}}, 5_000)
       await_rest(node)
     end
@@ -330,15 +316,15 @@ defmodule Krait.ControlTest do
     test "a busy worker ends its call, and takes no other" do
       node = start_node(size: 1)
       [id] = ids(node)
-      gate = gate()
-      caller(:long, node, eval(behind(gate, "'old'")))
+      gate = Gate.new()
+      caller(:long, node, eval(Gate.behind(gate, "'old'")))
       await_running(node, 1)
       assert ask(node, {:recycle, id}) == :ok
       {:ok, new} = py(node, "__import__('os').getpid()")
       assert [%{retiring: true, os_pid: old}] = Enum.filter(workers(node), &(&1.id == id))
       assert new != old
       assert %{recycling: 1} = pool_status(node)
-      open(gate)
+      Gate.open(gate)
       assert_receive {:long, {:ok, "old"}}, 5_000
       eventually(os_pids(node) == [new])
     end
@@ -381,13 +367,13 @@ defmodule Krait.ControlTest do
       # one that its worker had not even read would run on another
       assert_receive {:krait_line, _, :info, _, "call " <> _}, 5_000
       [%{id: id}] = Enum.filter(workers(node), &(&1.state == :busy))
-      gate = gate()
-      caller(:other, node, eval(behind(gate, "1")))
+      gate = Gate.new()
+      caller(:other, node, eval(Gate.behind(gate, "1")))
       await_running(node, 2)
       assert ask({:krait, node.name}, {:kill, id}) == :ok
       assert_receive {:victim, {:error, {:worker_exit, map}}}, 5_000
       assert %{worker: ^id, exit: {:killed, :by_request}} = map
-      open(gate)
+      Gate.open(gate)
       assert_receive {:other, {:ok, 1}}, 5_000
       await_rest(node)
       assert %{start_failures: 0} = totals(node)
@@ -395,13 +381,13 @@ defmodule Krait.ControlTest do
 
     test "a call that may run twice runs again" do
       node = start_node(size: 1, lines: true)
-      gate = gate()
-      pid = behind(gate, "__import__('os').getpid()")
+      gate = Gate.new()
+      pid = Gate.behind(gate, "__import__('os').getpid()")
       caller(:again, node, eval("print('begun', flush=True) or " <> pid, retry: 1))
       assert_receive {:krait_line, _, :info, _, "call " <> _}, 5_000
       [%{id: id, os_pid: old}] = workers(node)
       assert ask(node, {:kill, id}) == :ok
-      open(gate)
+      Gate.open(gate)
       assert_receive {:again, {:ok, new}}, 5_000
       assert new != old
     end
@@ -518,12 +504,10 @@ defmodule Krait.ControlTest do
       name = new_module(dir, 1)
       node = with_code(dir, name)
 
-      loaded = gate()
+      loaded = Gate.new()
 
       File.write!(Path.join(dir, name <> ".py"), """
-      import os, time
-      while not os.path.exists("#{loaded}"):
-          time.sleep(0.01)
+      #{Gate.behind(loaded, "1")}
       def version():
           return 2
       """)
@@ -531,7 +515,7 @@ defmodule Krait.ControlTest do
       dead = caller(:dead, node, :reload)
       eventually(length(fork_servers(node)) == 2)
       kill(dead)
-      open(loaded)
+      Gate.open(loaded)
       eventually(ask(node, {:call, name, "version", []}) == {:ok, 2})
       write(dir, name, 3)
       GenServer.cast(node.pool, :reload)
@@ -554,12 +538,10 @@ defmodule Krait.ControlTest do
       node = with_code(dir, name)
       [old] = fork_servers(node)
 
-      loaded = gate()
+      loaded = Gate.new()
 
       File.write!(Path.join(dir, name <> ".py"), """
-      import os, time
-      while not os.path.exists("#{loaded}"):
-          time.sleep(0.01)
+      #{Gate.behind(loaded, "1")}
       def version():
           return 2
       """)
@@ -567,7 +549,7 @@ defmodule Krait.ControlTest do
       caller(:reload, node, :reload)
       eventually(length(fork_servers(node)) == 2)
       signal(old, "KILL")
-      open(loaded)
+      Gate.open(loaded)
       assert_receive {:reload, :ok}, 10_000
       assert ask(node, {:call, name, "version", []}) == {:ok, 2}
       eventually(length(fork_servers(node)) == 1)
@@ -577,23 +559,21 @@ defmodule Krait.ControlTest do
     test "a preload that is done when the node is about to stop comes too late", %{dir: dir} do
       name = new_module(dir, 1)
       node = with_code(dir, name, stop_timeout: 10_000, lines: true)
-      [gate, loaded] = [gate(), gate()]
-      caller(:call, node, eval(behind(gate, "9")))
+      [gate, loaded] = [Gate.new(), Gate.new()]
+      caller(:call, node, eval(Gate.behind(gate, "9")))
       await_running(node, 1)
 
       File.write!(Path.join(dir, name <> ".py"), """
-      import os, time
-      while not os.path.exists("#{loaded}"):
-          time.sleep(0.01)
+      #{Gate.behind(loaded, "1")}
       """)
 
       caller(:reload, node, :reload)
       eventually(length(fork_servers(node)) == 2)
       signal(node.os_pid, "TERM")
       assert_receive {:krait_line, _, :info, "node", "stopping: SIGTERM"}, 5_000
-      open(loaded)
+      Gate.open(loaded)
       assert_receive {:reload, {:error, :draining}}, 5_000
-      open(gate)
+      Gate.open(gate)
       assert_receive {:call, {:ok, 9}}, 5_000
     end
 

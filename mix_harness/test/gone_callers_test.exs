@@ -21,8 +21,11 @@ defmodule Krait.GoneCallersTest do
     test "never gets the late answer, whatever abandon says" do
       for abandon <- [:kill, :interrupt, :finish] do
         node = start_node(size: 1, abandon: abandon)
-        assert exit_reason(fn -> ask(node, eval(sleep(0.3)), 100) end) == :timeout
+        gate = Gate.new()
+        late = eval(Gate.behind(gate, "'late'"))
+        assert exit_reason(fn -> ask(node, late, 100) end) == :timeout
         eventually(totals(node).abandoned == 1)
+        Gate.open(gate)
         await_rest(node)
         assert py(node, "1") == {:ok, 1}
         assert Process.info(self(), :messages) == {:messages, []}

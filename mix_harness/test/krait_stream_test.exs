@@ -96,6 +96,12 @@ defmodule Krait.StreamTest do
     assert 4 + Enum.sum(asked) <= 50 + 4
   end
 
+  test "a demand of nothing asks when it is enumerated, as if none were given" do
+    pool = Pool.start(Enum.to_list(1..40))
+    assert Krait.stream(pool, "m", "f", [], demand: 0) |> Enum.to_list() == Enum.to_list(1..40)
+    assert_received {:asked, 16}
+  end
+
   test "who stops early cancels the stream and leaves no message behind" do
     pool = Pool.start(Stream.cycle([:x]) |> Enum.take(1000))
     assert Krait.stream(pool, "m", "f", [], demand: 4) |> Enum.take(3) == [:x, :x, :x]

@@ -104,30 +104,43 @@ defmodule Krait.KraitctlScreenTest do
   end
 
   describe "log and events" do
-    # The first line that matches, of what comes when the node does this again and again: a command that
-    # has connected has not yet subscribed.
-    defp told(node, port, expression, pattern, tries \\ 200) do
+    # A command that goes on, when it has subscribed: the node monitors it, and the monitor that it had set
+    # for the answer is gone again.
+    defp subscribed(node, args) do
+      before = monitors(node)
+      port = follow(node, args)
+      {:os_pid, os_pid} = Port.info(port, :os_pid)
+      eventually(monitors(node) > before)
+      eventually(monitors_of(node, "kraitctl_#{os_pid}_") == [0])
+      port
+    end
+
+    defp monitors(node), do: ask(node, :status) |> elem(1) |> Map.fetch!(:monitors)
+
+    defp monitors_of(node, prefix) do
+      {:ok, peers} = ask({:krait, node.name}, :peers)
+      for peer <- peers, String.starts_with?(to_string(peer.name), prefix), do: peer.monitors
+    end
+
+    # The first line that matches, of what comes when the node does this.
+    defp told(node, port, expression, pattern) do
       {:ok, _} = py(node, expression)
-      line = line(port, pattern)
-      if line || tries == 0, do: line, else: told(node, port, expression, pattern, tries - 1)
+      line(port, pattern)
     end
 
     defp line(port, pattern) do
-      receive do
-        {^port, {:data, {:eol, line}}} -> if line =~ pattern, do: line, else: line(port, pattern)
-      after
-        50 -> nil
-      end
+      assert_receive {^port, {:data, {:eol, line}}}
+      if line =~ pattern, do: line, else: line(port, pattern)
     end
 
     test "log -f shows what workers print, harmless" do
       node = start_node()
       hostile = ~S|print('\x1b[2J' + chr(0x9b) + '31m' + chr(0x202e) + 'gone', flush=True)|
-      line = told(node, follow(node, ["log", "-f"]), hostile, ~r/gone/)
+      line = told(node, subscribed(node, ["log", "-f"]), hostile, ~r/gone/)
       assert line =~ ~r/^\d\d:\d\d:\d\d info \[default\/\d+ stdout\] /
       assert String.ends_with?(line, ~S(\x1b[2J\x9b31m\u202egone))
 
-      line = told(node, follow(node, ["--json", "log"]), hostile, ~r/gone/)
+      line = told(node, subscribed(node, ["--json", "log"]), hostile, ~r/gone/)
       refute line =~ ~r/[\x{1b}\x{9b}\x{202e}]/u
       name = Atom.to_string(node.name)
 
@@ -139,9 +152,9 @@ defmodule Krait.KraitctlScreenTest do
 
     test "events -f, of the node and of one pool" do
       node = start_node()
-      port = follow(node, ["events", "-f", "--pool", "default"])
+      port = subscribed(node, ["events", "-f", "--pool", "default"])
       assert told(node, port, "7", ~r/ krait\.call\.stop .* outcome=ok/)
-      port = follow(node, ["--json", "events"])
+      port = subscribed(node, ["--json", "events"])
       line = told(node, port, "7", ~r/"event":\["krait","call","stop"\]/)
       assert %{"metadata" => %{"outcome" => "ok", "error" => nil}} = Krait.Json.parse!(line)
     end
@@ -149,7 +162,7 @@ defmodule Krait.KraitctlScreenTest do
     test "they end with the node, with status 3" do
       node = start_node()
       expect_exit(node, [nil, 137])
-      port = follow(node, ["log", "-f"])
+      port = subscribed(node, ["log", "-f"])
       assert told(node, port, "print(1, flush=True)", ~r/ 1$/)
       signal(node.os_pid, "KILL")
       assert_receive {^port, {:exit_status, @no_node}}, 10_000

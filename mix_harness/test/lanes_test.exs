@@ -124,6 +124,41 @@ defmodule Krait.LanesTest do
     kill(owner)
     assert_receive {:DOWN, ^ref, :process, ^lease, _}, 5_000
     await_rest(node)
+
+    # What nobody wants any more the lane returns.
+    send(lane, {:say, [{2, {:checkout, :anonymous}}], []})
+    assert_receive {:heard, {2, {:ok, lease}}}, 5_000
+    Process.exit(lease, :shutdown)
+    await_rest(node)
+  end
+
+  test "the limit of a request is that of each call, not of the message they come in" do
+    node = start_node(size: 1, max_request_bytes: 100_000)
+    lane = lane(node)
+    length_of = fn bytes -> {:call, "builtins", "len", [:binary.copy("x", bytes)]} end
+    calls = for(i <- 1..5, do: {i, length_of.(60_000)}) ++ [{6, length_of.(150_000)}, {7, :ping}]
+    send(lane, {:say, calls, []})
+
+    for i <- 1..5, do: assert_receive({:heard, {^i, {:ok, 60_000}}}, 5_000)
+    assert_receive {:heard, {6, {:error, {:too_large, bytes, 100_000}}}}, 5_000
+    assert bytes > 150_000
+    assert_receive {:heard, {7, :pong}}, 5_000
+    await_rest(node)
+  end
+
+  test "of a message that is too long for a lane, the calls that begin it hear so" do
+    node = start_node(size: 1, max_request_bytes: 100_000)
+    lane = lane(node)
+    giant = {:call, "builtins", "len", [:binary.copy("x", 40_000_000)]}
+    send(lane, {:say, [{1, :ping}, {2, giant}, {3, :ping}], []})
+    limit = 32 * 1024 * 1024
+    assert_receive {:heard, {1, {:error, {:too_large, bytes, ^limit}}}}, 20_000
+    assert bytes > 40_000_000
+    assert_receive {:heard, {2, {:error, {:too_large, ^bytes, ^limit}}}}, 5_000
+    send(lane, {:say, [{1, :ping}], []})
+    assert_receive {:heard, {1, :pong}}, 5_000
+    refute_received {:heard, _}
+    await_rest(node)
   end
 
   test "messages that look like lanes and are none are counted and dropped" do
@@ -156,6 +191,28 @@ defmodule Krait.LanesTest do
 
       assert sums == Enum.to_list(2..2_001)
       await_rest(node)
+    end
+
+    test "is served at any size that a request may have, and hears what is too large" do
+      node = start_node(size: 2, max_request_bytes: 100_000)
+      length_of = fn bytes -> Krait.call(node.pool, "builtins", "len", [:binary.copy("x", bytes)]) end
+
+      for {bytes, many} <- [{20_000, 200}, {90_000, 20}] do
+        callers = for _ <- 1..many, do: Task.async(fn -> length_of.(bytes) end)
+        assert Task.await_many(callers, 20_000) == List.duplicate({:ok, bytes}, many)
+      end
+
+      task = Task.async(fn -> length_of.(150_000) end)
+      assert {:error, %Error{reason: {:too_large, bytes, 100_000}}} = Task.await(task, 5_000)
+      assert bytes > 150_000
+      await_rest(node)
+    end
+
+    test "what is large goes alone" do
+      node = start_node(size: 1)
+      length_of = fn bytes -> {:call, "builtins", "len", [:binary.copy("x", bytes)]} end
+      assert {:answer, {:ok, 60_000}} = :krait_lane.attempt(node.pool, length_of.(60_000), 5_000)
+      assert :krait_lane.attempt(node.pool, length_of.(70_000), 5_000) == :no_lane
     end
 
     test "callers that die and give up leave nothing behind" do
@@ -204,6 +261,19 @@ defmodule Krait.LanesTest do
       assert totals(node).abandoned == 1
       assert Process.info(self(), :monitors) == {:monitors, []}
       refute_received _
+    end
+
+    test "an answer that nobody waits for any more reaches nobody, whatever pid is in it" do
+      node = start_node(size: 1)
+      Process.flag(:trap_exit, true)
+      lane = :krait_lanes.find(node.pool)
+      send(lane, {:krait_lane, [{:nobody, {:ok, self()}}]})
+
+      # The lane has read that before it takes what comes after it.
+      send(lane, {:ask, 1, make_ref(), self(), add(1, 2)})
+      assert_receive message, 5_000
+      assert {tag, {:ok, 3}} = message
+      assert is_reference(tag)
     end
 
     test "a lane whose connection takes nothing still hears who gives up and who dies" do
@@ -264,7 +334,9 @@ defmodule Krait.LanesTest do
   defp monitors(pid), do: pid |> Process.info(:monitors) |> elem(1)
 
   # Until the BEAM keeps no more for that connection, and its socket takes no more either: the node is stopped,
-  # so what is full stays full.
+  # so what is full stays full. That the socket takes no more is told by nobody. As long as it does, what is
+  # kept goes there and another message is taken: not one in twenty tries over a tenth of a second says that it
+  # is full.
   defp fill(node, bytes, refused \\ 0)
   defp fill(_, _, 20), do: :ok
 

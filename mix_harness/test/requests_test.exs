@@ -129,7 +129,7 @@ defmodule Krait.RequestsTest do
       priority: [1, "high", :highest, nil],
       retry: [-1, :infinity, 1.0, "1", 2 ** 70],
       strings: ["utf8", :latin1, nil, 8],
-      traceparent: [1, :atom, nil, []]
+      traceparent: [1, :atom, nil, [], "", <<0xFF>>, String.duplicate("0", 513)]
     ]
 
     test "is accepted with each good value, in a map and in a list" do

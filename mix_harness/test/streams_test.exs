@@ -215,10 +215,11 @@ defmodule Krait.StreamsTest do
       node = start_node(size: 2, preload: ["krait_generators"])
       stream = stream!(node, "count", [4], demand: 1, timeout: 1_000)
       assert take(stream, 1) == [0]
-      assert {:ok, nil} = py(node, sleep(1.3))
+      # That nothing ends it meanwhile shows only when the time-out is over.
+      assert {:ok, nil} = py(node, sleep(1.1))
       send(stream, {:ask, 1})
       assert take(stream, 1) == [1]
-      assert {:ok, nil} = py(node, sleep(1.3))
+      assert {:ok, nil} = py(node, sleep(1.1))
       send(stream, {:ask, 9})
       assert rest(stream) == {[2, 3], :done}
     end
@@ -566,6 +567,41 @@ defmodule Krait.StreamsTest do
       assert_line(node, "closing")
       await_rest(node)
       assert os_pids(node) != before
+    end
+
+    test "interrupts what the generator is in the middle of, after that time" do
+      node = start_node(size: 1, lines: true, interrupt_grace: 200)
+      before = os_pids(node)
+      stream = begun!(node, "stands_still")
+      assert_line(node, "begun")
+      send(stream, {:cancel})
+      assert {_, {:error, {:timeout, :call}}} = rest(stream)
+      assert_line(node, "closed")
+      {owner, _} = owner(node, "stands_still", [])
+      assert_line(node, "begun")
+      kill(owner)
+      assert_line(node, "closed")
+      await_rest(node)
+      assert os_pids(node) == before
+    end
+
+    test "ends at once what is awaited, and a call back" do
+      for options <- [[], [slots: 2]] do
+        node = start_node([size: 1, lines: true, interrupt_grace: 60_000] ++ options)
+        before = os_pids(node)
+        silent = spawn_link(fn -> receive do: (:stop -> :ok) end)
+
+        for {function, args} <- [{"awaits", []}, {"calls", [silent]}], _ <- 1..3 do
+          stream = begun!(node, function, args)
+          assert_line(node, "begun")
+          send(stream, {:cancel})
+          assert {[], :done} = rest(stream)
+          assert_line(node, "closed")
+        end
+
+        await_rest(node)
+        assert os_pids(node) == before
+      end
     end
 
     test "that raises ends with what it raised" do

@@ -63,12 +63,18 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+for _class in [_thing for _thing in list(globals().values()) if isinstance(_thing, type)]:
+    if _class.__module__.startswith("krait._"):
+        _class.__module__ = "krait"  # where it is to be found, as errors and tracebacks tell it
+del _class
+
 
 def __getattr__(name: str) -> Any:
     """What is loaded when somebody wants it: `logging` takes its time."""
     if name == "LogHandler":
         from krait._logging import LogHandler
 
+        LogHandler.__module__ = "krait"
         return LogHandler
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

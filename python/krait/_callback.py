@@ -132,7 +132,8 @@ class Monitor:
         if loop is not None:
             return self._awaited(loop, seconds)
         until = None if seconds is None else time.monotonic() + seconds
-        if not self._engine.wait(_context.current(), self._wait, until):
+        scope = _context.current()
+        if not self._engine.wait(scope, self._wait, until, scope is not None and scope.closing):
             raise Timeout
         return _result(self._wait)
 
@@ -164,6 +165,7 @@ def _asked(kind: str, dest: Any, value: Any, root: str, timeout: Optional[float]
     """The REPLY to a CALLBACK: its value, or something to await."""
     timeout_ms = None if timeout is None else _milliseconds(timeout)
     engine, scope = _here(kind)
+    closing = scope.closing
     wait = engine.opened(scope)
     try:
         frame = _frame(engine, wait.id, scope, kind, dest, value, root, timeout_ms)
@@ -177,7 +179,7 @@ def _asked(kind: str, dest: Any, value: Any, root: str, timeout: Optional[float]
             future = _future(engine, loop, wait)
             future.add_done_callback(lambda future: _cancel(engine, wait) if future.cancelled() else None)
             return future
-        engine.wait(scope, wait, None)
+        engine.wait(scope, wait, None, closing)
     except BaseException:  # an interrupt, as a rule
         _cancel(engine, wait)
         raise

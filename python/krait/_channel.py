@@ -40,7 +40,11 @@ class BadFrame(Exception):
 
 class Channel:
     """One end of a worker's channel. The socket must block. Any thread may send; receiving is for one at
-    a time."""
+    a time.
+
+    Who has nothing else to do calls wait() before receive(), unless `pending`. A thread that sleeps in recv(2) on a
+    Unix stream socket is woken for nothing when the other end reads what was sent from this one
+    (unix_write_space() in the kernel), which for a short call is as dear as the call; in poll(2) it is not."""
 
     __slots__ = (
         "_buffer",
@@ -56,6 +60,7 @@ class Channel:
         "_view",
         "pending",
         "sock",
+        "wait",
     )
 
     def __init__(self, sock: socket.socket) -> None:
@@ -72,6 +77,9 @@ class Channel:
         self._sendall = sock.sendall
         self._lock = threading.Lock()  # of sending
         self._poll: Optional[select.poll] = None
+        waiting = select.poll()  # one of its own: no two may be in poll() of the same
+        waiting.register(sock, select.POLLIN)
+        self.wait = waiting.poll
 
     def receive(self) -> bytes | bytearray | memoryview | None:
         """The next frame's body, valid until the next receive(); None: the other end closed. Raises

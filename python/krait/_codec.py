@@ -215,9 +215,13 @@ class Encoder:
 
     def encode(self, value: Any, root: str = "result") -> bytes:
         """The msgpack of `value`. Raises EncodeError, or what an encoder of the user's raised."""
+        data = b""
         try:
-            data: bytes = self._pack(value) if not VIEWS else self._slowly(value, root)
-        except BaseException:
+            if not VIEWS:
+                data = self._pack(value)
+        except BaseException:  # what is wrong the slow way says, and without this one as its context
+            pass
+        if not data:
             data = self._slowly(value, root)
         return self.within_limits(data, len(data))
 
@@ -241,11 +245,13 @@ class Encoder:
                 size = len(parts[0]) + len(parts[1])
                 self.within_limits(b"", size + 6)
                 return self._head(type_, call_id) + _EXT_32.pack(0xC9, size, EXT_TENSOR) + parts[0], parts[1]
+        data = b""
         try:
-            if VIEWS:
-                return self._head(type_, call_id) + self._slowly(value, root)
-            data: bytes = self._pack([type_, call_id, value])
-        except BaseException:
+            if not VIEWS:
+                data = self._pack([type_, call_id, value])
+        except BaseException:  # as in encode()
+            pass
+        if not data:
             return self._head(type_, call_id) + self._slowly(value, root)
         if len(data) > self._max_bytes or len(data) > PACKER_KEEP:
             self._trim()

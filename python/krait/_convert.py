@@ -101,7 +101,7 @@ def type_name(value: object) -> str:
     """The name by which an error speaks of a value's type."""
     cls = type(value)
     name = cls.__qualname__
-    module = cls.__module__
+    module = getattr(cls, "__module__", None)  # a class that type() made may have none
     if isinstance(module, str) and module != "builtins":
         name = f"{module}.{name}"
     name = name.encode("ascii", "backslashreplace").decode()

@@ -23,7 +23,7 @@ from krait._aio import running_loop, without_running_loop
 from krait._answers import Answers
 from krait._channel import BadFrame, Body, Channel, ChannelLost
 from krait._context import Scope, running, scope_of_context
-from krait._engine import LOST, Wait, call_in_loop, checked
+from krait._engine import Wait, call_in_loop, checked
 from krait._frames import END_SESSION, PING
 from krait._hearing import Hearing
 from krait._interrupt import Interrupt
@@ -169,11 +169,20 @@ class Desk(Hearing):
         return True
 
     def wait_for_credit(self, scope: Scope, sent: int) -> None:
+        scope.wake = self._seat().wake  # another thread may read the ASK
         self.wait_until(scope, lambda: scope.credit > sent or scope.closing)
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
         wait.wakes.append(self._seat().wake)
-        return self.wait_until(scope, lambda: wait.done, until)
+        if scope is None or closing or scope.thread != threading.get_ident():
+            return self.wait_until(scope, lambda: wait.done, until)
+        stream = scope
+        stream.wake = self._seat().wake  # another thread may read the CLOSE
+        if not self.wait_until(stream, lambda: wait.done or stream.closing, until):
+            return False
+        if not wait.done:
+            raise GeneratorExit  # of a stream that is closed just here
+        return True
 
     def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:
         self._waits_in.setdefault(loop, weakref.WeakSet()).add(wait)
@@ -238,7 +247,7 @@ class Desk(Hearing):
         try:
             body = self.channel.receive()
             if body is None:
-                self._lost()
+                self.lost()
                 return None
             frame = checked(self.decode(body))
             return None if self.take(frame) else frame
@@ -287,20 +296,14 @@ class Desk(Hearing):
         if not self._is_main():
             self.nudge()  # the main thread may wait for just that
 
-    def _lost(self) -> None:
-        """The node is gone: nothing that is waited for will come."""
+    def lost(self) -> None:
         self._gone = True
-        for wait in list(self.open.values()):
-            if wait is not _NEVER:
-                wait.finish(LOST, None)
-        for scope in list(self.scopes.values()):
-            scope.closing = True
-            if scope.wake is not None:
-                scope.wake()
+        super().lost()
 
     def last(self) -> None:
         super().last()
         self._loops.close()
 
 
-_NEVER = Wait(0, -1)  # beside what is waited for: a reason why the worker's loop is not alone
+# Beside what is waited for: a reason why the worker's loop is not alone. Nobody waits for it.
+_NEVER = Wait(0, -1)

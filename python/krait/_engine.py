@@ -166,8 +166,10 @@ class Engine:
         """What comes for it is dropped."""
         self.open.pop(wait.id, None)
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
-        """Blocks until it is done, or until time.monotonic() says so (False)."""
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
+        """Blocks until it is done, or until time.monotonic() says so (False). Raises GeneratorExit if the
+        call, a stream, is closed meanwhile; `closing`: it was when this began, and this is what it does
+        about that."""
         raise NotImplementedError
 
     def wait_in(self, loop: asyncio.AbstractEventLoop, wait: Wait, finish: Callable[[], None]) -> None:
@@ -219,6 +221,15 @@ class Engine:
     def pong(self, id_: int) -> bytes:
         """The answer to a PING or an END_SESSION."""
         return self.answers.plain(PONG, id_)
+
+    def lost(self) -> None:
+        """The node is gone: nothing that is waited for will come."""
+        for wait in list(self.open.values()):
+            wait.finish(LOST, None)
+        for scope in list(self.scopes.values()):
+            scope.closing = True
+            if scope.wake is not None:
+                scope.wake()
 
     def last(self) -> None:
         """The channel has ended: sessions do too."""

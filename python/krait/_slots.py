@@ -27,7 +27,7 @@ from krait import _process, _swallowed
 from krait._answers import Answers
 from krait._channel import BadFrame, Body
 from krait._context import Scope, scope_of_context
-from krait._engine import LOST, Engine, Wait, call_in_loop, checked
+from krait._engine import Engine, Wait, call_in_loop, checked
 from krait._exits import EXIT_CHANNEL_LOST, EXIT_OK
 from krait._failure import write_stderr
 from krait._frames import END_SESSION, PONG
@@ -62,11 +62,13 @@ class Slots(Engine):
 
     def serve(self) -> int:
         """Until the node closes the channel."""
-        receive, decode = self.channel.receive, self.decode
+        channel, decode = self.channel, self.decode
         while True:
-            data = receive()
+            if not channel.pending:
+                channel.wait()
+            data = channel.receive()
             if data is None:
-                self._lost()
+                self.lost()
                 self.last()
                 return EXIT_OK
             try:
@@ -82,15 +84,6 @@ class Slots(Engine):
                 self.scopes[frame[1]] = scope
                 self._threads.run(partial(self._run, scope))
             data = frame = scope = None  # type: ignore[assignment]
-
-    def _lost(self) -> None:
-        """Nothing that is waited for will come."""
-        for wait in list(self.open.values()):
-            wait.finish(LOST, None)
-        for scope in list(self.scopes.values()):
-            scope.closing = True
-            if scope.wake is not None:
-                scope.wake()
 
     def last(self) -> None:
         super().last()
@@ -188,7 +181,7 @@ class Slots(Engine):
         finally:
             scope.wake = None
 
-    def wait(self, scope: Scope | None, wait: Wait, until: float | None) -> bool:
+    def wait(self, scope: Scope | None, wait: Wait, until: float | None, closing: bool) -> bool:
         bell = Bell()
         wait.wakes.append(bell.ring)
         if scope is not None and scope.aim == threading.get_ident():
@@ -197,6 +190,8 @@ class Slots(Engine):
             scope = None
         try:
             while not wait.done:
+                if scope is not None and scope.closing and not closing:
+                    raise GeneratorExit  # of a stream that is closed just here
                 left = -1.0 if until is None else until - time.monotonic()
                 if until is not None and left <= 0:
                     return False

@@ -2,8 +2,9 @@
 
 The happy path: iter() succeeds (OPENED); for each item of credit the iterator is resumed once (ITEM);
 its end is the stream's (RESULT nil). Without credit it waits for ASK, and the iterator is not touched.
-What can go wrong: CLOSE comes (the generator is closed, so that its `finally` runs, then RESULT nil); it
-raises, in an item or while it closes (ERROR); an item has no term (ERROR, the generator is closed); an
+What can go wrong: CLOSE comes (the generator is closed, so that its `finally` runs, then RESULT nil; if
+it waits for something that Krait sees, a call back or what an event loop waits for, the wait ends in
+GeneratorExit, or in CancelledError); it raises, in an item or while it closes (ERROR); an item has no term (ERROR, the generator is closed); an
 interrupt comes, while it runs or while it waits for credit (ERROR, closed likewise); what was returned
 cannot be iterated over (ERROR, a TypeError).
 
@@ -66,12 +67,13 @@ def pump(engine: Engine, scope: Scope, answers: Answers, value: Any) -> Body:
             send(body)
             item = body = None  # they may be large, and the next one may take a while
     except BaseException as error:
-        failure = answers.error(call_id, error, encoding)
-        try:
-            guarded(scope, _close, iterator)
-        except BaseException as second:
-            write_stderr(formatted(second))
-        return failure
+        if not scope.closing or not isinstance(error, GeneratorExit):
+            failure = answers.error(call_id, error, encoding)
+            try:
+                guarded(scope, _close, iterator)
+            except BaseException as second:
+                write_stderr(formatted(second))
+            return failure
     try:
         guarded(scope, _close, iterator)
     except BaseException as error:
@@ -90,6 +92,7 @@ async def pump_async(engine: Engine, scope: Scope, answers: Answers, value: Any)
         return answers.error(call_id, error)
     del value
     held(engine.send, answers.plain(OPENED, call_id))
+    closing = _Closing(engine, scope)
     try:
         while True:
             engine.drain()
@@ -98,28 +101,75 @@ async def pump_async(engine: Engine, scope: Scope, answers: Answers, value: Any)
                 await engine.credit_comes(scope, sent)
             if scope.closing:
                 break
+            closing.begin()
             try:
                 item = await iterator.__anext__()
             except StopAsyncIteration:
                 return answers.plain(RESULT, call_id, None)
+            finally:
+                closing.waits = False
             sent += 1
             held(_send_item, engine, answers, call_id, item)
             item = None
     except BaseException as error:
-        encoding = isinstance(error, _NoItem)
-        why = error.args[0] if encoding else engine.meant(scope, error)
-        failure = answers.error(call_id, why, encoding)
-        try:
-            await _close_async(iterator)
-        except BaseException as second:
-            write_stderr(formatted(second))
-        return failure
+        if not closing.is_what_ended(error):
+            encoding = isinstance(error, _NoItem)
+            why = error.args[0] if encoding else engine.meant(scope, error)
+            failure = answers.error(call_id, why, encoding)
+            try:
+                await _close_async(iterator)
+            except BaseException as second:
+                write_stderr(formatted(second))
+            return failure
     try:
         await _close_async(iterator)
     except BaseException as error:
         write_stderr(formatted(error))
         return answers.error(call_id, engine.meant(scope, error))
     return answers.plain(RESULT, call_id, None)
+
+
+class _Closing:
+    """Lets a CLOSE end what an async generator waits for in the middle of an item: it cannot be closed
+    there, but its task can be cancelled."""
+
+    __slots__ = ("_loop", "_scope", "_struck", "_task", "waits")
+
+    def __init__(self, engine: Engine, scope: Scope) -> None:
+        import asyncio
+
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._struck = False
+        self.waits = False  # for an item
+        engine.watch(self._loop)
+
+    def begin(self) -> None:
+        """It waits for an item from now on."""
+        self.waits = True
+        self._scope.wake = self._wake
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._scope.closing:  # else it was an ASK
+            try:
+                self._loop.call_soon_threadsafe(self._strike)
+            except RuntimeError:  # it is closed: the worker ends
+                pass
+
+    def _strike(self) -> None:
+        if self.waits and not self._struck and self._task is not None:
+            self._struck = True
+            self._task.cancel()
+
+    def is_what_ended(self, error: BaseException) -> bool:
+        """Whether that is the CancelledError of here, and nobody else's."""
+        if not self._struck or self._scope.cancelled or type(error).__name__ != "CancelledError":
+            return False
+        if self._task is not None and hasattr(self._task, "uncancel"):  # 3.11: time-outs count
+            self._task.uncancel()
+        return True
 
 
 class _NoItem(Exception):

@@ -22,6 +22,7 @@ _NUMPY = (
 )  # fmt: skip
 _FORMATS = ("b", "h", "i", "q", "B", "H", "I", "Q", "e", "f", "d", "B", "B", "H")
 _CODES = {name: code for code, name in enumerate(_NUMPY, 1)} | {"bool": DTYPES.index("u8") + 1}
+_FINER = ("ns", "ps", "fs", "as")  # units of a datetime64 that Python's datetime has not
 
 DIMENSIONS_MAX = 32
 BASES_MAX = 8  # views of views of a tensor that are followed
@@ -129,7 +130,9 @@ def plain(value: Any) -> Any:
     if not issubclass(cls, numpy.generic):
         return None
     item = value.item()
-    if type(item) is int and issubclass(cls, numpy.datetime64):  # finer than Python's
+    if type(item) is int and issubclass(cls, (numpy.datetime64, numpy.timedelta64)):  # without its unit
+        if issubclass(cls, numpy.timedelta64) or numpy.datetime_data(value.dtype)[0] not in _FINER:
+            return None
         return value.astype("datetime64[us]").item()
     return item
 

@@ -78,7 +78,13 @@ def serve(
 
 
 def _loop(channel: Channel, desk: Desk, interrupt: Interrupt, take: Callable[[], Optional[Taken]]) -> int:
-    receive, send, decode, resolve = channel.receive, channel.send_alone, desk.decode, desk.resolve
+    wait, receive, send, decode, resolve = (
+        channel.wait,
+        channel.receive,
+        channel.send_alone,
+        desk.decode,
+        desk.resolve,
+    )
     encode, failed = desk.answers.result, desk.answers.error
     flush_output, monotonic, running = _process.flush_output, time.monotonic, _context.running
     open_, plain_types = desk.open, PLAIN_TYPES
@@ -88,6 +94,8 @@ def _loop(channel: Channel, desk: Desk, interrupt: Interrupt, take: Callable[[],
             data = taken[0]
             taken = None
         else:
+            if not channel.pending:
+                wait()
             data = receive()
         if data is None:
             return EXIT_OK

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn
 
+import krait
 import krait_faults
 import msgpack
 
@@ -114,9 +115,40 @@ def stubborn(how: str) -> Iterator[int]:
     finally:
         print("closing", flush=True)
         while how == "hang":
-            pass
+            try:
+                time.sleep(3600)
+            except KeyboardInterrupt:
+                pass
         while how == "yield":
             yield 2  # RuntimeError: generator ignored GeneratorExit
+
+
+def stands_still() -> Iterator[int]:
+    """In the middle of its second item."""
+    try:
+        yield 1
+        print("begun", flush=True)
+        time.sleep(3600)
+    finally:
+        print("closed", flush=True)
+
+
+async def awaits() -> AsyncIterator[int]:
+    try:
+        yield 1
+        print("begun", flush=True)
+        await asyncio.sleep(3600)
+    finally:
+        print("closed", flush=True)
+
+
+def calls(dest: Any) -> Iterator[int]:
+    try:
+        yield 1
+        print("begun", flush=True)
+        krait.call(dest, "and then?", timeout=None)
+    finally:
+        print("closed", flush=True)
 
 
 def grows(size: int, n: int = 1 << 62) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -74,6 +75,47 @@ def hangs_after(count: int) -> Iterator[int]:
             pass
     finally:
         print("closed", flush=True)
+
+
+def asks(dest: krait.Pid) -> Iterator[int]:
+    """Waits for a process in the middle of its second item, and prints what ends that."""
+    try:
+        yield 1
+        krait.call(dest, "next", timeout=None)
+    except BaseException as error:
+        print(type(error).__name__, flush=True)
+        raise
+
+
+async def async_asks(dest: krait.Pid) -> AsyncIterator[int]:
+    try:
+        yield 1
+        await krait.call(dest, "next", timeout=None)
+    except BaseException as error:
+        print(type(error).__name__, flush=True)
+        raise
+
+
+def asks_and_goes_on(dest: krait.Pid) -> Iterator[int]:
+    yield 1
+    try:
+        krait.call(dest, "next", timeout=None)
+    except GeneratorExit:
+        krait.call(dest, "last words", timeout=None)
+        print("told", flush=True)
+
+
+def beside_a_thread(dest: krait.Pid, count: int) -> Iterator[int]:
+    """A thread waits for a process all the while."""
+    threading.Thread(target=_waits, args=(dest,), daemon=True).start()
+    yield from range(count)
+
+
+def _waits(dest: krait.Pid) -> None:
+    try:
+        krait.call(dest, "for ever", timeout=None)
+    except RuntimeError:  # the stream has ended
+        pass
 
 
 def swallows_interrupt() -> Iterator[str]:

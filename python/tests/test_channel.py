@@ -69,7 +69,7 @@ def test_a_send_that_is_cut_within_the_header_is_completed(pair):
     a, b = pair
 
     class Slow:
-        recv, recv_into, sendall = a.recv, a.recv_into, a.sendall
+        fileno, recv, recv_into, sendall = a.fileno, a.recv, a.recv_into, a.sendall
 
         def sendmsg(self, parts):
             return a.send(parts[0][:2])

@@ -266,6 +266,12 @@ def test_long_and_foreign_type_names_are_cut():
     assert what.isascii() and what.startswith("...") and len(what) <= 63
 
 
+def test_a_class_without_a_module_has_a_name():
+    with pytest.raises(krait.EncodeError) as told:
+        encode(eval("type('Bare', (), {})()", {}))
+    assert told.value.details == ("result", "Bare")
+
+
 def test_an_object_may_say_what_it_is_sent_as():
     assert decode(encode(Form((1, [Form("x")])))) == (1, ["x"])
     assert decode(encode(Text("ok"))) == "ok" and type(decode(encode(Text("ok")))) is krait.Atom
@@ -277,8 +283,12 @@ def test_what_its_method_raises_goes_through():
         def __krait__(self):
             raise LookupError("no form")
 
-    with pytest.raises(LookupError, match="no form"):
+    with pytest.raises(LookupError, match="no form") as told:
         encode([Broken()])
+    assert told.value.__context__ is None, "it was raised once, as far as anybody is told"
+    with pytest.raises(LookupError) as told:
+        _codec.Encoder().frame(2, 7, [Broken()])
+    assert told.value.__context__ is None
 
 
 def test_a_registered_encoder_serves_its_type_and_subclasses(monkeypatch):

@@ -36,7 +36,7 @@ def test_an_input_stays_at_its_end(wire):
 
 def test_an_input_is_its_process(wire):
     assert wire.worker.call(M, "input_pid", INPUT) == ("ok", [PID, True])
-    assert wire.worker.call("krait", "identity", INPUT) == ("error", "unencodable", "result", "krait._input.Input")
+    assert wire.worker.call("krait", "identity", INPUT) == ("error", "unencodable", "result", "krait.Input")
 
 
 @pytest.mark.parametrize("function", ["input_items", "input_async"])

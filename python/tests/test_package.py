@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
+import traceback
 
 import krait
 from krait import _exits
@@ -23,6 +25,14 @@ def test_what_is_public_is_there():
     assert [name for name in krait.__all__ if not hasattr(krait, name)] == []
     x = object()
     assert krait.identity(x) is x
+
+
+def test_public_classes_are_told_by_where_they_are_to_be_found():
+    public = [getattr(krait, name) for name in krait.__all__]
+    assert {thing.__module__ for thing in public if isinstance(thing, type)} == {"krait"}
+    assert pickle.loads(pickle.dumps(krait.Atom("a"))) == "a" and "krait.Exit: 1" in str(
+        traceback.format_exception_only(krait.Exit, krait.Exit(1))
+    )
 
 
 def test_exit_statuses_are_distinct():

@@ -212,6 +212,26 @@ def test_streams_run_side_by_side_and_no_ask_is_lost(worker, inbox):
         assert inbox.stream(call_id) == [2, call_id, None]
 
 
+@pytest.mark.parametrize("function, heard", [("asks", b"GeneratorExit\n"), ("async_asks", b"CancelledError\n")])
+def test_a_close_ends_a_call_back_that_the_generator_waits_for(worker, inbox, function, heard):
+    for _ in range(20):
+        stream = worker.cast("krait_streams", function, PID, meta={"stream": 9})
+        id_, _ = inbox.asked(stream)
+        worker.send([5, stream])
+        assert inbox.asked(stream, "cancel")[0] == id_
+        assert [inbox.stream(stream)[0] for _ in range(3)] == [5, 6, 2]
+        assert worker.read(worker.out) == heard
+
+
+def test_a_close_cancels_what_an_async_generator_awaits(worker, inbox):
+    for _ in range(20):
+        stream = worker.cast("krait_streams", "async_sleeps", meta={"stream": 9})
+        assert worker.read_line(worker.out) == b"begun\n"
+        worker.send([5, stream])
+        assert [inbox.stream(stream)[0] for _ in range(3)] == [5, 6, 2]
+        assert worker.read(worker.out) == b"cancelled\nclosed\n"
+
+
 @pytest.mark.parametrize("function", ["watched", "async_watched"])
 def test_an_interrupt_without_credit_closes_the_generator(worker, inbox, function):
     for _ in range(20):

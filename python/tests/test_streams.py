@@ -9,11 +9,12 @@ import signal
 import time
 
 import pytest
+from scripted_node import PID
 from support import Worker
 
 from krait import _exits
 
-OPENED, ITEM, RESULT, ERROR = 5, 6, 2, 3
+OPENED, ITEM, RESULT, ERROR, CALLBACK = 5, 6, 2, 3, 7
 
 
 class Stream:
@@ -114,6 +115,51 @@ def test_a_close_with_credit_left_is_heard_between_two_items(worker, function):
         printed += worker.read(worker.out)
     assert frame == [RESULT, stream.id, None]
     assert (printed + worker.read(worker.out)).endswith(b"closed\n")
+
+
+@pytest.mark.parametrize("function, heard", [("asks", b"GeneratorExit\n"), ("async_asks", b"CancelledError\n")])
+def test_a_close_ends_a_call_back_that_the_generator_waits_for(worker, function, heard):
+    for _ in range(20):
+        stream = Stream(worker, function, PID).opened()
+        stream.items(1)
+        asked = worker.receive()
+        assert asked[0] == CALLBACK and asked[3] == "call"
+        stream.close()
+        assert worker.receive()[:4] == [CALLBACK, asked[1], stream.id, "cancel"]
+        assert stream.end() == (None,) and worker.read(worker.out) == heard
+        assert worker.value("echo", 1) == 1
+
+
+def test_what_is_asked_after_the_close_is_waited_for(worker):
+    stream = Stream(worker, "asks_and_goes_on", PID).opened()
+    stream.items(1)
+    worker.receive()
+    stream.close()
+    assert worker.receive()[3] == "cancel"
+    last = worker.receive()
+    assert (last[3], last[5]) == ("call", "last words") and stream.silent()
+    worker.send([7, last[1], "ok", None])
+    assert stream.end() == (None,) and worker.read(worker.out) == b"told\n"
+
+
+def test_a_close_cancels_what_an_async_generator_awaits(worker):
+    for _ in range(20):
+        stream = Stream(worker, "async_sleeps").opened()
+        stream.items(1)
+        assert worker.read_line(worker.out) == b"begun\n"
+        stream.close()
+        assert stream.end() == (None,) and worker.read(worker.out) == b"cancelled\nclosed\n"
+        assert worker.value("echo", 1) == 1
+
+
+def test_an_ask_that_another_thread_reads_is_heard(worker):
+    stream = Stream(worker, "beside_a_thread", PID, 300, credit=1).opened()
+    assert {worker.receive()[0] for _ in range(2)} == {CALLBACK, ITEM}
+    for i in range(1, 300):
+        stream.ask(1)
+        assert stream.items(1) == [i]
+    stream.ask(1)
+    assert stream.end() == (None,)
 
 
 def test_late_asks_and_closes_are_ignored(worker):

@@ -333,6 +333,10 @@ UNENCODABLE = [
     (numpy.zeros(2, "M8[s]"), "result", "numpy.ndarray"),
     (numpy.ma.masked_array([1, 2], [True, False]), "result", "numpy.ma.core.MaskedArray"),
     ([numpy.timedelta64(1, "s")], "result[0]", "datetime.timedelta"),
+    ([numpy.timedelta64(1, "ns")], "result[0]", "numpy.timedelta64"),  # a number without its unit
+    ([numpy.timedelta64(1, "Y")], "result[0]", "numpy.timedelta64"),
+    ([numpy.datetime64("99999-01-01")], "result[0]", "numpy.datetime64"),
+    ([numpy.datetime64("NaT")], "result[0]", "numpy.datetime64"),
     (numpy.complex64(1), "result", "complex"),
 ]
 

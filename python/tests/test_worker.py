@@ -230,7 +230,7 @@ def test_encode_errors_of_user_code_are_its_own(worker):
     kind, python, type_, *_ = worker.call("krait", "EncodeError.is_well_formed", 1)
     assert (kind, python, type_) == ("error", "python", "AttributeError")
     for kind in ("kind", "types", "long", "surrogate"):
-        assert error(worker.fault("encode_error", kind))[:2] == ("EncodeError", "krait._convert")
+        assert error(worker.fault("encode_error", kind))[:2] == ("EncodeError", "krait")
     assert worker.value("echo", 1) == 1
 
 

@@ -19,12 +19,15 @@ defmodule Krait.Stream do
   @spec new((() -> Krait.result(Krait.stream())), {Krait.name(), Krait.name()}, Krait.options()) ::
           Enumerable.t()
   def new(open, call, options) do
-    Stream.resource(fn -> open(open, call, window(options)) end, &next/1, &close/1)
+    Stream.resource(fn -> open(open, call, options[:demand]) end, &next/1, &close/1)
   end
 
-  defp open(open, call, window) do
+  defp open(open, call, demand) do
     case open.() do
       {:ok, stream} ->
+        window = window(demand)
+        if demand == 0, do: :krait.ask(stream, window)
+
         %{
           stream: stream,
           monitor: Process.monitor(stream),
@@ -39,12 +42,8 @@ defmodule Krait.Stream do
   end
 
   # An enumerable that may never ask for anything would wait for ever.
-  defp window(options) do
-    case options[:demand] do
-      demand when is_integer(demand) and demand > 0 -> demand
-      _ -> @demand
-    end
-  end
+  defp window(demand) when is_integer(demand) and demand > 0, do: demand
+  defp window(_), do: @demand
 
   # `due` items are still to come of what was asked for.
   defp next(%{ended: true} = state), do: {:halt, state}

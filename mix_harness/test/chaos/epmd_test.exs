@@ -2,7 +2,7 @@ defmodule Krait.ChaosEpmdTest do
   # What the name server does to a node: it dies, hangs, and forgets. Its own one: see PrivateEpmd.
   use Krait.Case, async: true
 
-  alias Krait.{Chaos, PrivateEpmd}
+  alias Krait.{Chaos, Gate, PrivateEpmd}
 
   defp begin(options \\ []) do
     port = PrivateEpmd.start()
@@ -27,7 +27,8 @@ defmodule Krait.ChaosEpmdTest do
   test "epmd is SIGKILLed again and again: calls go on, the node is found again where it was" do
     %{port: port, owner: owner, client: client, node: node} = all = begin()
     where = await_published(all) && PrivateEpmd.lookup(port, node)
-    long = Task.async(fn -> PrivateEpmd.ask(owner, node, eval("#{sleep(2)} or 'long'")) end)
+    gate = Gate.new()
+    long = Task.async(fn -> PrivateEpmd.ask(owner, node, eval(Gate.behind(gate, "'long'"))) end)
 
     for i <- 1..3 do
       PrivateEpmd.kill(port)
@@ -40,6 +41,8 @@ defmodule Krait.ChaosEpmdTest do
       assert :peer.call(client, Node, :disconnect, [node.name])
     end
 
+    # it has run all the time
+    Gate.open(gate)
     assert Task.await(long, 20_000) == {:ok, "long"}
     assert PrivateEpmd.ask(client, node, :ping) == :pong
     finish(all)

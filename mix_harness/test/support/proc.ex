@@ -39,13 +39,23 @@ defmodule Krait.Proc do
     end
   end
 
-  @doc "Whether a process exists and has not ended (a zombie has)."
+  @doc """
+  Whether a process exists and has not ended.
+
+  A zombie has, and so has one that is about to be one: it runs no code of its own any more, its memory and
+  with it its environment may be gone already, and only the kernel decides how long that takes.
+  """
   @spec alive?(pos_integer) :: boolean
   def alive?(pid) do
     case File.read("/proc/#{pid}/stat") do
-      {:ok, stat} -> not (after_name(stat) =~ ~r/^[ZX]/)
+      {:ok, stat} -> not ended?(String.split(after_name(stat), " "))
       {:error, _} -> false
     end
+  end
+
+  # State and flags: fields 3 and 9 of the whole line; PF_EXITING is 4.
+  defp ended?([state, _, _, _, _, _, flags | _]) do
+    state in ["Z", "X"] or Bitwise.band(String.to_integer(flags), 4) != 0
   end
 
   @doc "CPU time that a process has used, in milliseconds."
