@@ -242,7 +242,7 @@ static const char *judge_end(struct ask *a, enum outcome o)
 
 	if (o == OUT_OK && a->snap.must_not)
 		why = "it was no more";
-	else if (o == OUT_NO_SESSION && a->snap.must_exist)
+	else if (o == OUT_NO_SESSION && a->snap.must_exist && sn->owner_dead_us == 0)
 		why = "it was there";
 	sn->begun = !alone;
 	sn->may_exist = !alone;
