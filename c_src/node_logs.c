@@ -23,16 +23,8 @@
 static void put_line(struct buf *out, const char *line, size_t len)
 {
 	char clean[3 * LOG_LINE_MAX];
-	size_t n = 0;
 
-	for (size_t at = 0, step; at < len && n + 4 <= sizeof clean; at += step) {
-		size_t whole = utf8_char((const uint8_t *)line + at, len - at);
-
-		step = whole > 0 ? whole : 1;
-		memcpy(clean + n, whole > 0 ? line + at : "\xef\xbf\xbd", whole > 0 ? whole : 3);
-		n += whole > 0 ? whole : 3;
-	}
-	term_put_binary(out, clean, n);
+	term_put_binary(out, clean, utf8_cleaned(clean, sizeof clean, line, len));
 }
 
 static void put_uint_or_nil(struct buf *out, const char *key, uint64_t value)

@@ -14,6 +14,7 @@
 #include "log_format.h"
 #include "mem.h"
 #include "parcel.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,14 +111,20 @@ static void on_channel_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
-/* Keeps a line of stderr, without the level that it gives itself. A line that finds no memory is not kept. */
+/* Keeps a line of stderr, without the level that it gives itself, as text. A line that finds no memory is not
+ * kept. */
 static void keep(struct worker *w, const char *line, size_t len)
 {
 	enum log_level level = LOG_INFO;
+	char clean[3 * LINE_MAX_BYTES + 4];
 	char *copy;
 
 	log_take_level(&line, &len, &level);
-	copy = mem_dup(line, len);
+	len = utf8_cleaned(clean, sizeof clean, line, len);
+	for (size_t i = 0; i < len; i++)
+		if (clean[i] == '\0')
+			clean[i] = '?';
+	copy = mem_dup(clean, len);
 	if (copy == NULL)
 		return;
 	mem_free(w->kept[w->kept_next]);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline bool utf8_tail(uint8_t byte)
 {
@@ -37,6 +38,22 @@ static inline size_t utf8_char(const uint8_t *p, size_t left)
 	if ((first == 0xf0 && p[1] < 0x90) || (first == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return 4;
+}
+
+/* Copies text to `out`, as far as there is room, with U+FFFD for each byte that is not UTF-8; the length. Three
+ * times the room of the text is always enough. */
+static inline size_t utf8_cleaned(char *out, size_t room, const char *text, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t at = 0, step; at < len && n + 4 <= room; at += step) {
+		size_t whole = utf8_char((const uint8_t *)text + at, len - at);
+
+		step = whole > 0 ? whole : 1;
+		memcpy(out + n, whole > 0 ? text + at : "\xef\xbf\xbd", whole > 0 ? whole : 3);
+		n += whole > 0 ? whole : 3;
+	}
+	return n;
 }
 
 #endif

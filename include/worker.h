@@ -73,7 +73,7 @@ void worker_close(struct worker *w);
 /* Frees a worker whose on_closed was called. */
 void worker_free(struct worker *w);
 
-/* Appends the last lines of stderr, oldest first, each with a newline. */
+/* Appends the last lines of stderr, oldest first, each with a newline. UTF-8: U+FFFD stands for what is none. */
 void worker_last_lines(const struct worker *w, struct buf *out);
 
 #endif

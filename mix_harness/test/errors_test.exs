@@ -190,6 +190,13 @@ defmodule Krait.ErrorsTest do
   end
 
   describe "worker_exit" do
+    test "tells the last lines of stderr as text, whatever they were" do
+      node = start_node(size: 1)
+      garbage = "__import__('os').write(2, b'a\\xff\\xe2\\x82\\0z\\n'), __import__('os')._exit(3)"
+      assert {:error, {:worker_exit, death}} = py(node, garbage)
+      assert death.stderr == "a\uFFFD\uFFFD\uFFFD?z\n"
+    end
+
     test "tells signal, exit status and the last lines of stderr" do
       node = start_node(size: 1)
       last_words = "print('famous last words', file=__import__('sys').stderr, flush=True)"

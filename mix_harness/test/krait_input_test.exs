@@ -32,6 +32,28 @@ defmodule Krait.InputTest do
     assert next(pid, 1) == :done
   end
 
+  test "what raises is told after the items that came before it" do
+    {:krait_input, pid} =
+      Krait.Input.new(Stream.map(1..9, fn n -> if n > 3, do: raise("no more data"), else: n end))
+
+    assert next(pid, 2) == {:items, [1, 2]}
+    assert next(pid, 16) == {:items, [3]}
+    assert next(pid, 16) == {:error, "no more data"}
+    assert next(pid, 16) == :done
+  end
+
+  test "one that is at its end does not stay for ever" do
+    {:krait_input, pid} = Krait.Input.new([1])
+    assert next(pid, 5) == {:items, [1]}
+    # Its end is still to be told.
+    send(pid, :timeout)
+    assert next(pid, 5) == :done
+    assert next(pid, 5) == :done
+    monitor = Process.monitor(pid)
+    send(pid, :timeout)
+    assert_receive {:DOWN, ^monitor, :process, _, :normal}
+  end
+
   test "it ends with its owner, and lets go of the enumerable" do
     test = self()
 

@@ -41,7 +41,7 @@ class Failure:
     def __init__(self, error: BaseException, pack: Callable[[Any], bytes]) -> None:
         cls = type(error)
         self.type = text(cls.__qualname__, NAME_CHARACTERS)
-        module = cls.__module__
+        module = getattr(cls, "__module__", None)  # a class that type() made may have none
         self.module = text(module, NAME_CHARACTERS) if isinstance(module, str) else ""
         self.message = message(error)
         self.traceback = formatted(error)

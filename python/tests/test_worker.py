@@ -226,6 +226,12 @@ def test_no_memory_for_the_arguments_is_an_answer(worker):
     assert worker.value("echo", 1) == 1
 
 
+def test_an_exception_of_a_class_without_a_module_is_told(worker):
+    bare = "raise type('Bare', (Exception,), {})('why')"
+    told = error(worker.call("builtins", "exec", bare, {}))
+    assert told[:3] == ("Bare", "", "why")
+
+
 def test_encode_errors_of_user_code_are_its_own(worker):
     kind, python, type_, *_ = worker.call("krait", "EncodeError.is_well_formed", 1)
     assert (kind, python, type_) == ("error", "python", "AttributeError")
