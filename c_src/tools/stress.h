@@ -235,8 +235,9 @@ struct caller {
 	uint64_t spared_us; /* it does not die before: somebody watches what it must not hold */
 	struct list asks;   /* live and cut ones of all its lives */
 	struct list watchers;
-	struct ask *waiting; /* the request that it waits for */
-	uint64_t barrier;    /* the last one that asked for it */
+	uint64_t overseen_us; /* there have been more of them than we know of since then; 0: no */
+	struct ask *waiting;  /* the request that it waits for */
+	uint64_t barrier;     /* the last one that asked for it */
 	uint32_t barrier_serial;
 	enum fate { FATE_NONE, FATE_GIVE_UP, FATE_DIE, FATE_DIE_UNHEARD } fate;
 	enum wake { WAKE_BORN, WAKE_NEXT, WAKE_FATE } wake;

@@ -135,7 +135,11 @@ static void judge_watchers(const struct ask *a)
 		for_lease += a->released && pid_same(&w->from, &a->pid);
 	}
 	owned = for_requests > (c->waiting != NULL) ? sessions_owned(c) : 0;
-	if (for_requests > (c->waiting != NULL) + owned)
+	if (for_requests <= (c->waiting != NULL) + owned)
+		c->overseen_us = 0;
+	else if (c->overseen_us == 0) /* a session ends when its worker has been told */
+		c->overseen_us = now_us();
+	else if (now_us() - c->overseen_us > c->s->options.slack_ms * 1000)
 		fail(c->s, c,
 		     "the node monitors it %u times for requests, and it waits for %d, and owns %u "
 		     "sessions",

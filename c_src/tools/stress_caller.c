@@ -122,6 +122,7 @@ void caller_born(struct caller *c)
 	if (c->sim->state != SIM_UP || c->s->phase > PHASE_RUN)
 		return;
 	c->alive = true;
+	c->overseen_us = 0;
 	c->fate = FATE_NONE;
 	caller_say(c, "born", 0, c->serial);
 	caller_next_soon(c, false);

@@ -117,10 +117,12 @@ void sessions_owner_gone(const struct caller *c)
 			continue;
 		sn->owner_dead_us = sim_answers_by(c->sim, now_us());
 		sn->retiring = sn->licensed = true;
+		if (sn->ends_us < sn->owner_dead_us)
+			sn->ends_us = sn->owner_dead_us;
 		sn->surely = false;
 		sn->owner_sure &= sn->refs == 0; /* a call under way may begin it anew */
 		if (sn->owner_sure)              /* it must end by itself */
-			sn->ghost_until_us = sn->owner_dead_us + s->options.slack_ms * 1000;
+			session_haunted(s, sn, sn->owner_dead_us);
 	}
 }
 

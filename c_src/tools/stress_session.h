@@ -32,9 +32,10 @@ struct session {
 	unsigned index;
 	uint32_t generation;
 	enum session_mode mode;
-	bool shared;   /* several processes use it at once; else one after the other */
-	bool retiring; /* to be ended, when nobody uses it any more */
-	bool licensed; /* it may begin anew without a word */
+	bool shared;      /* several processes use it at once; else one after the other */
+	bool retiring;    /* to be ended, when nobody uses it any more */
+	bool licensed;    /* it may begin anew without a word */
+	uint64_t ends_us; /* its end takes effect when the calls that ran then have ended */
 	bool owed; /* it has begun anew: that it was lost is still to be heard, by another who asks */
 	bool begun; /* it may have begun since it was known not to be */
 	bool may_exist, surely, owned;
@@ -63,6 +64,7 @@ void session_send(struct caller *c);
 struct ask *session_lease_call(struct caller *c, size_t *start); /* on the lease, in its session */
 void session_put_step(struct ask *a, struct buf *out, uint64_t timeout_ms, bool option);
 void session_join(struct ask *a, struct session *sn);
+void session_haunted(const struct stress *s, struct session *sn, uint64_t us);
 void session_unheard(struct ask *a,
 		     bool connection_lost); /* nothing came of it, as far as we know */
 void session_leave(struct ask *a);

@@ -48,6 +48,14 @@ static void not_known(struct session *sn)
 	sn->begun = true;
 }
 
+/* The node knows at `us` who is gone: not before that the last of them is, who may have been silent for long. */
+void session_haunted(const struct stress *s, struct session *sn, uint64_t us)
+{
+	us += s->options.slack_ms * 1000;
+	if (sn->ghost_until_us < us)
+		sn->ghost_until_us = us;
+}
+
 void session_unheard(struct ask *a, bool connection_lost)
 {
 	struct session *sn = a->session;
@@ -62,7 +70,7 @@ void session_unheard(struct ask *a, bool connection_lost)
 	if (!connection_lost)
 		return;
 	sn->ghosts++;
-	sn->ghost_until_us = sim_answers_by(sim, now_us()) + s->options.slack_ms * 1000;
+	session_haunted(s, sn, sim_answers_by(sim, now_us()));
 	sn->licensed = sn->retiring = true;
 	sn->owed = sn->surely = sn->owner_sure = false;
 }
@@ -73,6 +81,8 @@ void session_leave(struct ask *a)
 
 	session_unheard(a, false);
 	a->session = NULL;
+	if (sn != NULL && a->kind == ASK_END_SESSION)
+		sn->ends_us = now_us();
 	if (sn == NULL || --sn->refs > 0)
 		return;
 	if (sn->owed)
@@ -103,15 +113,18 @@ static void keep_old(struct session *sn, uint64_t epoch, bool vague)
 	sn->old[sn->olds++ % EPOCHS_KEPT].vague = vague;
 }
 
-static void begin_epoch(struct stress *s, struct session *sn, uint64_t epoch)
+/* By the answer to `a`. If that ran when the session was told to end, this life of it ends with the call. */
+static void begin_epoch(const struct ask *a, uint64_t epoch)
 {
+	struct session *sn = a->session;
+
 	keep_old(sn, sn->epoch, false);
 	sn->epoch = epoch;
 	sn->epoch_us = now_us();
 	sn->highest = 0;
 	memset(sn->seen, 0, sizeof sn->seen);
-	sn->licensed = sn->refs + sn->ghosts > 1 && sn->licensed;
-	s->epochs++;
+	sn->licensed &= sn->refs + sn->ghosts > 1 || a->sent_us < sn->ends_us;
+	a->caller->s->epochs++;
 }
 
 /* An answer from another life than the last one that was seen. `current`: its count is to be judged. */
@@ -148,7 +161,7 @@ static const char *judge_epoch(struct ask *a, uint64_t epoch, bool *current)
 			return "it begins anew, and nobody was told that it was lost";
 		sn->owed = true; /* that may be under way, on another connection */
 	}
-	begin_epoch(a->caller->s, sn, epoch);
+	begin_epoch(a, epoch);
 	*current = true;
 	return NULL;
 }
@@ -229,7 +242,7 @@ static const char *judge_end(struct ask *a, enum outcome o)
 
 	if (o == OUT_OK && a->snap.must_not)
 		why = "it was no more";
-	else if (o == OUT_NO_SESSION && a->snap.must_exist)
+	else if (o == OUT_NO_SESSION && a->snap.must_exist && sn->owner_dead_us == 0)
 		why = "it was there";
 	sn->begun = !alone;
 	sn->may_exist = !alone;
